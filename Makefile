@@ -1,0 +1,51 @@
+# Every target sets up .venv by itself, and again only when setup.py or constraints.txt has changed.
+# The first of these that works is used. For another: make clean, then make test PYTHON=python3.12
+PYTHON := python3.11 python3.12 python3.13 python3.10 python3.14 python3
+
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(INSTALLED) ## Run the job on the example events into warehouse.duckdb
+	.venv/bin/python -m pipeline --input=examples/events.jsonl --connections=examples/connections.yaml --warehouse=duckdb:///warehouse.duckdb
+
+test: $(INSTALLED) ## Run every test that needs no cloud
+	.venv/bin/python -m pytest
+
+lint: $(INSTALLED) ## Check style, format and types
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+bench: $(INSTALLED) ## Measure speed and memory
+	.venv/bin/python -m benchmarks
+
+clean: ## Remove .venv, caches, build files, benchmark data and warehouse.duckdb
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info benchmarks/data
+	rm -rf warehouse.duckdb warehouse.duckdb.wal warehouse.duckdb.tmp
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))
+
+$(INSTALLED): setup.py constraints.txt
+	@python=; supported=; \
+	for candidate in $(PYTHON); do \
+		"$$candidate" -c '$(SUPPORTED)' 2>/dev/null || continue; \
+		supported=$${supported:-$$candidate}; \
+		if "$$candidate" -c 'import ensurepip, venv' 2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$supported" ]; then \
+		echo 'No Python 3.10 to 3.14 found (tried: $(PYTHON)). Install one, or name it: make PYTHON=/path/to/python' >&2; \
+		exit 1; \
+	elif [ -z "$$python" ]; then \
+		echo "$$supported cannot make a virtual environment. Debian and Ubuntu: apt-get install $$supported-venv" >&2; \
+		exit 1; \
+	fi; \
+	echo "Setting up .venv with $$("$$python" --version): a few minutes, once"; \
+	.venv/bin/python -m pip --version >/dev/null 2>&1 || "$$python" -m venv --clear .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 -c constraints.txt -e '.[bigquery,dev]'
+	@touch $@

