@@ -1,0 +1,100 @@
+"""`python -m schemas`: prints the DDL of a warehouse, or creates or upgrades one."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
+
+from schemas import ddl, tables, views
+
+_DATASET = re.compile(r"(?:[\w.:-]+\.)?\w+", re.ASCII)
+_DUCKDB_URL = "duckdb:///relative.duckdb or duckdb:////absolute.duckdb"
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that refuses a command line in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+class _RefusalError(Exception):
+    """Why a command cannot be done: its arguments are lines, one for each problem."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns the exit status: 2, with a line for each problem, where it cannot be done."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.command == "ddl":
+            print("\n\n".join(_ddl(options.dialect, options.dataset)))
+        else:
+            print("\n".join(_create(options.warehouse)))
+    except _RefusalError as refusal:
+        for line in refusal.args:
+            print(line if line.isprintable() else ascii(line)[1:-1], file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m schemas", description="The tables and views of a warehouse.", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    told = "print the DDL of every table and view"
+    command = commands.add_parser("ddl", help=told, description=told, allow_abbrev=False)
+    command.add_argument("--dialect", choices=("bigquery", "duckdb"), default="bigquery", help="default: bigquery")
+    command.add_argument("--dataset", metavar="[PROJECT.]DATASET", help="where BigQuery is to have them")
+
+    told = "create the tables, columns and views that are missing; nothing is dropped"
+    command = commands.add_parser("create", help=told, description=told, allow_abbrev=False)
+    command.add_argument("--warehouse", required=True, metavar="URL", help=_DUCKDB_URL)
+    return parser
+
+
+def _ddl(dialect: str, dataset: str | None) -> Iterator[str]:
+    if dialect == "duckdb":
+        if dataset is not None:
+            raise _RefusalError(
+                f"--dataset={dataset}: DuckDB has no datasets; leave it out, or take --dialect=bigquery"
+            )
+        yield from map(ddl.duckdb, tables.ALL)
+        yield from map(views.duckdb, views.ALL)
+        return
+    if dataset is not None and not _DATASET.fullmatch(dataset):
+        raise _RefusalError(f"--dataset={dataset}: is no dataset; name it as DATASET or PROJECT.DATASET")
+    for table in tables.ALL:
+        yield f"{ddl.googlesql(table, dataset)};"
+    for view in views.ALL:
+        yield f"{views.googlesql(view, dataset)};"
+
+
+def _create(url: str) -> Iterator[str]:
+    from schemas import duckdb
+
+    option = f"--warehouse={url}"
+    if url.startswith("bigquery://"):
+        raise _RefusalError(
+            f"{option}: this version does not write the `bigquery` warehouse yet, a later one will; name {_DUCKDB_URL}"
+        )
+    file = duckdb.path(url)
+    if file is None:
+        raise _RefusalError(f"{option}: is no warehouse; name {_DUCKDB_URL}")
+    try:
+        with duckdb.connect(file) as connection:
+            made = duckdb.create(connection)
+    except duckdb.UnusableFileError as error:
+        raise _RefusalError(f"{option}: {error}") from error
+    except duckdb.IncompatibleSchemaError as error:
+        raise _RefusalError(
+            *(f"{option}: {line}; name another file, or move this one away" for line in error.lines)
+        ) from error
+    yield from (f"created {each}" for each in made)
+    yield f"{url} has {len(tables.ALL)} tables and {len(views.ALL)} views"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

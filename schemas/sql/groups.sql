@@ -1,0 +1,26 @@
+-- The group calls, each once, with the traits that each carried, in the columns of Segment's own warehouse. Other traits
+-- are in identity_calls.
+SELECT
+  message_id AS id,
+  anonymous_id,
+  user_id,
+  group_id,
+  -- include _times.sql
+  -- include _context.sql
+  JSON_VALUE(traits, '$.address.city') AS address_city,
+  JSON_VALUE(traits, '$.address.country') AS address_country,
+  JSON_VALUE(traits, '$.address.postalCode') AS address_postal_code,
+  JSON_VALUE(traits, '$.address.state') AS address_state,
+  JSON_VALUE(traits, '$.address.street') AS address_street,
+  JSON_VALUE(traits, '$.avatar') AS avatar,
+  JSON_VALUE(traits, '$.description') AS description,
+  JSON_VALUE(traits, '$.domain') AS domain,
+  JSON_VALUE(traits, '$.email') AS email,
+  SAFE_CAST(REGEXP_EXTRACT(JSON_VALUE(traits, '$.employees'), r'^-?\d+$') AS INT64) AS employees,
+  JSON_VALUE(traits, '$.industry') AS industry,
+  JSON_VALUE(traits, '$.name') AS name,
+  JSON_VALUE(traits, '$.phone') AS phone,
+  JSON_VALUE(traits, '$.plan') AS plan,
+  JSON_VALUE(traits, '$.website') AS website
+FROM identity_calls_unique
+WHERE type = 'group'

@@ -1,0 +1,17 @@
+-- The page calls, each once, in the columns of Segment's own warehouse. Other properties are in events.
+SELECT
+  message_id AS id,
+  anonymous_id,
+  user_id,
+  received_at,
+  sent_at,
+  timestamp,
+  -- include _context.sql
+  NULLIF(name, '') AS name,
+  JSON_VALUE(properties, '$.path') AS path,
+  JSON_VALUE(properties, '$.referrer') AS referrer,
+  JSON_VALUE(properties, '$.search') AS search,
+  JSON_VALUE(properties, '$.title') AS title,
+  JSON_VALUE(properties, '$.url') AS url
+FROM events_unique
+WHERE type = 'Page'

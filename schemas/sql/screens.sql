@@ -1,0 +1,12 @@
+-- The screen calls, each once, in the columns of Segment's own warehouse. Other properties are in events.
+SELECT
+  message_id AS id,
+  anonymous_id,
+  user_id,
+  received_at,
+  sent_at,
+  timestamp,
+  -- include _context.sql
+  NULLIF(name, '') AS name
+FROM events_unique
+WHERE type = 'Screen'

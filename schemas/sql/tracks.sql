@@ -1,0 +1,17 @@
+-- The track calls, each once, in the columns of Segment's own warehouse: event_text is the event's name, event its slug
+-- (Order Completed: order_completed). Properties are in events.
+SELECT
+  message_id AS id,
+  anonymous_id,
+  user_id,
+  received_at,
+  sent_at,
+  timestamp,
+  -- include _context.sql
+  TRIM(
+    LOWER(REGEXP_REPLACE(REGEXP_REPLACE(name, r'([a-z][0-9]*)([A-Z])', r'\1_\2'), r'[^a-zA-Z0-9]+', '_')),
+    '_'
+  ) AS event,
+  name AS event_text
+FROM events_unique
+WHERE type = 'Action'

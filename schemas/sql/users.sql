@@ -1,0 +1,16 @@
+-- Every user_id that was identified and not deleted since, in the columns of Segment's own warehouse: the times and
+-- context of its last identify call, and its contact's traits as of now. Other traits are in contacts.
+SELECT
+  user_id AS id,
+  -- include _times.sql
+  -- include _context.sql
+  -- include _traits.sql
+  created_at
+FROM (
+  SELECT call.* EXCEPT (traits), contact.traits, contact.created_at
+  FROM identity_calls_unique AS call
+  LEFT JOIN identities AS identity ON identity.id = call.user_id
+  JOIN contacts AS contact ON contact.external_id = COALESCE(identity.external_id, call.user_id)
+  WHERE call.type = 'identify' AND call.user_id IS NOT NULL
+  QUALIFY ROW_NUMBER() OVER (PARTITION BY call.user_id ORDER BY call.timestamp DESC, call.message_id DESC) = 1
+)

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+import schemas.duckdb
+from schemas import tables, views
+from schemas.__main__ import main
+from tests.schemas import googlesql
+
+ROOT = Path(__file__).parents[2]
+FILES = "duckdb:///relative.duckdb or duckdb:////absolute.duckdb"
+
+
+@pytest.mark.parametrize(
+    ("options", "prefix"),
+    [([], []), (["--dialect=bigquery", "--dataset=project-1.sales"], ["project-1", "sales"])],
+    ids=["without a dataset", "in a dataset"],
+)
+def test_googlesql_takes_the_ddl_for_bigquery(
+    capsys: pytest.CaptureFixture[str], options: list[str], prefix: list[str]
+) -> None:
+    assert main(["ddl", *options]) == 0
+    statements = re.split(r";\n+", capsys.readouterr().out)
+    analyzer = googlesql.available()
+    paths = [list(googlesql.inherited(analyzer.create(sql), "name_path")) for sql in statements if sql]
+    assert paths == [[*prefix, name] for name in (*tables.BY_NAME, *(view.name for view in views.ALL))]
+
+
+def test_a_fresh_duckdb_takes_the_ddl_for_duckdb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ddl", "--dialect=duckdb"]) == 0
+    with duckdb.connect() as by_hand, duckdb.connect() as by_us:
+        by_hand.execute(capsys.readouterr().out)
+        schemas.duckdb.create(by_us)
+        listing = "SELECT table_name, column_name, data_type, comment FROM duckdb_columns() WHERE NOT internal"
+        assert by_hand.execute(listing).fetchall() == by_us.execute(listing).fetchall()
+        assert len(by_hand.execute("SHOW TABLES").fetchall()) == len(tables.ALL) + len(views.ALL)
+
+
+def test_create_makes_a_warehouse_and_then_says_that_it_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"duckdb:///{tmp_path}/a.duckdb"
+    there = f"{url} has 8 tables and 11 views"
+    assert main(["create", f"--warehouse={url}"]) == 0
+    assert capsys.readouterr().out.splitlines() == [*(f"created table {table.name}" for table in tables.ALL), there]
+    assert main(["create", f"--warehouse={url}"]) == 0
+    assert capsys.readouterr().out.splitlines() == [there]
+    with duckdb.connect(f"{tmp_path}/a.duckdb") as connection:
+        connection.execute("ALTER TABLE jobs DROP COLUMN runner")
+    assert main(["create", "--warehouse", url]) == 0
+    assert capsys.readouterr().out.splitlines() == ["created column jobs.runner", there]
+
+
+def test_create_refuses_an_incompatible_warehouse_with_a_line_a_column(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with duckdb.connect(f"{tmp_path}/a.duckdb") as connection:
+        connection.execute("CREATE TABLE identities (id INTEGER PRIMARY KEY, external_id DATE)")
+    url = f"duckdb:///{tmp_path}/a.duckdb"
+    assert main(["create", f"--warehouse={url}"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"--warehouse={url}: table identities, column {column}; name another file, or move this one away"
+        for column in (
+            "id: is INTEGER, which cannot become VARCHAR",
+            "external_id: is DATE, which cannot become VARCHAR",
+        )
+    ]
+
+
+MISTAKES = [
+    ([], "python -m schemas: the following arguments are required: COMMAND; see python -m schemas --help"),
+    (["drop"], "python -m schemas: argument COMMAND: invalid choice: 'drop' (choose from"),
+    (["ddl", "--dialect=mysql"], "python -m schemas ddl: argument --dialect: invalid choice: 'mysql' (choose from"),
+    (
+        ["ddl", "--dial=duckdb"],
+        "python -m schemas: unrecognized arguments: --dial=duckdb; see python -m schemas --help",
+    ),
+    (
+        ["create"],
+        "python -m schemas create: the following arguments are required: --warehouse; see python -m schemas cr",
+    ),
+    (
+        ["ddl", "--dataset=a b"],
+        "--dataset=a b: is no dataset; name it as DATASET or PROJECT.DATASET",
+    ),
+    (
+        ["ddl", "--dialect=duckdb", "--dataset=a"],
+        "--dataset=a: DuckDB has no datasets; leave it out, or take --dialect=bigquery",
+    ),
+    (
+        ["create", "--warehouse=bigquery://project/dataset"],
+        "--warehouse=bigquery://project/dataset: this version does not write the `bigquery` warehouse yet, a later one"
+        f" will; name {FILES}",
+    ),
+    (["create", "--warehouse=a.duckdb"], f"--warehouse=a.duckdb: is no warehouse; name {FILES}"),
+    (["create", "--warehouse=duckdb://a.duckdb"], f"--warehouse=duckdb://a.duckdb: is no warehouse; name {FILES}"),
+    (["create", "--warehouse=oracle://a\nb"], rf"--warehouse=oracle://a\nb: is no warehouse; name {FILES}"),
+    (
+        ["create", "--warehouse=duckdb:////"],
+        "--warehouse=duckdb:////: / is a folder; name a file in it",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "line"), MISTAKES, ids=[" ".join(case[0]) for case in MISTAKES])
+def test_a_mistake_is_said_in_one_line_with_status_2(arguments: list[str], line: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "schemas", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 2
+    assert ran.stdout == ""
+    assert ran.stderr.startswith(line)
+    assert ran.stderr.count("\n") == 1
+
+
+def test_help_names_the_commands_and_their_options(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, words in {"": ("ddl", "create"), "ddl": ("--dialect",), "create": ("--warehouse", FILES)}.items():
+        with pytest.raises(SystemExit) as ended:
+            main([*arguments.split(), "--help"])
+        assert ended.value.code == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert all(word in said for word in words)
