@@ -1,0 +1,1 @@
+"""Beam transforms from Segment calls to rows of the warehouse."""

@@ -1,0 +1,68 @@
+"""Classify: calls to events and entries of the identity log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import apache_beam as beam
+from apache_beam.pvalue import PCollection, TaggedOutput
+
+from transforms import metrics
+from transforms.core import classify
+from transforms.core.dead_letters import Refused, Stage, dead_letter
+from transforms.core.messages import Call
+from transforms.core.rows import Append
+
+
+class Classify(beam.PTransform):
+    """`Call` → on `EVENTS` the row of each page, screen and track; on `IDENTITY_CALLS` the log's row of each identify,
+    group, alias, delete and Engage track, and on `CALLS` those calls themselves, for their facts; on `DEAD_LETTERS`
+    what the log cannot hold."""
+
+    EVENTS = "events"
+    IDENTITY_CALLS = "identity_calls"
+    CALLS = "calls"
+    DEAD_LETTERS = "dead_letters"
+    OUTPUTS = (EVENTS, IDENTITY_CALLS, CALLS, DEAD_LETTERS)
+
+    def expand(self, calls: PCollection[Call]) -> dict[str, PCollection]:
+        outputs = calls | "Sort" >> beam.ParDo(_ClassifyFn()).with_outputs(*self.OUTPUTS[1:], main=self.EVENTS)
+        return {name: outputs[name] for name in self.OUTPUTS}
+
+
+class _ClassifyFn(beam.DoFn):
+    def __init__(self) -> None:
+        self.tally = metrics.Tally()
+
+    def process(self, call: Call) -> Sequence[Append | TaggedOutput]:
+        event = classify.event(call)
+        appended = () if event is None else (Append(event, "event", call.message, call.attributes),)
+        if not classify.is_identity_call(call):
+            return appended
+        try:
+            identity_call = classify.identity_call(call)
+        except Refused as refused:
+            return (TaggedOutput(Classify.DEAD_LETTERS, self._refuse(call, refused)),)
+        outcome = "identity_call" if event is None else None
+        return (
+            *appended,
+            TaggedOutput(Classify.IDENTITY_CALLS, Append(identity_call, outcome, call.message, call.attributes)),
+            TaggedOutput(Classify.CALLS, call),
+        )
+
+    def _refuse(self, call: Call, refused: Refused) -> Append:
+        self.tally[metrics.OUTCOMES.of("dead_letter")] += 1
+        self.tally[metrics.DEAD_LETTERS.of(refused.reason.value)] += 1
+        return Append(
+            dead_letter(
+                Stage.PARSE,
+                refused,
+                call.message,
+                call.attributes,
+                message_id=call.message_id,
+                connection=call.connection.name,
+            )
+        )
+
+    def finish_bundle(self) -> None:
+        self.tally.report()

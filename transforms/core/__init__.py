@@ -1,0 +1,1 @@
+"""The rules themselves, in plain Python: no Beam, no I/O, no clock."""

@@ -1,0 +1,82 @@
+"""The row of one account, folded from the calls that named it (`docs/semantics.md`, section 5).
+
+Invariant of `step`: the row last written under the greatest version is that of everything known of the account.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+import msgspec
+
+from schemas import tables
+from schemas.tables import Timestamp
+from transforms.core import promoted
+from transforms.core.accounts import Way
+from transforms.core.facts import AccountKnown, copied_account, learn_account
+from transforms.core.rows import Upsert
+
+
+class Account(msgspec.Struct, array_like=True, gc=False):
+    """All that is known of one account, and the version of the row last written."""
+
+    known: AccountKnown = msgspec.field(default_factory=AccountKnown)
+    version: int = 0
+
+
+class Outbox(msgspec.Struct, gc=False):
+    """Rows of `accounts`."""
+
+    accounts: list[Upsert] = []
+
+
+def step(key: str, state: Account | None, inbox: Iterable[AccountKnown]) -> tuple[Account, Outbox]:
+    """Joins what came to what was known, and writes the row if that changes it."""
+    known = AccountKnown() if state is None else copied_account(state.known)
+    for more in inbox:
+        learn_account(known, more)
+    written = None if state is None else row(key, state.known)
+    changed = row(key, known)
+    version = 0 if state is None else state.version
+    if changed == written:
+        return Account(known, version), Outbox()
+    return Account(known, version + 1), Outbox([Upsert((key,), (version + 1,), changed)])
+
+
+def row(account_id: str, known: AccountKnown) -> tables.Account:
+    """The account's row; it has one as soon as one message named it."""
+    traits = promoted.newest(known.traits)
+    way = max(known.seen, key=lambda way: (way.explicit, known.seen[way][1], way.source))
+    return tables.Account(
+        account_id,
+        known.name[1] if known.name else account_id,
+        domain=account_id if way.source == Way.EMAIL_DOMAIN.source else _domain(traits),
+        website=promoted.string(traits, ("website",)),
+        industry=promoted.string(traits, ("industry",)),
+        plan=promoted.string(traits, ("plan",)),
+        employees=promoted.integer(traits, ("employees",)),
+        account_source=way.source,
+        traits=promoted.document(traits),
+        connections=tuple(sorted(known.connections)),
+        first_seen_at=Timestamp(min(span[0] for span in known.seen.values())[0]),
+        last_seen_at=Timestamp(max(span[1] for span in known.seen.values())[0]),
+    )
+
+
+def _domain(traits: promoted.Traits) -> str | None:
+    for trait in ("website", "domain"):
+        host = _host(promoted.string(traits, (trait,)))
+        if host:
+            return host
+    return None
+
+
+def _host(url: str | None) -> str | None:
+    if not url:
+        return None
+    url = url.strip()
+    try:
+        return urlsplit(url if "://" in url or url.startswith("//") else f"//{url}").hostname
+    except ValueError:
+        return None

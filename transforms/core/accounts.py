@@ -1,0 +1,110 @@
+"""Which account a call names, by its connection's method (`docs/semantics.md`, section 5)."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from schemas.messages import GROUP, IDENTIFY
+from transforms.core import emails, raw_json
+from transforms.core.connections import AccountMapping, Connections
+from transforms.core.messages import Call, account_id
+from transforms.core.raw_json import NULL, peek
+
+Fields = Mapping[str, Raw]
+
+
+class Way(str, enum.Enum):
+    """How an account was named: the method, and whether it stood in for one that named nothing."""
+
+    GROUP = "group"
+    IDENTIFY_TRAITS = "identify_traits"
+    EMAIL_DOMAIN = "email_domain"
+    FALLBACK_EMAIL_DOMAIN = "fallback:email_domain"
+
+    @property
+    def explicit(self) -> bool:
+        return self is not Way.FALLBACK_EMAIL_DOMAIN
+
+    @property
+    def source(self) -> str:
+        """The column `account_source`."""
+        return self.value.rpartition(":")[2]
+
+
+class Naming(msgspec.Struct, frozen=True, gc=False):
+    """One call names one account; `name` is None where it brings none."""
+
+    account_id: str
+    way: Way
+    name: str | None = None
+    traits: Fields = {}
+
+
+_NO_TRAITS: Final[Fields] = {}
+
+
+def naming(call: Call, traits: Fields, connections: Connections) -> Naming | None:
+    """The account that an identify or group call names, or None. `traits` are the fields of the call's traits."""
+    mapping = call.connection.account_mapping
+    if call.type == GROUP:
+        if mapping.method != "group" or call.group_id is None:
+            return None
+        return Naming(call.group_id, Way.GROUP, _name(traits.get("name", NULL)), traits)
+    if call.type != IDENTIFY:
+        return None
+    named = _explicit(call, traits, mapping, connections)
+    if named is None and mapping.fallback == "email_domain":
+        return _by_email(traits, Way.FALLBACK_EMAIL_DOMAIN, connections)
+    return named
+
+
+def _explicit(call: Call, traits: Fields, mapping: AccountMapping, connections: Connections) -> Naming | None:
+    if mapping.method == "group":
+        return None if call.group_id is None else Naming(call.group_id, Way.GROUP)
+    if mapping.method == "email_domain":
+        return _by_email(traits, Way.EMAIL_DOMAIN, connections)
+    raw, parent = _at(traits, mapping.id)
+    named = account_id(raw)
+    if named is None:
+        return None
+    own_key = mapping.id.rpartition(".")[2]
+    others = {key: value for key, value in parent.items() if key != own_key}
+    return Naming(named, Way.IDENTIFY_TRAITS, _name(_at(traits, mapping.name)[0]), others)
+
+
+def _by_email(traits: Fields, way: Way, connections: Connections) -> Naming | None:
+    address = peek(traits.get("email", NULL))
+    if not isinstance(address, str):
+        return None
+    company = emails.company(
+        address,
+        personal=connections.personal_email_domains == "keep",
+        registrable=connections.registrable_domain,
+    )
+    return None if company is None else Naming(company, way, company)
+
+
+def _at(traits: Fields, path: str) -> tuple[Raw, Fields]:
+    """(value, the object that holds it) at a path: first as one literal key, which has no object of its own, then step
+    by step. Null where there is none."""
+    literal = traits.get(path, NULL)
+    steps = path.split(".")
+    if literal != NULL or len(steps) == 1:
+        return literal, _NO_TRAITS
+    parent = traits
+    for step in steps[:-1]:
+        raw = parent.get(step, NULL)
+        if bytes(raw)[:1] != b"{":
+            return NULL, _NO_TRAITS
+        parent = raw_json.decode_fields(raw)
+    return parent.get(steps[-1], NULL), parent
+
+
+def _name(raw: Raw) -> str | None:
+    name = peek(raw)
+    return name if isinstance(name, str) and name else None

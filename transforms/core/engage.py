@@ -1,0 +1,105 @@
+"""Engage: audiences, computed traits and journey steps as user properties (`docs/semantics.md`, section 4)."""
+
+from __future__ import annotations
+
+import functools
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from schemas.messages import IDENTIFY, TRACK
+from transforms.core import raw_json
+from transforms.core.messages import Call
+from transforms.core.raw_json import NULL, peek
+
+_AUDIENCE, _JOURNEY_STEP = "audience", "journey_step"
+_CLASSES: Final = frozenset({_AUDIENCE, _JOURNEY_STEP, "trait", "computed_trait"})
+_PLAIN_TRAITS: Final = frozenset({"email", "name", "user_id", "anonymous_id"})
+_BOOLEANS: Final = {"true": Raw(b"true"), "false": Raw(b"false")}
+
+
+class Property(msgspec.Struct, frozen=True, gc=False):
+    """A user property that Engage sets: `sent_as` is the field that carried it, `name` is in snake case. `in_audience`
+    tells whether it says something of an audience: `value` is then a boolean, or null, which takes the person out."""
+
+    sent_as: str
+    name: str
+    value: Raw
+    in_audience: bool
+
+
+class _Personas(msgspec.Struct):
+    computation_class: Raw = NULL
+    computation_key: Raw = NULL
+
+
+_read_personas: Final = msgspec.json.Decoder(_Personas).decode
+
+
+def is_engage(call: Call) -> bool:
+    """Whether an identify or track call comes from Engage."""
+    return call.personas != NULL and _computation(call) is not None
+
+
+def user_property(call: Call) -> Property | None:
+    """The property that an Engage identify or track sets; None where it names none or lacks the one that it names."""
+    if call.personas == NULL:
+        return None
+    computation = _computation(call)
+    if computation is None:
+        return None
+    kind, key = computation
+    fields = raw_json.decode_fields(call.traits if call.type == IDENTIFY else call.properties)
+    sent_as = _identify_property(fields, key) if call.type == IDENTIFY else _track_property(fields, key)
+    if sent_as is None or sent_as not in fields:
+        return None
+    value = fields[sent_as]
+    is_audience = kind in (_AUDIENCE, _JOURNEY_STEP)
+    if is_audience and bytes(value)[:1] == b'"':
+        value = _BOOLEANS.get(str(peek(value)), value)
+    return Property(sent_as, snake_case(sent_as), value, is_audience and bytes(value) in (b"true", b"false", b"null"))
+
+
+def _computation(call: Call) -> tuple[str, str | None] | None:
+    """(class, key) of an Engage call."""
+    if call.type not in (IDENTIFY, TRACK) or bytes(call.personas)[:1] != b"{":
+        return None
+    personas = _read_personas(call.personas)
+    kind, key = peek(personas.computation_class), peek(personas.computation_key)
+    if not isinstance(kind, str) or kind not in _CLASSES:
+        return None
+    return kind, key if isinstance(key, str) else None
+
+
+def _identify_property(traits: dict[str, Raw], key: str | None) -> str | None:
+    if key is not None and key in traits:
+        return key
+    others = [name for name in traits if name not in _PLAIN_TRAITS]
+    return others[0] if len(others) == 1 else None
+
+
+def _track_property(properties: dict[str, Raw], key: str | None) -> str | None:
+    for field in ("audience_key", "trait_key"):
+        name = peek(properties.get(field, NULL))
+        if isinstance(name, str) and name:
+            return name
+    return key
+
+
+@functools.lru_cache(maxsize=4096)
+def snake_case(name: str) -> str:
+    """`Order Completed Last30Days` is `order_completed_last30_days`."""
+    out = ""
+    for i, char in enumerate(name):
+        before, after = name[i - 1 : i] if i else "", name[i + 1 : i + 2]
+        if not _is_word(char):
+            out += "" if before and not _is_word(before) else "_"
+            continue
+        starts_word = before.islower() or before.isdecimal() or (before.isupper() and after.islower())
+        out += ("_" if starts_word and char.isupper() else "") + char.lower()
+    return out
+
+
+def _is_word(char: str) -> bool:
+    return char.isalpha() or char.isdecimal()

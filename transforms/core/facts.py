@@ -1,0 +1,208 @@
+"""What is known of an id and of an account: facts that join in any order (`docs/semantics.md`, sections 3 to 8).
+
+`Known` and `AccountKnown` are join semilattices: `learn` is associative, commutative and idempotent, so that windows,
+retries and redeliveries may merge facts in any order and any number of times. Their fields' order and types are the
+encoding of shuffled elements and of a running job's state (msgpack arrays): new fields go to the end, with a default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+import msgspec
+from msgspec import Raw
+
+from schemas.messages import ALIAS, DELETE, GROUP, IDENTIFY
+from transforms.core import engage, raw_json
+from transforms.core.accounts import Naming, Way, naming
+from transforms.core.connections import Connections
+from transforms.core.engage import Property
+from transforms.core.messages import Call
+from transforms.core.raw_json import NULL
+
+Stamp = tuple[int, str]
+"""(timestamp, message_id): the order of the replay."""
+Span = tuple[Stamp, Stamp]
+"""(least, greatest) stamp."""
+Value = tuple[Stamp, bytes]
+"""A JSON value and the stamp that set it; `null` stays, since it clears other ids' older values too."""
+Member = tuple[Stamp, bool | None]
+"""Whether the person is in an audience, and the stamp that said so; None took the person out."""
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+class Known(msgspec.Struct, array_like=True, gc=False):
+    """What is known of one id."""
+
+    traits: dict[str, Value] = {}
+    audiences: dict[str, Member] = {}
+    seen: Span | None = None
+    """First and last identify."""
+    connections: dict[str, Stamp] = {}
+    """The last identify through each connection."""
+    accounts: dict[str, dict[Way, Span]] = {}
+    deleted: Stamp | None = None
+    """The last delete."""
+    out: dict[str, Stamp] = {}
+    """The edges from this id: the user, and the earliest stamp that said so."""
+    named: bool = False
+    """Whether an edge names this id as its user."""
+
+
+class AccountKnown(msgspec.Struct, array_like=True, gc=False):
+    """What is known of one account."""
+
+    traits: dict[str, Value] = {}
+    name: tuple[Stamp, str] | None = None
+    seen: dict[Way, Span] = {}
+    """First and last message that named it, by way."""
+    connections: dict[str, Stamp] = {}
+    """The last message through each connection that named it."""
+
+
+def copied(known: Known) -> Known:
+    """A copy that `learn` may change."""
+    return Known(
+        dict(known.traits),
+        dict(known.audiences),
+        known.seen,
+        dict(known.connections),
+        {account_id: dict(ways) for account_id, ways in known.accounts.items()},
+        known.deleted,
+        dict(known.out),
+        known.named,
+    )
+
+
+def copied_account(known: AccountKnown) -> AccountKnown:
+    """A copy that `learn_account` may change."""
+    return AccountKnown(dict(known.traits), known.name, dict(known.seen), dict(known.connections))
+
+
+def learn(known: Known, more: Known) -> Known:
+    """Joins `more` into `known`, which is changed and returned."""
+    _join(known.traits, more.traits, _newer_value)
+    _join(known.audiences, more.audiences, _newer_member)
+    known.seen = _span(known.seen, more.seen)
+    _join(known.connections, more.connections, max)
+    for account_id, ways in more.accounts.items():
+        _join(known.accounts.setdefault(account_id, {}), ways, _wider)
+    known.deleted = (
+        max(known.deleted, more.deleted) if known.deleted and more.deleted else known.deleted or more.deleted
+    )
+    _join(known.out, more.out, min)
+    known.named = known.named or more.named
+    return known
+
+
+def learn_account(known: AccountKnown, more: AccountKnown) -> AccountKnown:
+    """Joins `more` into `known`, which is changed and returned."""
+    _join(known.traits, more.traits, _newer_value)
+    if more.name is not None:
+        known.name = more.name if known.name is None else max(known.name, more.name, key=_named_at)
+    _join(known.seen, more.seen, _wider)
+    _join(known.connections, more.connections, max)
+    return known
+
+
+class Learned(msgspec.Struct, frozen=True):
+    """The facts of one call: of persons by id, and of the account that it names."""
+
+    persons: tuple[tuple[str, Known], ...] = ()
+    account: tuple[str, AccountKnown] | None = None
+    without_effect: bool = False
+    """A group call through a connection that does not map accounts by group calls."""
+
+
+def learned(call: Call, connections: Connections) -> Learned:
+    """The facts of an identify, group, alias, delete or Engage track call."""
+    stamp: Stamp = (call.timestamp, call.message_id)
+    person = call.user_id or call.anonymous_id or ""
+    if call.type == ALIAS:
+        return Learned(tuple(_edge(stamp, call.previous_id or "", person)))
+    if call.type == DELETE:
+        return Learned(((person, Known(deleted=stamp)),))
+    property_ = engage.user_property(call)
+    if call.type == IDENTIFY:
+        traits = raw_json.decode_fields(call.traits)
+        named = naming(call, traits, connections)
+        known = Known(seen=(stamp, stamp), connections={call.connection.name: stamp})
+        _set_traits(known, stamp, traits, property_)
+        edges: Iterator[tuple[str, Known]] = iter(())
+        if connections.link_anonymous_ids and call.user_id and call.anonymous_id:
+            edges = _edge(stamp, call.anonymous_id, call.user_id)
+        return _with_account(call, stamp, person, known, named, tuple(edges))
+    if call.type == GROUP:
+        named = naming(call, raw_json.decode_fields(call.traits), connections)
+        if named is None:
+            return Learned(without_effect=True)
+        return _with_account(call, stamp, person, Known(), named, ())
+    known = Known()
+    _set_traits(known, stamp, {}, property_)
+    return Learned(((person, known),)) if property_ else Learned()
+
+
+def _with_account(
+    call: Call, stamp: Stamp, person: str, known: Known, named: Naming | None, edges: tuple[tuple[str, Known], ...]
+) -> Learned:
+    if named is None:
+        return Learned(((person, known), *edges))
+    span = (stamp, stamp)
+    known.accounts = {named.account_id: {named.way: span}}
+    account = AccountKnown(
+        {name: (stamp, bytes(value)) for name, value in named.traits.items()},
+        None if named.name is None else (stamp, named.name),
+        {named.way: span},
+        {call.connection.name: stamp},
+    )
+    return Learned(((person, known), *edges), (named.account_id, account))
+
+
+def _edge(stamp: Stamp, previous: str, user: str) -> Iterator[tuple[str, Known]]:
+    """An edge is kept with its previous id; its user only needs to know that it was named. An edge from an id to itself
+    is ignored."""
+    if previous != user:
+        yield previous, Known(out={user: stamp})
+        yield user, Known(named=True)
+
+
+def _set_traits(known: Known, stamp: Stamp, traits: Mapping[str, Raw], property_: Property | None) -> None:
+    """Traits as they were sent; what Engage sent goes by its name in snake case."""
+    sent_as = property_.sent_as if property_ else None
+    known.traits = {name: (stamp, bytes(value)) for name, value in traits.items() if name != sent_as}
+    if property_ is None:
+        return
+    _join(known.traits, {property_.name: (stamp, bytes(property_.value))}, _newer_value)
+    if property_.in_audience:
+        is_member = None if property_.value == NULL else bytes(property_.value) == b"true"
+        known.audiences = {property_.name: (stamp, is_member)}
+
+
+def _join(known: dict[_K, _V], more: Mapping[_K, _V], best: Callable[[_V, _V], _V]) -> None:
+    for key, value in more.items():
+        known[key] = best(known[key], value) if key in known else value
+
+
+def _newer_value(a: Value, b: Value) -> Value:
+    if a[0] != b[0] or a[1] == b[1]:
+        return max(a, b)
+    return max(a, b, key=lambda value: (raw_json.canonical(value[1]), value[1]))
+
+
+def _newer_member(a: Member, b: Member) -> Member:
+    return max(a, b, key=lambda member: (member[0], {None: "null", False: "false", True: "true"}[member[1]]))
+
+
+def _named_at(name: tuple[Stamp, str]) -> tuple[Stamp, str]:
+    return name[0], raw_json.text(name[1])
+
+
+def _wider(a: Span, b: Span) -> Span:
+    return min(a[0], b[0]), max(a[1], b[1])
+
+
+def _span(a: Span | None, b: Span | None) -> Span | None:
+    return _wider(a, b) if a and b else a or b

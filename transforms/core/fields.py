@@ -1,0 +1,151 @@
+"""The fields of a message under the Segment spec's names, in one parse (`docs/semantics.md`, section 1).
+
+An ordinary call is read in one step. One with other fields, or with other spellings of their names, is taken apart and
+read again under the names of the spec.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from schemas.messages import ALIAS_FIELDS, BATCH, FIELDS, MAX_DEPTH, OTHER_FIELDS, folded
+from transforms.core import raw_json
+from transforms.core.dead_letters import Reason, Refused
+from transforms.core.raw_json import EMPTY, NULL, is_array, peek
+
+
+class Fields(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """What a message says, null where it says nothing. Scalars are decoded, objects are as they were written."""
+
+    type: Any = None
+    messageId: Any = None  # noqa: N815
+    userId: Any = None  # noqa: N815
+    anonymousId: Any = None  # noqa: N815
+    previousId: Any = None  # noqa: N815
+    groupId: Any = None  # noqa: N815
+    projectId: Any = None  # noqa: N815
+    timestamp: Any = None
+    originalTimestamp: Any = None  # noqa: N815
+    sentAt: Any = None  # noqa: N815
+    receivedAt: Any = None  # noqa: N815
+    event: Any = None
+    name: Any = None
+    traits: Raw = EMPTY
+    properties: Raw = EMPTY
+    context: Raw = EMPTY
+    integrations: Raw = NULL
+    batch: Raw = NULL
+    _metadata: Raw = NULL
+    category: Raw = NULL
+    channel: Raw = NULL
+    version: Raw = NULL
+    writeKey: Raw = NULL  # noqa: N815
+    to: Any = None
+    """An alias's other name for `userId`, as `from_` is for `previousId`; set in any spelling."""
+    from_: Any = None
+
+
+OBJECTS: Final = frozenset({"traits", "properties", "context", "integrations"})
+_WRITTEN: Final = {**{name: name for name in OTHER_FIELDS.union(FIELDS)}, "from": "from_", "to": "to"}
+_FOLDED: Final = {folded(name): name for name in (*FIELDS, BATCH)}
+_ALIAS: Final = {folded(other): "from_" if other == "from" else other for other in ALIAS_FIELDS.values()}
+_NO_ITEMS: Final = Raw(b"[]")
+_SHORTEST_TOO_DEEP: Final = 2 * MAX_DEPTH
+"""JSON of fewer bytes cannot be nested too deep: each level takes two."""
+_decode: Final = msgspec.json.Decoder(Fields).decode
+
+
+def parse(message: bytes) -> Fields | list[Raw]:
+    """The fields of an object, or the items of an array. Raises Refused (invalid_json) for everything else."""
+    try:
+        if not message.isascii():
+            message.decode()
+        try:
+            return _decode(message)
+        except msgspec.ValidationError:
+            if message.lstrip(b" \t\r\n")[:1] == b"[":
+                return raw_json.items(message)
+            return spelled(raw_json.decode_fields(message))
+    except UnicodeDecodeError as error:
+        raise Refused(Reason.INVALID_JSON, f"not UTF-8 at byte {error.start}") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        return _parse_around(message, error)
+
+
+def _parse_around(message: bytes, problem: Exception) -> Fields | list[Raw]:
+    """As `parse`, where the parser refuses a part of a message or cannot go deep enough. In an array or a batch that
+    costs only the item which holds it. A call that is too deep has the fields of its outline, enough to refuse it."""
+    outline = raw_json.outline(message)
+    if outline != message:
+        parsed = parse(outline)
+        if isinstance(parsed, list):
+            return raw_json.items(message)
+        if is_array(parsed.batch) and parsed.batch != _NO_ITEMS:
+            start = outline.rindex(bytes(parsed.batch))
+            end = start + len(parsed.batch)
+            return _parse_batch(message[:start] + bytes(_NO_ITEMS) + message[end:], Raw(message[start:end]))
+        if isinstance(problem, RecursionError) and raw_json.depth(message) > MAX_DEPTH:
+            return parsed
+    raise Refused(Reason.INVALID_JSON, str(problem)) from None
+
+
+def _parse_batch(rest: bytes, batch: Raw) -> Fields | list[Raw]:
+    """The fields of a message with its batch put back in."""
+    check_depth(rest)
+    fields = parse(rest)
+    if isinstance(fields, Fields):
+        fields.batch = batch
+    return fields
+
+
+def items(batch: Raw) -> list[Raw]:
+    """The items of a batch. Raises Refused (invalid_json) where they cannot be told apart."""
+    try:
+        return raw_json.items(batch)
+    except msgspec.DecodeError as error:
+        raise Refused(Reason.INVALID_JSON, str(error)) from None
+
+
+def parse_item(item: bytes) -> Fields:
+    """The fields of one item of an array or batch, which must be an object."""
+    fields = parse(item)
+    if isinstance(fields, list):
+        raise Refused(Reason.INVALID_JSON, "an array where a call was expected")
+    return fields
+
+
+def spelled(written: dict[str, Raw]) -> Fields:
+    """The fields under the spec's names: where one is absent or null, the first with another spelling of its name."""
+    found = {_WRITTEN[name]: raw for name, raw in written.items() if name in _WRITTEN and raw != NULL}
+    for name, raw in written.items():
+        if name in _WRITTEN or raw == NULL:
+            continue
+        key = folded(name)
+        field = _FOLDED.get(key) or _ALIAS.get(key)
+        if field:
+            found.setdefault(field, raw)
+    read: dict[str, Any] = {
+        name: raw if name in OBJECTS or name in OTHER_FIELDS else peek(raw) for name, raw in found.items()
+    }
+    return Fields(**read)
+
+
+def may_be_too_deep(item: bytes, fields: Fields) -> bool:
+    """Whether any part of a call is long enough to be nested too deep: cheap, and rarely true."""
+    traits, properties, context = len(fields.traits), len(fields.properties), len(fields.context)
+    rest = len(item) - traits - properties - context
+    return (
+        context >= _SHORTEST_TOO_DEEP
+        or properties >= _SHORTEST_TOO_DEEP
+        or traits >= _SHORTEST_TOO_DEEP
+        or rest >= _SHORTEST_TOO_DEEP
+    )
+
+
+def check_depth(document: bytes) -> None:
+    """Raises Refused (invalid_field) for JSON nested deeper than BigQuery accepts."""
+    if document.count(b"{") + document.count(b"[") > MAX_DEPTH and raw_json.depth(document) > MAX_DEPTH:
+        raise Refused(Reason.INVALID_FIELD, f"JSON nested deeper than {MAX_DEPTH}")

@@ -1,0 +1,130 @@
+"""JSON as it was written: raw slices, read only where a rule needs a value (`docs/semantics.md`, 1 and 8).
+
+A `Raw` is one JSON value whose syntax msgspec has checked. Lone surrogates and invalid syntax never get this far.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+import orjson
+from msgspec import Raw
+
+EMPTY: Final = Raw(b"{}")
+NULL: Final = Raw(b"null")
+
+decode_fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
+"""The fields of an object as raw slices, in the order they were written; of a repeated key the last value."""
+_decode_items: Final = msgspec.json.Decoder(list[Raw]).decode
+_TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
+"""A string, or a bracket outside of strings."""
+_ESCAPE: Final = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
+"""An escape sequence; group 1 is half a surrogate pair."""
+_SHALLOW: Final = 100
+"""Levels that a parser takes at any depth of the stack."""
+_OBJECT: Final = ord("{")
+_ARRAY: Final = ord("[")
+_decode: Final = msgspec.json.Decoder().decode
+
+
+def items(array: Raw | bytes) -> list[Raw]:
+    """The items of an array as raw slices. One that is too deep for the parser, or no text, is still one item."""
+    try:
+        return _decode_items(array)
+    except (msgspec.DecodeError, RecursionError):
+        return _outlined_items(bytes(array))
+
+
+def peek(raw: Raw) -> object:
+    """The value of a short JSON text as Python has it; NaN where a number in it is beyond Python's."""
+    try:
+        return _decode(raw)
+    except msgspec.ValidationError:
+        return math.nan
+
+
+def is_object(raw: Raw) -> bool:
+    """Whether the JSON value is an object."""
+    return memoryview(raw)[0] == _OBJECT
+
+
+def is_array(raw: Raw) -> bool:
+    """Whether the JSON value is an array."""
+    return memoryview(raw)[0] == _ARRAY
+
+
+def value(raw: Raw | bytes) -> Any:
+    """The JSON value as Python has it; integers of any size are exact."""
+    return json.loads(bytes(raw), parse_int=_integer)
+
+
+def canonical(raw: Raw | bytes) -> str:
+    """The canonical JSON text of a value: sorted keys, no white space, no needless escapes."""
+    return json.dumps(value(raw), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def text(string: str) -> str:
+    """The canonical JSON text of a string."""
+    return json.dumps(string, ensure_ascii=False)
+
+
+def encode(fields: dict[str, Raw]) -> Raw:
+    """An object of these fields, each as it was written."""
+    return Raw(msgspec.json.encode(fields))
+
+
+def check_numbers(document: Raw | bytes) -> None:
+    """Raises ValueError where a number is beyond FLOAT64, which JSON allows and no warehouse can hold."""
+    orjson.loads(bytes(document))
+
+
+def depth(document: bytes) -> int:
+    """The greatest nesting of arrays and objects in a document, which need not be valid."""
+    return max((level for level, _ in _brackets(document)), default=0)
+
+
+def outline(document: bytes) -> bytes:
+    """The document as a parser can take it: spaces in place of what is too deep for one, other characters in place of
+    halves of surrogate pairs, which are no text. Everything stands where it stood; where a bracket that deep is never
+    closed, the document ends with it."""
+    outlined = bytearray(_ESCAPE.sub(lambda escape: b"\\u0000" if escape[1] else escape[0], document))
+    start = level = 0
+    for level, at in _brackets(document):
+        if document[at] in b"{[":
+            start = at + 1 if level == _SHALLOW else start
+        elif level == _SHALLOW - 1:
+            outlined[start:at] = b" " * (at - start)
+    return bytes(outlined[:start] if level >= _SHALLOW else outlined)
+
+
+def _brackets(document: bytes) -> Iterator[tuple[int, int]]:
+    """(level, offset) of each bracket outside of strings; a closing one is of the level that it returns to."""
+    level = 0
+    for token in _TOKENS.finditer(document):
+        if token[0] in (b"{", b"["):
+            level += 1
+        elif token[0] in (b"}", b"]"):
+            level -= 1
+        else:
+            continue
+        yield level, token.start()
+
+
+def _outlined_items(array: bytes) -> list[Raw]:
+    outlined = outline(array)
+    found, at = [], outlined.find(b"[") + 1
+    for item in map(bytes, _decode_items(outlined)):
+        at = outlined.index(item, at)
+        found.append(Raw(array[at : at + len(item)]))
+        at += len(item)
+    return found
+
+
+def _integer(digits: str) -> int | float:
+    """Python refuses to convert integers of more than 4,300 digits; as a float they are infinite."""
+    return int(digits) if len(digits) < 4000 else float(digits)

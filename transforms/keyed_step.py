@@ -1,0 +1,98 @@
+"""KeyedStep: runs a pure step, `step(key, state, inbox) -> (state, outbox)`, for each key and window.
+
+The inbox of a key is gathered for a window; the step then runs with one read of the key's state, and one write only if
+the state has changed. A bounded job has one window, so there a step runs on the gathering alone, with no state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, get_type_hints
+
+import apache_beam as beam
+import msgspec
+from apache_beam.pvalue import PCollection, TaggedOutput
+from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
+
+from transforms import windows
+from transforms.coders import StructCoder
+
+Step = Callable[[str, Any, Iterable[Any]], tuple[Any, msgspec.Struct]]
+
+
+class KeyedStep(beam.PTransform):
+    """`(key, message)` → the fields of `outbox`, each a PCollection of that name.
+
+    `state` and `outbox` are the struct types that the step returns. `gather` groups the messages of a key: a
+    `CombineFn` joins them before the shuffle as well, and the inbox then is the one joined message; without it the
+    inbox is their list. `window` is how long a key's messages are gathered, in seconds; None is for a bounded job.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        state: type[msgspec.Struct],
+        outbox: type[msgspec.Struct],
+        *,
+        window: float | None,
+        gather: beam.CombineFn | None = None,
+    ) -> None:
+        super().__init__()
+        self.step = step
+        self.state = state
+        self.outbox = outbox
+        self.window = window
+        self.gather = gather
+
+    def expand(self, messages: PCollection[tuple[str, Any]]) -> dict[str, PCollection]:
+        if self.window is not None:
+            messages = messages | "Window" >> windows.arrival(self.window)
+        gather = beam.GroupByKey() if self.gather is None else beam.CombinePerKey(self.gather)
+        gathered = messages | "Gather" >> gather
+        if self.gather is not None:
+            gathered = gathered | "Inbox" >> beam.MapTuple(_alone).with_output_types(tuple[str, Any])
+        if self.window is None:
+            run = beam.ParDo(_BoundedFn(self.step, self.outbox))
+        else:
+            gathered = gathered | "Global" >> windows.everything()
+            run = beam.ParDo(_stateful(self.step, self.state, self.outbox))
+        types = {name: hint.__args__[0] for name, hint in get_type_hints(self.outbox).items()}
+        outputs = gathered | "Step" >> run.with_output_types(Any, **types).with_outputs(*types)
+        return {name: outputs[name] for name in types}
+
+
+def _alone(key: str, message: Any) -> tuple[str, list[Any]]:
+    return key, [message]
+
+
+class _BoundedFn(beam.DoFn):
+    def __init__(self, step: Step, outbox: type[msgspec.Struct]) -> None:
+        self.step = step
+        self.tags = outbox.__struct_fields__
+
+    def process(self, gathered: tuple[str, Iterable[Any]]) -> list[TaggedOutput]:
+        key, inbox = gathered
+        _, outbox = self.step(key, None, inbox)
+        return [TaggedOutput(tag, element) for tag in self.tags for element in getattr(outbox, tag)]
+
+
+def _stateful(step: Step, state: type[msgspec.Struct], outbox: type[msgspec.Struct]) -> beam.DoFn:
+    """The step with its state: a DoFn class of its own, since Beam finds a state's coder in the class."""
+    spec = ReadModifyWriteStateSpec("state", StructCoder(state))
+
+    class StatefulFn(beam.DoFn):
+        def process(
+            self,
+            gathered: tuple[str, Iterable[Any]],
+            cell: Any = beam.DoFn.StateParam(spec),  # noqa: B008
+        ) -> Iterator[TaggedOutput]:
+            key, inbox = gathered
+            before = cell.read()
+            after, said = step(key, before, inbox)
+            if after != before:
+                cell.write(after)
+            for tag in outbox.__struct_fields__:
+                for element in getattr(said, tag):
+                    yield TaggedOutput(tag, element)
+
+    return StatefulFn()

@@ -1,0 +1,105 @@
+"""Every counter and distribution of the pipeline, declared once with its unit and meaning.
+
+A name is `what-unit`; a family has one counter for each label, `what-unit:label`. Counts are gathered in plain integers
+and handed to Beam when a bundle ends, which costs a message nothing.
+"""
+
+from __future__ import annotations
+
+import collections
+from dataclasses import dataclass
+
+from apache_beam.metrics import Metrics
+from apache_beam.metrics.metric import MetricResults, MetricsFilter
+
+NAMESPACE = "segment"
+
+
+@dataclass(frozen=True)
+class Counter:
+    """A counter, or with `labels` a family of them, one for each value of what `labels` names."""
+
+    name: str
+    meaning: str
+    labels: str = ""
+
+    def of(self, label: str) -> str:
+        return f"{self.name}:{label}"
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A distribution; the unit is the last word of its name."""
+
+    name: str
+    meaning: str
+
+
+READ = Counter("read-calls", "calls read from this job's input, one for each item of a batch")
+TYPES = Counter("read-calls-by-type", "calls read that could be told to be of a type", labels="type")
+OUTCOMES = Counter(
+    "outcome-calls",
+    "calls by their first outcome: event, identity_call, dead_letter, duplicate or disabled; they add up to read-calls",
+    labels="outcome",
+)
+DEAD_LETTERS = Counter("dead-letter-calls", "calls refused", labels="reason")
+WRITTEN = Counter("written-rows", "rows that were not in the table before", labels="table")
+REPEATED = Counter("repeated-rows", "rows that were in the table already", labels="table")
+EMPTY = Counter("empty-messages", "messages without a call in them: an empty array or batch")
+BLANK = Counter("blank-lines", "lines of white space only")
+UNREADABLE = Counter("unreadable-files", "files of which a part could not be read")
+HISTORY = Counter("history-calls", "identity calls of earlier jobs that were read again")
+UNKNOWN_CONNECTIONS = Counter("history-unknown-connection-calls", "those whose connection is not configured any more")
+UNREADABLE_HISTORY = Counter("history-unreadable-calls", "those that the rules refuse by now", labels="reason")
+GROUPS_WITHOUT_EFFECT = Counter(
+    "group-without-effect-calls", "group calls through a connection that does not map accounts by group calls"
+)
+MEMBERS = Distribution("contact-ids", "ids that belong to a contact, at each time it is folded")
+MESSAGE_SIZE = Distribution("message-bytes", "size of the messages read")
+
+COUNTERS = (
+    READ,
+    TYPES,
+    OUTCOMES,
+    DEAD_LETTERS,
+    WRITTEN,
+    REPEATED,
+    EMPTY,
+    BLANK,
+    UNREADABLE,
+    HISTORY,
+    UNKNOWN_CONNECTIONS,
+    UNREADABLE_HISTORY,
+    GROUPS_WITHOUT_EFFECT,
+)
+DISTRIBUTIONS = (MEMBERS, MESSAGE_SIZE)
+
+
+class Tally(collections.Counter[str]):
+    """What a DoFn counted since it last reported."""
+
+    def report(self) -> None:
+        """Hands the counts to Beam, and starts anew."""
+        for name, count in self.items():
+            Metrics.counter(NAMESPACE, name).inc(count)
+        self.clear()
+
+
+def observe(distribution: Distribution, value: int) -> None:
+    """Adds one value to a distribution."""
+    Metrics.distribution(NAMESPACE, distribution.name).update(value)
+
+
+def counts(results: MetricResults) -> dict[str, int]:
+    """Every counter of a job by its name."""
+    counters = results.query(MetricsFilter().with_namespace(NAMESPACE))[MetricResults.COUNTERS]
+    totals: collections.Counter[str] = collections.Counter()
+    for counter in counters:
+        totals[counter.key.metric.name] += counter.committed if counter.committed is not None else counter.attempted
+    return dict(totals)
+
+
+def family(counted: dict[str, int], counter: Counter) -> dict[str, int]:
+    """The counts of a family by label."""
+    prefix = counter.of("")
+    return {name[len(prefix) :]: count for name, count in sorted(counted.items()) if name.startswith(prefix)}

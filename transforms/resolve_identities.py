@@ -1,0 +1,61 @@
+"""ResolveIdentities: what is known of ids to the rows of contacts, identities and memberships."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import apache_beam as beam
+from apache_beam.pvalue import PCollection
+
+from transforms.coders import StructCoder
+from transforms.core.facts import Known, learn
+from transforms.core.identity import chains, contact, household, person
+from transforms.keyed_step import KeyedStep
+
+
+class ResolveIdentities(beam.PTransform):
+    """`(id, Known)` → on `contacts`, `identities` and `memberships` an `Upsert` for each row that changes.
+
+    The four stages of `transforms.core.identity`, fed forward; `window` as in `KeyedStep`.
+    """
+
+    def __init__(self, window: float | None) -> None:
+        super().__init__()
+        self.window = window
+
+    def expand(self, known: PCollection[tuple[str, Known]]) -> dict[str, PCollection]:
+        window = self.window
+        persons = known | "Person" >> KeyedStep(
+            person.step, person.Person, person.Outbox, window=window, gather=LearnFn()
+        )
+        renamed = persons["edges"] | "Chains" >> KeyedStep(chains.step, chains.Chains, chains.Outbox, window=window)
+        said = (persons["members"], renamed["labels"]) | "Said" >> beam.Flatten()
+        households = said | "Household" >> KeyedStep(
+            household.step, household.Household, household.Outbox, window=window
+        )
+        rows = households["members"] | "Contact" >> KeyedStep(
+            contact.step, contact.Contact, contact.Outbox, window=window
+        )
+        return {"identities": households["identities"], **rows}
+
+
+class LearnFn(beam.CombineFn):
+    """Joins what is known, before the shuffle and after it, so that a key costs memory once."""
+
+    def create_accumulator(self) -> Known:
+        return Known()
+
+    def add_input(self, known: Known, more: Known) -> Known:
+        return learn(known, more)
+
+    def merge_accumulators(self, accumulators: Iterable[Known]) -> Known:
+        known = Known()
+        for more in accumulators:
+            learn(known, more)
+        return known
+
+    def extract_output(self, known: Known) -> Known:
+        return known
+
+    def get_accumulator_coder(self) -> StructCoder[Known]:
+        return StructCoder(Known)
