@@ -1,0 +1,1 @@
+"""The job: options, connections, sources, warehouses and the graph between them."""

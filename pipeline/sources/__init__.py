@@ -1,0 +1,1 @@
+"""Where messages come from: each source yields what it received, unparsed."""

@@ -1,0 +1,271 @@
+"""Files as a source: one message a line, plain or gzip, local or on any of Beam's file systems.
+
+A line is what stands between line feeds; bytes are never changed. What cannot be read costs only itself: the rest of a
+truncated or damaged gzip file, and of a line beyond the size limit all but its beginning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, Final
+
+import apache_beam as beam
+import msgspec
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
+from apache_beam.pvalue import PBegin, PCollection
+from apache_beam.transforms.core import RestrictionProvider
+
+from pipeline.progress import TALLY
+from schemas.messages import KEPT_OF_TOO_LARGE_BYTES, MAX_MESSAGE_BYTES
+from transforms import metrics
+from transforms.core.messages import Received, TooLarge
+
+_BLOCK_BYTES: Final = 1 << 20
+_SPLIT_BYTES: Final = 64 << 20
+"""Plain files are read in parallel pieces of about this size."""
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_GZIP_WINDOW: Final = 31
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_SALVAGE_BYTES: Final = 64
+
+Line = bytes | Received
+"""A line as it is, or what was kept of one beyond the size limit."""
+
+_log = logging.getLogger(__name__)
+
+
+class ReadFiles(beam.PTransform):
+    """PBegin → `Received`, one for each line of the files that the patterns match."""
+
+    def __init__(self, patterns: tuple[str, ...]) -> None:
+        super().__init__()
+        self.patterns = patterns
+
+    def expand(self, begin: PBegin) -> PCollection[Received]:
+        return (
+            begin
+            | "Patterns" >> beam.Create(self.patterns)
+            | "Match" >> beam.FlatMap(_match)
+            | "Once" >> beam.Distinct()
+            | "Spread" >> beam.Reshuffle()
+            | "Blocks" >> beam.ParDo(_ReadBlocksFn())
+            | "Lines" >> beam.ParDo(_LinesFn())
+        )
+
+
+def _match(pattern: str) -> Iterator[tuple[str, int]]:
+    for found in FileSystems.match([pattern])[0].metadata_list:
+        yield found.path, found.size_in_bytes
+
+
+class _Pieces(RestrictionProvider):
+    """A plain file is a range of bytes that can be split anywhere: a line belongs to the piece that its first byte is
+    in. A gzip file is one position that cannot be split."""
+
+    def initial_restriction(self, file: tuple[str, int]) -> OffsetRange:
+        path, size = file
+        return OffsetRange(0, 1 if _is_gzip(path) else max(size, 1))
+
+    def create_tracker(self, restriction: OffsetRange) -> OffsetRestrictionTracker:
+        return OffsetRestrictionTracker(restriction)
+
+    def split(self, file: tuple[str, int], restriction: OffsetRange) -> Iterator[OffsetRange]:
+        return restriction.split(_SPLIT_BYTES)
+
+    def restriction_size(self, file: tuple[str, int], restriction: OffsetRange) -> int:
+        return file[1] if restriction.stop == 1 else restriction.size()
+
+
+class _ReadBlocksFn(beam.DoFn):
+    """Reads a file block by block: what a runner does for each element of a splittable DoFn it does once a block."""
+
+    def __init__(self) -> None:
+        self.tally = metrics.Tally()
+
+    def process(
+        self,
+        file: tuple[str, int],
+        tracker: Any = beam.DoFn.RestrictionParam(_Pieces()),  # noqa: B008
+    ) -> Iterator[list[Line]]:
+        path, _ = file
+        start, end = tracker.current_restriction().start, tracker.current_restriction().stop
+        with _open(path) as opened:
+            if _is_gzip(path):
+                if tracker.try_claim(start):
+                    gunzip = Gunzip(opened)
+                    for block in blocks(gunzip.read, 0):
+                        yield block.lines
+                    if gunzip.problem:
+                        self._unreadable(path, gunzip.problem)
+                return
+            for block in blocks(opened.read, _first_line(opened, start)):
+                if tracker.try_claim(block.last_start):
+                    yield block.lines
+                    continue
+                end = tracker.current_restriction().stop
+                yield [line for at, line in block.positions() if at < end]
+                return
+            tracker.try_claim(max(end, tracker.current_restriction().stop))
+
+    def _unreadable(self, path: str, problem: str) -> None:
+        self.tally[metrics.UNREADABLE.name] += 1
+        TALLY.add(unreadable=f"{path}: {problem}")
+        _log.warning("%s: %s", path, problem)
+
+    def finish_bundle(self) -> None:
+        self.tally.report()
+
+
+class _LinesFn(beam.DoFn):
+    def __init__(self) -> None:
+        self.tally = metrics.Tally()
+
+    def process(self, lines: list[Line]) -> list[Received]:
+        received = [
+            line if isinstance(line, Received) else Received(line)
+            for line in lines
+            if isinstance(line, Received) or (line and not line.isspace())
+        ]
+        TALLY.add(messages=len(received))
+        self.tally[metrics.BLANK.name] += len(lines) - len(received)
+        return received
+
+    def finish_bundle(self) -> None:
+        self.tally.report()
+
+
+class Block(msgspec.Struct, frozen=True):
+    """Consecutive lines, and the offsets of the first and the last of them. A line beyond the size limit comes alone,
+    as what was kept of it."""
+
+    start: int
+    last_start: int
+    lines: list[Line]
+
+    def positions(self) -> Iterator[tuple[int, Line]]:
+        """Each line with its offset."""
+        at = self.start
+        for line in self.lines:
+            yield at, line
+            at += 1 + (len(line) if isinstance(line, bytes) else 0)
+
+
+def blocks(read: Callable[[int], bytes], position: int) -> Iterator[Block]:
+    """The lines that `read` gives, from the offset `position` on, in bounded memory."""
+    tail = b""
+    while data := read(_BLOCK_BYTES):
+        data = tail + data
+        cut = data.rfind(b"\n") + 1
+        if cut:
+            yield Block(position, position + data.rfind(b"\n", 0, cut - 1) + 1, [*data[: cut - 1].split(b"\n")])
+            position += cut
+        tail = data[cut:]
+        if len(tail) > MAX_MESSAGE_BYTES:
+            kept, size, tail = _too_large(tail, read)
+            yield Block(position, position, [kept])
+            position += size
+    if tail:
+        lines: list[Line] = [*tail.removesuffix(b"\n").split(b"\n")]
+        yield Block(position, position + tail.rfind(b"\n", 0, len(tail) - 1) + 1, lines)
+
+
+def _too_large(beginning: bytes, read: Callable[[int], bytes]) -> tuple[Received, int, bytes]:
+    """(what is kept of a line, how many bytes it took, what follows it), never holding the line whole."""
+    digest, length = hashlib.sha256(beginning), len(beginning)
+    following = b""
+    terminator = 0
+    while data := read(_BLOCK_BYTES):
+        line, terminated, following = data.partition(b"\n")
+        digest.update(line)
+        length += len(line)
+        terminator = len(terminated)
+        if terminated:
+            break
+    kept = Received(beginning[:KEPT_OF_TOO_LARGE_BYTES], too_large=TooLarge(length, digest.hexdigest()))
+    return kept, length + terminator, following
+
+
+class Gunzip:
+    """Reads a gzip file as far as it can be read; `problem` then says in one line what could not be."""
+
+    def __init__(self, compressed: BinaryIO) -> None:
+        self.problem = ""
+        self._compressed = compressed
+        self._inflate = zlib.decompressobj(_GZIP_WINDOW)
+        self._pending = b""
+        self._read_bytes = 0
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes of what the file holds, none at its end."""
+        while not self.problem:
+            if not self._pending:
+                self._pending = self._compressed.read(_BLOCK_BYTES)
+                self._read_bytes += len(self._pending)
+            if self._inflate.eof:
+                self._pending = self._pending.lstrip(b"\0")
+                if not self._pending:
+                    return b""
+                self._inflate = zlib.decompressobj(_GZIP_WINDOW)
+            elif not self._pending:
+                self.problem = f"the gzip data end early, after {self._read_bytes} bytes; what followed is lost"
+                return self._inflate.flush()
+            data = self._decompress(size)
+            if data:
+                return data
+        return b""
+
+    def _decompress(self, size: int) -> bytes:
+        before = self._inflate.copy()
+        try:
+            data = self._inflate.decompress(self._pending, size)
+            self._pending = self._inflate.unconsumed_tail or self._inflate.unused_data
+            return data
+        except zlib.error as error:
+            near = self._read_bytes - len(self._pending)
+            self.problem = f"the gzip data are damaged near byte {near} ({error}); the rest is lost"
+        return _salvage(before, self._pending)
+
+
+def _salvage(inflate: Any, compressed: bytes) -> bytes:
+    """What can be read of damaged data, in small steps up to the damage."""
+    data = b""
+    for at in range(0, len(compressed), _SALVAGE_BYTES):
+        try:
+            data += inflate.decompress(compressed[at : at + _SALVAGE_BYTES])
+        except zlib.error:
+            break
+    return data
+
+
+def _open(path: str) -> BinaryIO:
+    opened: BinaryIO = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    return opened
+
+
+def _is_gzip(path: str) -> bool:
+    """By the first bytes: a name says little."""
+    with _open(path) as opened:
+        return opened.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+
+
+def _first_line(opened: BinaryIO, start: int) -> int:
+    """Moves to the first line that begins at `start` or later, and returns where that is."""
+    if start == 0:
+        if opened.read(len(_BYTE_ORDER_MARK)) == _BYTE_ORDER_MARK:
+            return len(_BYTE_ORDER_MARK)
+        opened.seek(0)
+        return 0
+    opened.seek(start - 1)
+    position = start - 1
+    while data := opened.read(_BLOCK_BYTES):
+        end = data.find(b"\n")
+        if end >= 0:
+            opened.seek(position + end + 1)
+            return position + end + 1
+        position += len(data)
+    return position

@@ -1,0 +1,110 @@
+"""What a finished job tells: what was read, what became of it, and where to look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rich import box
+from rich.columns import Columns
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.errors import printable
+
+WIDTH = 80
+"""Columns of a summary that goes to no terminal."""
+
+_OUTCOMES = {
+    "event": ("event", "events"),
+    "identity_call": ("identity call", "identity calls"),
+    "dead_letter": ("dead letter", "dead letters"),
+    "duplicate": ("duplicate", "duplicates"),
+    "disabled": ("disabled", "disabled"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """The counts of a job.
+
+    `outcomes` are the first outcomes of what was read: `event`, `identity_call`, `dead_letter`, `duplicate`,
+    `disabled`. `written` are rows by table, `dead_letters` messages by reason, `notes` other counts worth a line,
+    `unreadable` the files that could be read in part only, one line each. `warehouse_hint` is the command that opens
+    the warehouse, `query` one to try there.
+    """
+
+    read: int
+    outcomes: Mapping[str, int]
+    by_type: Mapping[str, int]
+    written: Mapping[str, int]
+    dead_letters: Mapping[str, int]
+    notes: Mapping[str, int]
+    unreadable: tuple[str, ...]
+    elapsed_s: float
+    warehouse_hint: str
+    query: str
+
+    @property
+    def missing(self) -> int:
+        """Messages that were read and have no outcome; below zero, outcomes without a message. Zero if all is right."""
+        return self.read - sum(self.outcomes.values())
+
+
+def render(summary: Summary, console: Console) -> None:
+    """Prints the summary: in colour on a terminal, as plain lines of a fixed width elsewhere."""
+    rate = summary.read / summary.elapsed_s if summary.elapsed_s > 0 else 0.0
+    _say(console, f"{summary.read:,} messages in {summary.elapsed_s:,.1f} s, {rate:,.0f} messages per second", "bold")
+    _say(console, f"{summary.read:,} read = {_sum(summary.outcomes)}")
+    if summary.missing:
+        what = f"{summary.missing:,} without an outcome" if summary.missing > 0 else f"{-summary.missing:,} too many"
+        _say(console, f"!!! THE SUM IS WRONG: {what}. The tables may lack messages: please report it.", "bold red")
+    for line in summary.unreadable:
+        _say(console, f"! Read in part only: {line}", "yellow")
+    if notes := ", ".join(f"{count:,} {name}" for name, count in summary.notes.items() if count):
+        _say(console, f"Also: {notes}")
+    titled = {
+        "read by type": summary.by_type,
+        "rows written": summary.written,
+        "dead letters": summary.dead_letters,
+    }
+    tables = [_table(title, counts) for title, counts in titled.items() if counts]
+    console.print()
+    if tables:
+        _lay_out(tables, console)
+        console.print()
+    _say(console, f"Open the warehouse:  {summary.warehouse_hint}")
+    _say(console, f"A query to try:      {summary.query}")
+
+
+def _sum(outcomes: Mapping[str, int]) -> str:
+    names = [*_OUTCOMES, *(outcome for outcome in outcomes if outcome not in _OUTCOMES)]
+    counts = [(outcomes.get(name, 0), _OUTCOMES.get(name, (name, name))) for name in names]
+    return " + ".join(f"{count:,} {words[count != 1]}" for count, words in counts if count) or "0"
+
+
+def _table(title: str, counts: Mapping[str, int]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column(title, no_wrap=True)
+    table.add_column("", justify="right", no_wrap=True)
+    for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        table.add_row(Text(printable(name)), f"{count:,}")
+    return table
+
+
+def _lay_out(tables: list[Table], console: Console) -> None:
+    """Prints the tables side by side, as far as there is room."""
+    columns = Columns(tables, padding=(0, 3))
+    if console.is_terminal:
+        console.print(columns)
+        return
+    for line in console.render_lines(columns, console.options.update_width(WIDTH)):
+        _say(console, "".join(segment.text for segment in line).rstrip())
+
+
+def _say(console: Console, line: str, style: str = "") -> None:
+    """Prints one line as it is, however long, so that commands can be copied and lines be searched for."""
+    encoding = console.encoding
+    shown = printable(line).encode(encoding, "backslashreplace").decode(encoding)
+    console.print(Text(shown, style), soft_wrap=True)

@@ -1,0 +1,61 @@
+"""What every warehouse can do."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import apache_beam as beam
+import msgspec
+
+from schemas.tables import Table, Timestamp
+
+
+class Job(msgspec.Struct, frozen=True):
+    """One run of the pipeline on a warehouse.
+
+    `generation` is greater than that of every job before it: the versions of the keyed rows that this job writes begin
+    with it, so that they stand over those of older jobs whatever the clocks say. `log_until` is the greatest
+    `written_at` that was in the log when the job started, None where the log was empty: history reads up to it, and
+    what this job logs is written after it.
+    """
+
+    generation: int
+    started_at: Timestamp
+    log_until: Timestamp | None
+    bounded: bool
+
+
+class Warehouse(Protocol):
+    """A place for tables: a value with a few methods that give transforms. Opening it raises UsageError where it cannot
+    be used."""
+
+    @property
+    def enforces_keys(self) -> bool:
+        """Whether a row that is written again is not stored again."""
+
+    def start(self, *, bounded: bool, runner: str, options: str, history: bool) -> Job:
+        """Creates what is missing, and enters the job in `jobs`. Raises UsageError, also where the log must not be
+        left out (`history` is False) but holds something."""
+
+    def read_log(self, job: Job) -> beam.PTransform:
+        """PBegin → `Received`: what the log held when the job started."""
+
+    def append(self, table: Table, job: Job) -> beam.PTransform:
+        """`Append` → `Append` of a dead letter for each row that the table cannot hold. Rows are durable when the
+        bundle that wrote them ends."""
+
+    def upsert(self, table: Table, job: Job) -> beam.PTransform:
+        """`Upsert` → the number of rows that were taken, once they are."""
+
+    def publish(self, job: Job) -> beam.PTransform:
+        """Those numbers of all keyed tables → nothing: shows the job's keyed rows, and removes those that no job since
+        it started has written."""
+
+    def finish(self, job: Job) -> None:
+        """Enters the end of the job, and lets go of the warehouse."""
+
+    def close(self) -> None:
+        """Lets go of the warehouse, whatever became of the job."""
+
+    def open_command(self) -> str:
+        """What to type to look into the warehouse."""

@@ -1,0 +1,522 @@
+"""A local DuckDB file as the warehouse.
+
+One process has the file, one thread of it writes. Rows of `events`, `identity_calls` and `dead_letters` are inserted in
+batches and are durable when their bundle ends; keys are the file's own, so a row that comes again is not stored again.
+Keyed rows of a bounded job are gathered beside the file and shown in one transaction at its end.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+
+import apache_beam as beam
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.pvalue import PBegin, PCollection
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.windowed_value import WindowedValue
+
+import schemas.duckdb
+from pipeline.errors import UsageError
+from pipeline.progress import TALLY
+from pipeline.warehouses.base import Job
+from schemas.tables import (
+    APPENDED,
+    BY_NAME,
+    DEAD_LETTERS,
+    IDENTITY_CALLS,
+    JOBS,
+    KEYED,
+    Column,
+    Mode,
+    Row,
+    Table,
+    Timestamp,
+    Type,
+)
+from transforms import metrics
+from transforms.core.dead_letters import Reason, Refused, Stage, dead_letter
+from transforms.core.messages import Received
+from transforms.core.rows import Append, Upsert
+
+_BATCH_ROWS: Final = 5_000
+_BATCH_BYTES: Final = 16_000_000
+_BATCHES_AHEAD: Final = 2
+"""How many batches may wait for the writing thread: memory is bounded, and it never runs dry."""
+_HISTORY_ROWS: Final = 2_000
+_CHECKPOINT: Final = "128MB"
+_BUFFER_BYTES: Final = 256_000_000
+_KEY_BYTES: Final = 64
+"""What DuckDB keeps in memory for each row with a key; the rest of its memory is bounded."""
+_SUSPECT_NUMBER: Final = r"[0-9][eE]\+?[0-9]{3}|[0-9]{309}"
+"""Finds every JSON number that may be beyond FLOAT64, and little else."""
+
+
+@dataclass(frozen=True)
+class DuckDbWarehouse:
+    """The warehouse in a DuckDB file, by its absolute path."""
+
+    file: str
+
+    enforces_keys = True
+
+    @classmethod
+    def of(cls, url: str) -> DuckDbWarehouse:
+        """The warehouse of `duckdb:///relative` or `duckdb:////absolute`."""
+        path = schemas.duckdb.path(url)
+        if path is None:
+            raise UsageError(
+                "that is no DuckDB URL",
+                "give duckdb:///relative.duckdb or duckdb:////absolute.duckdb",
+                option="--warehouse",
+                value=url,
+            )
+        return cls(os.path.abspath(path))
+
+    def start(self, *, bounded: bool, runner: str, options: str, history: bool) -> Job:
+        database = _Database.of(self.file)
+        try:
+            return database.start(bounded=bounded, runner=runner, options=options, history=history)
+        except schemas.duckdb.IncompatibleSchemaError as error:
+            raise UsageError(
+                "; ".join(error.lines), "name another file", option="--warehouse", value=self.file
+            ) from None
+
+    def read_log(self, job: Job) -> beam.PTransform:
+        return _ReadLog(self.file, job)
+
+    def append(self, table: Table, job: Job) -> beam.PTransform:
+        return beam.ParDo(_AppendFn(self.file, table.name, job))
+
+    def upsert(self, table: Table, job: Job) -> beam.PTransform:
+        return beam.ParDo(_UpsertFn(self.file, table.name, job))
+
+    def publish(self, job: Job) -> beam.PTransform:
+        return _Publish(self.file, job)
+
+    def finish(self, job: Job) -> None:
+        database = _Database.of(self.file)
+        database.run(database.end, job).result()
+
+    def close(self) -> None:
+        _Database.close(self.file)
+
+    def open_command(self) -> str:
+        return f"duckdb {os.path.relpath(self.file)}"
+
+
+@dataclass
+class _Appended:
+    """What became of a batch: how many rows are new, and the rows that cannot be stored, with the reason."""
+
+    written: int
+    refused: list[tuple[Append, str]]
+
+
+class _Database:
+    """The process's one connection to a file, and the one thread that writes through it."""
+
+    _open: Final[dict[str, _Database]] = {}
+    _lock: Final = threading.Lock()
+
+    def __init__(self, file: str) -> None:
+        self._connection = schemas.duckdb.connect(file)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="duckdb-writer")
+        self._keys = 0
+        self._buffer_for_keys = -1
+
+    @classmethod
+    def of(cls, file: str) -> _Database:
+        """The database of a file, opened where this process has not yet. Raises UsageError where it cannot be."""
+        with cls._lock:
+            if file not in cls._open:
+                try:
+                    cls._open[file] = cls(file)
+                except schemas.duckdb.UnusableFileError as error:
+                    raise UsageError(error.problem, error.remedy, option="--warehouse", value=file) from None
+            return cls._open[file]
+
+    @classmethod
+    def close(cls, file: str) -> None:
+        with cls._lock:
+            database = cls._open.pop(file, None)
+        if database is not None:
+            database._writer.shutdown()
+            database._connection.close()
+
+    def run(self, write: Any, *arguments: Any) -> Future[Any]:
+        """Queues a write for the writing thread."""
+        return self._writer.submit(write, *arguments)
+
+    def start(self, *, bounded: bool, runner: str, options: str, history: bool) -> Job:
+        db = self._connection
+        db.execute(f"SET TimeZone = 'UTC'; SET checkpoint_threshold = '{_CHECKPOINT}'; SET threads = 1")
+        schemas.duckdb.create(db)
+        db.execute("CREATE SCHEMA IF NOT EXISTS internal")
+        db.execute("ATTACH IF NOT EXISTS ':memory:' AS staged")
+        for table in KEYED:
+            key = ", ".join(f"{_quoted(name)} VARCHAR" for name in table.key)
+            names = ", ".join(map(_quoted, table.key))
+            db.execute(
+                f"CREATE TABLE IF NOT EXISTS internal.{table.name} ({key}, version BIGINT[], PRIMARY KEY ({names}))"
+            )
+            db.execute(
+                f"CREATE OR REPLACE TABLE staged.{table.name} AS SELECT *, NULL::BIGINT[] AS version, FALSE AS removed"
+                f" FROM main.{table.name} LIMIT 0"
+            )
+        for table in APPENDED:
+            self._keys += _one(db, f"SELECT count(*) FROM {table.name}")
+        self._fit_buffer()
+        log_until = _one(db, f"SELECT epoch_us(max(written_at)) FROM {IDENTITY_CALLS.name}")
+        if not history and log_until is not None:
+            raise UsageError(
+                "the log of earlier jobs is not empty, and tables made without it would be wrong",
+                "leave the option out, or name a new file",
+                option="--history",
+                value="none",
+            )
+        now = _now()
+        generation = max(now, (_one(db, f"SELECT max(generation) FROM {JOBS.name}") or 0) + 1)
+        db.execute(
+            f"INSERT INTO {JOBS.name} (generation, started_at, runner, options, history_done)"
+            " VALUES (?, make_timestamptz(?), ?, ?, FALSE)",
+            [generation, now, runner, options],
+        )
+        return Job(generation, Timestamp(now), None if log_until is None else Timestamp(log_until), bounded)
+
+    def end(self, job: Job) -> None:
+        self._connection.execute(
+            f"UPDATE {JOBS.name} SET ended_at = make_timestamptz(?) WHERE generation = ?", [_now(), job.generation]
+        )
+
+    def log(self, until: Timestamp) -> Iterator[tuple[str, str]]:
+        """(payload, connection) of each call that the log held, streamed."""
+        cursor = self._connection.cursor()
+        cursor.execute(
+            f"SELECT payload, connection FROM {IDENTITY_CALLS.name} WHERE written_at <= make_timestamptz(?)", [until]
+        )
+        while rows := cursor.fetchmany(_HISTORY_ROWS):
+            yield from rows
+
+    def append(self, table: Table, appends: list[Append], job: Job) -> _Appended:
+        """Inserts rows whose keys are new."""
+        batch = _batch(table, [append.row for append in appends], _written_at(job))
+        refused = _refused(table, appends, batch)
+        if refused:
+            bad = {id(append) for append, _ in refused}
+            appends = [append for append in appends if id(append) not in bad]
+            batch = _batch(table, [append.row for append in appends], _written_at(job))
+        cursor = self._connection.cursor()
+        cursor.register("batch", batch)
+        columns = ", ".join(_quoted(column.name) for column in table.columns)
+        written = _one(cursor, f"INSERT OR IGNORE INTO {table.name} ({columns}) SELECT {columns} FROM batch")
+        self._keys += written
+        self._fit_buffer()
+        return _Appended(written, refused)
+
+    def upsert(self, table: Table, upserts: list[Upsert], job: Job) -> None:
+        """Takes rows and tombstones: a bounded job's wait for `publish`, others are shown at once."""
+        batch = _keyed_batch(table, upserts, job)
+        cursor = self._connection.cursor()
+        cursor.register("batch", batch)
+        if job.bounded:
+            cursor.execute(f"INSERT INTO staged.{table.name} BY NAME SELECT * FROM batch")
+        else:
+            cursor.begin()
+            _merge(cursor, table, "batch")
+            cursor.commit()
+
+    def publish(self, job: Job) -> dict[str, int]:
+        """In one transaction: shows what was staged, removes what no job since this one started has written, and enters
+        that the history is through. Returns the rows shown, by table."""
+        cursor = self._connection.cursor()
+        cursor.begin()
+        shown = {}
+        for table in KEYED:
+            shown[table.name] = _merge(cursor, table, f"staged.{table.name}") if job.bounded else 0
+            same_key = " AND ".join(f"v.{_quoted(name)} = t.{_quoted(name)}" for name in table.key)
+            cursor.execute(
+                f"DELETE FROM {table.name} t WHERE NOT EXISTS"
+                f" (SELECT 1 FROM internal.{table.name} v WHERE {same_key} AND v.version[1] >= ?)",
+                [job.generation],
+            )
+            cursor.execute(f"DELETE FROM internal.{table.name} WHERE version[1] < ?", [job.generation])
+        cursor.execute(f"UPDATE {JOBS.name} SET history_done = TRUE WHERE generation = ?", [job.generation])
+        cursor.commit()
+        for table in KEYED:
+            cursor.execute(f"TRUNCATE staged.{table.name}")
+        return shown
+
+    def _fit_buffer(self) -> None:
+        """Lets DuckDB's memory grow with the keys that it must hold, and with nothing else."""
+        millions = self._keys // 1_000_000
+        if millions != self._buffer_for_keys:
+            self._buffer_for_keys = millions
+            size = _BUFFER_BYTES + (millions + 1) * 1_000_000 * _KEY_BYTES
+            self._connection.execute(f"SET memory_limit = '{size}B'")
+
+
+def _merge(cursor: duckdb.DuckDBPyConnection, table: Table, source: str) -> int:
+    """Shows the newest version of each key where it is newer than all that the table has held; returns the rows."""
+    keys = ", ".join(map(_quoted, table.key))
+    columns = ", ".join(_quoted(column.name) for column in table.columns)
+    cursor.execute(
+        f"CREATE OR REPLACE TEMP TABLE newer AS SELECT s.* FROM {source} s"
+        f" LEFT JOIN internal.{table.name} v USING ({keys}) WHERE v.version IS NULL OR s.version > v.version"
+        f" QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY s.version DESC) = 1"
+    )
+    same_key = " AND ".join(f"n.{_quoted(name)} = t.{_quoted(name)}" for name in table.key)
+    cursor.execute(f"DELETE FROM {table.name} t USING newer n WHERE n.removed AND {same_key}")
+    shown = _one(
+        cursor, f"INSERT OR REPLACE INTO {table.name} ({columns}) SELECT {columns} FROM newer WHERE NOT removed"
+    )
+    cursor.execute(f"INSERT OR REPLACE INTO internal.{table.name} SELECT {keys}, version FROM newer")
+    cursor.execute("DROP TABLE newer")
+    return shown
+
+
+# ---- rows to Arrow ----
+
+
+def _batch(table: Table, rows: list[Row], written_at: int) -> pa.Table:
+    return pa.table(
+        {
+            column.name: _array(
+                column,
+                [written_at] * len(rows)
+                if column.name == table.written
+                else [getattr(row, column.name) for row in rows],
+            )
+            for column in table.columns
+        }
+    )
+
+
+def _keyed_batch(table: Table, upserts: list[Upsert], job: Job) -> pa.Table:
+    """The table's columns, a version that begins with the job's generation, and whether the key has no row."""
+    written_at = _now()
+    arrays = {}
+    for column in table.columns:
+        name = column.name
+        if name in table.key:
+            values: list[Any] = [upsert.key[table.key.index(name)] for upsert in upserts]
+        elif name == table.written:
+            values = [written_at] * len(upserts)
+        else:
+            values = [None if upsert.row is None else getattr(upsert.row, name) for upsert in upserts]
+        arrays[name] = _array(column, values)
+    versions = [(job.generation, *upsert.version) for upsert in upserts]
+    arrays["version"] = pa.array(versions, pa.list_(pa.int64()))
+    arrays["removed"] = pa.array([upsert.row is None for upsert in upserts], pa.bool_())
+    return pa.table(arrays)
+
+
+_ARROW: Final = {
+    Type.STRING: pa.string(),
+    Type.INT64: pa.int64(),
+    Type.BOOL: pa.bool_(),
+    Type.TIMESTAMP: pa.timestamp("us", tz="UTC"),
+    Type.BYTES: pa.binary(),
+    Type.JSON: pa.string(),
+}
+
+
+def _arrow(column: Column) -> pa.DataType:
+    if column.type is Type.STRUCT:
+        return pa.struct([(each.name, _arrow(each)) for each in column.fields])
+    return _ARROW[column.type]
+
+
+def _array(column: Column, values: list[Any]) -> pa.Array:
+    if column.type is Type.JSON:
+        written = [None if value is None else bytes(value) for value in values]
+        return pa.array(written, pa.binary()).view(pa.string())  # UTF-8 was checked when it was read
+    if column.mode is Mode.REPEATED:
+        if column.type is Type.STRUCT:
+            values = [[_struct(column, each) for each in value or ()] for value in values]
+        return pa.array(values, pa.list_(_arrow(column)))
+    return pa.array(values, _arrow(column))
+
+
+def _struct(column: Column, row: Row) -> dict[str, Any]:
+    return {each.name: getattr(row, each.name) for each in column.fields}
+
+
+def _refused(table: Table, appends: list[Append], batch: pa.Table) -> list[tuple[Append, str]]:
+    """The rows that a warehouse cannot hold: only JSON that the parser let through can be such."""
+    suspects = set()
+    for column in table.columns:
+        if column.type is Type.JSON:
+            found = pc.match_substring_regex(batch[column.name], _SUSPECT_NUMBER)
+            suspects.update(pc.indices_nonzero(found).to_pylist())
+    return [(appends[i], why) for i in sorted(suspects) if (why := table.misfit(appends[i].row))]
+
+
+# ---- Beam ----
+
+
+class _AppendFn(beam.DoFn):
+    """Writes rows once. Batches go to the writing thread while the next is gathered; a bundle ends when all are in."""
+
+    def __init__(self, file: str, table: str, job: Job) -> None:
+        self.file, self.table, self.job = file, BY_NAME[table], job
+
+    def setup(self) -> None:
+        self.database = _Database.of(self.file)
+        self.tally = metrics.Tally()
+
+    def start_bundle(self) -> None:
+        self.rows: dict[str | None, list[Append]] = {}
+        self.bytes = 0
+        self.count = 0
+        self.ahead: deque[tuple[str | None, int, Future[_Appended]]] = deque()
+        self.refused: list[tuple[Append, str]] = []
+
+    def process(self, append: Append) -> None:
+        self.rows.setdefault(append.outcome, []).append(append)
+        self.count += 1
+        self.bytes += len(append.message)
+        if self.count >= _BATCH_ROWS or self.bytes >= _BATCH_BYTES:
+            self._hand_over()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        self._hand_over()
+        while self.ahead:
+            self._settle()
+        self.tally.report()
+        for append, why in self.refused:
+            row = append.row
+            letter = dead_letter(
+                Stage.WRITE,
+                Refused(Reason.INVALID_FIELD, why),
+                append.message,
+                append.attributes,
+                message_id=getattr(row, "message_id", None),
+                connection=getattr(row, "connection", None),
+            )
+            yield WindowedValue(Append(letter), MIN_TIMESTAMP, (GlobalWindow(),))
+
+    def _hand_over(self) -> None:
+        for outcome, appends in self.rows.items():
+            future = self.database.run(self.database.append, self.table, appends, self.job)
+            self.ahead.append((outcome, len(appends), future))
+        self.rows, self.count, self.bytes = {}, 0, 0
+        while len(self.ahead) > _BATCHES_AHEAD:
+            self._settle()
+
+    def _settle(self) -> None:
+        outcome, count, future = self.ahead.popleft()
+        appended = future.result()
+        repeated = count - appended.written - len(appended.refused)
+        self.refused += appended.refused
+        self.tally[metrics.WRITTEN.of(self.table.name)] += appended.written
+        self.tally[metrics.REPEATED.of(self.table.name)] += repeated
+        if self.table is DEAD_LETTERS:
+            TALLY.add(dead_letters=count)
+        if outcome is not None:
+            self.tally[metrics.OUTCOMES.of(outcome)] += appended.written
+            self.tally[metrics.OUTCOMES.of("duplicate")] += repeated
+            self.tally[metrics.OUTCOMES.of("dead_letter")] += len(appended.refused)
+            self.tally[metrics.DEAD_LETTERS.of(Reason.INVALID_FIELD.value)] += len(appended.refused)
+
+
+class _UpsertFn(beam.DoFn):
+    """Hands keyed rows to the writing thread; tells at the end of the bundle how many it took."""
+
+    def __init__(self, file: str, table: str, job: Job) -> None:
+        self.file, self.table, self.job = file, BY_NAME[table], job
+
+    def setup(self) -> None:
+        self.database = _Database.of(self.file)
+
+    def start_bundle(self) -> None:
+        self.upserts: list[Upsert] = []
+        self.taken = 0
+        self.ahead: deque[Future[None]] = deque()
+
+    def process(self, upsert: Upsert) -> None:
+        self.upserts.append(upsert)
+        if len(self.upserts) >= _BATCH_ROWS:
+            self._hand_over()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        self._hand_over()
+        while self.ahead:
+            self.ahead.popleft().result()
+        yield WindowedValue(self.taken, MIN_TIMESTAMP, (GlobalWindow(),))
+
+    def _hand_over(self) -> None:
+        if self.upserts:
+            self.ahead.append(self.database.run(self.database.upsert, self.table, self.upserts, self.job))
+            self.taken += len(self.upserts)
+            self.upserts = []
+        while len(self.ahead) > _BATCHES_AHEAD:
+            self.ahead.popleft().result()
+
+
+class _ReadLog(beam.PTransform):
+    def __init__(self, file: str, job: Job) -> None:
+        super().__init__()
+        self.file, self.job = file, job
+
+    def expand(self, begin: PBegin) -> PCollection[Received]:
+        return begin | "Job" >> beam.Create([self.job]) | "Log" >> beam.ParDo(_ReadLogFn(self.file))
+
+
+class _ReadLogFn(beam.DoFn):
+    def __init__(self, file: str) -> None:
+        self.file = file
+
+    def process(self, job: Job) -> Iterator[Received]:
+        if job.log_until is None:
+            return
+        for payload, connection in _Database.of(self.file).log(job.log_until):
+            TALLY.add(messages=1)
+            yield Received(payload.encode(), connection=connection)
+
+
+class _Publish(beam.PTransform):
+    def __init__(self, file: str, job: Job) -> None:
+        super().__init__()
+        self.file, self.job = file, job
+
+    def expand(self, taken: PCollection[int]) -> PCollection[int]:
+        return taken | "All" >> beam.CombineGlobally(sum) | "Show" >> beam.ParDo(_PublishFn(self.file, self.job))
+
+
+class _PublishFn(beam.DoFn):
+    def __init__(self, file: str, job: Job) -> None:
+        self.file, self.job = file, job
+
+    def process(self, taken: int) -> None:
+        database = _Database.of(self.file)
+        shown: dict[str, int] = database.run(database.publish, self.job).result()
+        tally = metrics.Tally({metrics.WRITTEN.of(name): count for name, count in shown.items()})
+        tally.report()
+
+
+def _one(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
+    row = connection.execute(query).fetchone()
+    return row[0] if row else None
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
+
+
+def _written_at(job: Job) -> int:
+    """Now, but after everything that earlier jobs logged, whatever the clock says."""
+    return max(_now(), (job.log_until or 0) + 1)

@@ -1,0 +1,457 @@
+"""The command line: what it comes to, and the one line that each mistake gets."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from apache_beam.io.filesystem import BeamIOError, FileMetadata, MatchResult
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import DebugOptions, StandardOptions, WorkerOptions
+from apache_beam.runners.runner import create_runner
+from apache_beam.testing.test_pipeline import TestPipeline
+
+from pipeline.errors import UsageError
+from pipeline.options import Settings, options_without_secrets, parse
+from transforms.core.connections import DEFAULT
+
+INPUT = "--input=a.jsonl"
+WAREHOUSE = "--warehouse=duckdb:///w.duckdb"
+SUBSCRIPTION = "--input_subscription=projects/acme-web/subscriptions/calls"
+DATAFLOW = "--runner=DataflowRunner --region=europe-west1"
+
+GIVEN = Settings(
+    inputs=("a.jsonl",),
+    input_subscription=None,
+    rebuild=False,
+    history="warehouse",
+    warehouse="duckdb:///w.duckdb",
+    connections=DEFAULT,
+    connection=None,
+    alias_window=60.0,
+    deduplicate_for=86400.0,
+    runner="FnApiRunner",
+    streaming=False,
+)
+FOLLOWING = replace(
+    GIVEN,
+    inputs=(),
+    input_subscription="projects/acme-web/subscriptions/calls",
+    runner="PrismRunner",
+    streaming=True,
+)
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a few files, and a bucket with two."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.jsonl", "b.jsonl.gz", "c[1].jsonl", "d,e.jsonl", "folder/f.jsonl", "folder/more/g.jsonl"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "c.yaml").write_text("connections: [{name: Marketing site}, {name: Shop, project_ids: [x]}]")
+    (tmp_path / "bad.yaml").write_text("connections: [{nam: x}]")
+    local = FileSystems.match
+
+    def match(patterns: list[str]) -> list[MatchResult]:
+        bucket = {"gs://b/x.jsonl": ["x"], "gs://b/*.jsonl": ["x"], "gs://b/folder/*": ["y"], "gs://b/secret*": ["s"]}
+        if patterns in (["gs://b/secret"], ["gs://closed/*"]):
+            raise BeamIOError("Match operation failed", {patterns[0]: BeamIOError("denied", {"x": OSError("403")})})
+        if not patterns[0].startswith("gs://"):
+            return local(patterns)
+        found = [
+            FileMetadata("gs://b/secret" if name == "s" else "gs://b/x.jsonl", 1)
+            for name in bucket.get(patterns[0], ())
+        ]
+        return [MatchResult(patterns[0], found)]
+
+    monkeypatch.setattr(FileSystems, "match", match)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("what", "line", "expected"),
+    [
+        ("files alone", [INPUT, WAREHOUSE], GIVEN),
+        ("values after a space", ["--warehouse", "duckdb:///w.duckdb", "--input", "a.jsonl"], GIVEN),
+        (
+            "several inputs, each once",
+            [WAREHOUSE, "--input=folder/*.jsonl, a.jsonl", "--input=b.jsonl.gz", "--input=a.jsonl"],
+            replace(GIVEN, inputs=("./folder/*.jsonl", "a.jsonl", "b.jsonl.gz")),
+        ),
+        (
+            "a pattern that begins with a wildcard",
+            [WAREHOUSE, "--input=*.jsonl"],
+            replace(GIVEN, inputs=("./*.jsonl",)),
+        ),
+        ("a file in a bucket", [WAREHOUSE, "--input=gs://b/x.jsonl"], replace(GIVEN, inputs=("gs://b/x.jsonl",))),
+        ("files in a bucket", [WAREHOUSE, "--input=gs://b/*.jsonl"], replace(GIVEN, inputs=("gs://b/*.jsonl",))),
+        ("a subscription", [WAREHOUSE, SUBSCRIPTION], FOLLOWING),
+        ("a subscription after files", [WAREHOUSE, SUBSCRIPTION, INPUT], replace(FOLLOWING, inputs=("a.jsonl",))),
+        (
+            "a project in a domain",
+            [WAREHOUSE, "--input_subscription=projects/acme.com:web/subscriptions/calls"],
+            replace(FOLLOWING, input_subscription="projects/acme.com:web/subscriptions/calls"),
+        ),
+        ("a rebuild", [WAREHOUSE, "--rebuild"], replace(GIVEN, inputs=(), rebuild=True)),
+        ("a rebuild as templates ask for it", [WAREHOUSE, "--rebuild=true"], replace(GIVEN, inputs=(), rebuild=True)),
+        ("no rebuild as templates ask for it", [WAREHOUSE, INPUT, "--rebuild=False"], GIVEN),
+        ("no history", [WAREHOUSE, INPUT, "--history=none"], replace(GIVEN, history="none")),
+        ("BigQuery", [INPUT, "--warehouse=bigquery://p/d"], replace(GIVEN, warehouse="bigquery://p/d")),
+        ("an absolute path", [INPUT, "--warehouse=duckdb:////x.db"], replace(GIVEN, warehouse="duckdb:////x.db")),
+        ("the default's name", [WAREHOUSE, INPUT, "--connection=default"], replace(GIVEN, connection="default")),
+        (
+            "times",
+            [WAREHOUSE, INPUT, "--alias_window=.5", "--deduplicate_for", "0"],
+            replace(GIVEN, alias_window=0.5, deduplicate_for=0.0),
+        ),
+        ("the last one counts", [WAREHOUSE, INPUT, "--alias_window=5", "--alias_window=60"], GIVEN),
+        (
+            "a runner of one's own choice",
+            [WAREHOUSE, INPUT, "--runner=PrismRunner"],
+            replace(GIVEN, runner="PrismRunner"),
+        ),
+        ("a runner, in short", [WAREHOUSE, SUBSCRIPTION, "--runner=direct"], replace(FOLLOWING, runner="DirectRunner")),
+        (
+            "a runner by its class",
+            [WAREHOUSE, INPUT, "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"],
+            GIVEN,
+        ),
+        (
+            "Dataflow",
+            [WAREHOUSE, INPUT, *DATAFLOW.split(), "--project=acme-web"],
+            replace(GIVEN, runner="DataflowRunner"),
+        ),
+    ],
+)
+def test_a_command_line_comes_to(what: str, line: list[str], expected: Settings) -> None:
+    settings, options = parse(line)
+    assert settings == expected
+    standard = options.view_as(StandardOptions)
+    assert (standard.runner, standard.streaming) == (settings.runner, settings.streaming)
+    assert type(create_runner(standard.runner)).__name__ in (settings.runner, "SwitchingDirectRunner")
+
+
+def test_the_connections_file_is_read() -> None:
+    settings, _ = parse([INPUT, WAREHOUSE, "--connections=c.yaml", "--connection", "Marketing site"])
+    assert [connection.name for connection in settings.connections.connections] == ["Marketing site", "Shop"]
+    assert settings.connection == "Marketing site"
+
+
+def test_options_of_beam_are_passed_on() -> None:
+    _, options = parse([INPUT, WAREHOUSE, "--num_workers=3", "--experiments=a,b", "--streaming"])
+    assert options.view_as(WorkerOptions).num_workers == 3
+    assert options.view_as(DebugOptions).experiments == ["a", "b"]
+    assert options.view_as(StandardOptions).streaming
+    assert options.get_all_options()["warehouse"] == "duckdb:///w.duckdb"
+
+
+def test_a_home_folder_is_found(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(files))
+    settings, _ = parse([WAREHOUSE, "--input=~/folder/*"])
+    assert settings.inputs == (f"{files}/folder/*",)
+
+
+BAD_INPUT = "no such file; give a file, or a pattern, in quotes, that matches one"
+TIMES = "give a number of seconds from"
+FORMS = "give duckdb:///FILE or bigquery://PROJECT/DATASET"
+SUBSCRIPTION_FORM = "give projects/PROJECT_ID/subscriptions/SUBSCRIPTION_ID"
+REQUIRED = "one of --input, --input_subscription and --rebuild is required; for example --input='calls/*.jsonl'"
+LOG = "reads the identity_calls in the warehouse, as they were recorded, so it excludes"
+DESCRIBED = "--help and --help_beam say what it takes"
+RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, FlinkRunner, SparkRunner"
+
+
+@pytest.mark.parametrize(
+    ("what", "line", "expected"),
+    [
+        ("nothing", [], REQUIRED),
+        ("no input", [WAREHOUSE], REQUIRED),
+        ("no input, in a template's way", [WAREHOUSE, "--rebuild=false"], REQUIRED),
+        ("no warehouse", [INPUT], f"--warehouse: is required; {FORMS}"),
+        ("a path for a warehouse", [INPUT, "--warehouse=w.duckdb"], "is no warehouse's URL; give duckdb:///w.duckdb"),
+        ("two slashes", [INPUT, "--warehouse=duckdb://w.duckdb"], "is no warehouse's URL; give duckdb:///w.duckdb"),
+        ("no file in the URL", [INPUT, "--warehouse=duckdb:///"], f"is no warehouse's URL; {FORMS}"),
+        (
+            "another warehouse, with a password",
+            [INPUT, "--warehouse=postgres://me:pa@ss@host/db"],
+            f"--warehouse=postgres://me:REDACTED@host/db: is no warehouse's URL; {FORMS}",
+        ),
+        ("an empty warehouse", [INPUT, "--warehouse="], "--warehouse='': is empty; give it a value, or leave it out"),
+        (
+            "an unknown option",
+            [INPUT, WAREHOUSE, "--qqq=1"],
+            "--qqq: unknown option; --help and --help_beam show the options",
+        ),
+        ("a misspelt option", [WAREHOUSE, "--inputs=a"], "--inputs: unknown option; did you mean --input?"),
+        (
+            "a hyphen",
+            [WAREHOUSE, "--alias-window", "3"],
+            "--alias-window: unknown option; did you mean --alias_window?",
+        ),
+        ("an abbreviation", [INPUT, "--warehous=x"], "--warehous: unknown option; did you mean --warehouse?"),
+        ("a misspelt option of Beam", [INPUT, WAREHOUSE, "--num_worker=3"], "did you mean --num_workers?"),
+        ("one hyphen", [WAREHOUSE, "-input=a"], "-input: unknown option; did you mean --input?"),
+        ("a secret after an unknown option", [INPUT, "--pass=hunter2"], "--pass: unknown option; "),
+        (
+            "a pattern that the shell expanded",
+            [WAREHOUSE, "--input", "a.jsonl", "b.jsonl.gz"],
+            "b.jsonl.gz: belongs to no option; files are given as --input='GLOB', in quotes",
+        ),
+        ("no value", [WAREHOUSE, "--input"], "--input: has no value; give --input=VALUE"),
+        ("an option for a value", [WAREHOUSE, "--input", INPUT], "--input: has no value; give --input=VALUE"),
+        ("a value for a switch", [INPUT, WAREHOUSE, "--streaming=yes"], "takes no value; give --streaming alone"),
+        (
+            "rebuild or not",
+            [WAREHOUSE, "--rebuild=maybe"],
+            "is neither true nor false; give one of them, or --rebuild alone",
+        ),
+        ("rebuild and files", [INPUT, WAREHOUSE, "--rebuild"], f"--rebuild: {LOG} --input; leave one of the two out"),
+        (
+            "rebuild and a subscription",
+            [SUBSCRIPTION, WAREHOUSE, "--rebuild"],
+            f"--rebuild: {LOG} --input_subscription",
+        ),
+        ("rebuild for one connection", [WAREHOUSE, "--rebuild", "--connection=default"], f"{LOG} --connection"),
+        ("rebuild without history", [WAREHOUSE, "--rebuild", "--history=none"], f"{LOG} --history=none"),
+        ("a history", [INPUT, WAREHOUSE, "--history=file"], "--history=file: is unknown; choose from warehouse, none"),
+        ("no time", [INPUT, WAREHOUSE, "--alias_window=1m"], "--alias_window=1m: is no number; give one, such as 60"),
+        ("zero", [INPUT, WAREHOUSE, "--alias_window=0"], f"=0: is out of range; {TIMES} 0.001 to 31536000"),
+        ("below zero", [INPUT, WAREHOUSE, "--alias_window", "-5"], "--alias_window=-5: is out of range"),
+        ("not a number", [INPUT, WAREHOUSE, "--alias_window=nan"], "--alias_window=nan: is out of range"),
+        ("for ever", [INPUT, WAREHOUSE, "--alias_window=inf"], "--alias_window=inf: is out of range"),
+        ("too short for Beam", [INPUT, WAREHOUSE, "--alias_window=1e-9"], "--alias_window=1e-09: is out of range"),
+        ("remembering less than nothing", [INPUT, WAREHOUSE, "--deduplicate_for=-1"], f"{TIMES} 0 to 31536000"),
+        ("no connections", [INPUT, WAREHOUSE, "--connections=no.yaml"], "--connections=no.yaml: no such file; "),
+        (
+            "a mistake in the connections",
+            [INPUT, WAREHOUSE, "--connections=bad.yaml"],
+            "--connections=bad.yaml, line 1, connections[0].nam: unknown key; did you mean name?",
+        ),
+        ("an empty name of a file", [INPUT, WAREHOUSE, "--connections="], "--connections='': is empty; "),
+        (
+            "an unknown connection",
+            [INPUT, WAREHOUSE, "--connections=c.yaml", "--connection=Blog"],
+            "--connection=Blog: no such connection; choose from Marketing site, Shop",
+        ),
+        (
+            "a misspelt connection",
+            [INPUT, WAREHOUSE, "--connections=c.yaml", "--connection=marketing Site"],
+            "--connection='marketing Site': no such connection; did you mean Marketing site?",
+        ),
+        ("a connection of no file", [INPUT, WAREHOUSE, "--connection=x"], "no such connection; choose from default"),
+        ("no file", [WAREHOUSE, "--input=x.jsonl"], f"--input=x.jsonl: {BAD_INPUT}"),
+        ("no file among others", [WAREHOUSE, "--input=a.jsonl,x.jsonl"], f"--input=x.jsonl: {BAD_INPUT}"),
+        ("no match", [WAREHOUSE, "--input=*.csv"], f"--input='*.csv': {BAD_INPUT}"),
+        ("no folder", [WAREHOUSE, "--input=none/*"], f"--input='none/*': {BAD_INPUT}"),
+        ("a line break in a name", [WAREHOUSE, "--input=x\ny"], f"--input='x\\ny': {BAD_INPUT}"),
+        ("a folder", [WAREHOUSE, "--input=folder"], "is a folder; give the files in it, such as --input='folder/*'"),
+        ("a folder with its slash", [WAREHOUSE, "--input=folder/"], "such as --input='folder/*'"),
+        (
+            "a comma in a name",
+            [WAREHOUSE, "--input=d,e.jsonl"],
+            f"--input=d: {BAD_INPUT}; a comma separates two: write ? for one in a name",
+        ),
+        (
+            "brackets in a name",
+            [WAREHOUSE, "--input=c[1].jsonl"],
+            "no such file; this name reads as a pattern: write ? for each [ and * in it",
+        ),
+        (
+            "no name",
+            [WAREHOUSE, "--input="],
+            "--input='': holds no name; give a file or a pattern on each side of a comma",
+        ),
+        ("a comma too many", [WAREHOUSE, "--input=a.jsonl,"], "--input=a.jsonl,: holds no name"),
+        (
+            "a pipe",
+            [WAREHOUSE, "--input=pipe"],
+            "--input=pipe: is no regular file; write what it gives to a file first",
+        ),
+        ("a device", [WAREHOUSE, "--input=/dev/null"], "--input=/dev/null: is no regular file"),
+        ("standard input", [WAREHOUSE, "--input=-"], f"--input=-: {BAD_INPUT}"),
+        (
+            "an unknown scheme",
+            [WAREHOUSE, "--input=ftp://host/x"],
+            "is in no file system known here; give a local path or",
+        ),
+        ("nothing in a bucket", [WAREHOUSE, "--input=gs://b/none"], f"--input=gs://b/none: {BAD_INPUT}"),
+        ("a folder in a bucket", [WAREHOUSE, "--input=gs://b/folder"], "is a folder; give the files in it"),
+        ("a bucket", [WAREHOUSE, "--input=gs://b/"], "is a folder; give the files in it, such as --input='gs://b/*'"),
+        ("a closed bucket", [WAREHOUSE, "--input=gs://closed/*"], "--input='gs://closed/*': cannot be read: 403; "),
+        ("a closed file", [WAREHOUSE, "--input=gs://b/secret*"], "--input=gs://b/secret: cannot be read: 403; "),
+        ("the short name of a subscription", [WAREHOUSE, "--input_subscription=x"], SUBSCRIPTION_FORM),
+        (
+            "a topic",
+            [WAREHOUSE, "--input_subscription=projects/acme-web/topics/calls"],
+            f"--input_subscription=projects/acme-web/topics/calls: is a topic; {SUBSCRIPTION_FORM}",
+        ),
+        (
+            "the number of a project",
+            [WAREHOUSE, "--input_subscription=projects/123456/subscriptions/calls"],
+            f"is not the full name of a subscription; {SUBSCRIPTION_FORM}",
+        ),
+        ("a short project", [WAREHOUSE, "--input_subscription=projects/acme/subscriptions/calls"], SUBSCRIPTION_FORM),
+        (
+            "Google's names",
+            [WAREHOUSE, "--input_subscription=projects/acme-web/subscriptions/goog1"],
+            SUBSCRIPTION_FORM,
+        ),
+        (
+            "two subscriptions",
+            [WAREHOUSE, SUBSCRIPTION, f"{SUBSCRIPTION}2"],
+            "--input_subscription: is given more than once; give one: a job follows one",
+        ),
+        ("an unknown runner", [INPUT, WAREHOUSE, "--runner=Storm"], f"--runner=Storm: is no runner; {RUNNERS}"),
+        ("a misspelt runner", [INPUT, WAREHOUSE, "--runner=fnapiruner"], "is no runner; did you mean FnApiRunner?"),
+        ("a module for a runner", [INPUT, WAREHOUSE, "--runner=os.path"], f"--runner=os.path: is no runner; {RUNNERS}"),
+        ("an unknown module", [INPUT, WAREHOUSE, "--runner=no.such"], "cannot be loaded: No module named 'no'; "),
+        ("no runner", [INPUT, WAREHOUSE, "--runner="], f"--runner='': is no runner; {RUNNERS}"),
+        (
+            "a value for Beam",
+            [INPUT, WAREHOUSE, "--num_workers=x"],
+            "--num_workers=x: is no whole number; give one, such as 3",
+        ),
+        (
+            "a choice of Beam's",
+            [INPUT, WAREHOUSE, "--direct_running_mode", "x"],
+            "--direct_running_mode=x: is unknown; choose from in_memory, multi_threading, multi_processing",
+        ),
+        ("JSON for Beam", [INPUT, WAREHOUSE, "--beam_services=x"], f"is nothing that it takes; {DESCRIBED}"),
+        (
+            "JSON that Beam trips over",
+            [INPUT, "--gcs_custom_audit_entries={", WAREHOUSE],
+            "--gcs_custom_audit_entries='{': cannot be read: Expecting property name",
+        ),
+        (
+            "JSON of another kind than Beam wants",
+            ["--gcs_custom_audit_entries", "[1]", INPUT, WAREHOUSE],
+            "--gcs_custom_audit_entries='[1]': cannot be read: 'list' object",
+        ),
+        (
+            "what Beam refuses without naming the option",
+            [INPUT, WAREHOUSE, "--gcs_custom_audit_entry=" + 65 * "k"],
+            f"in GCS custom audit entries exceeds the 64-character limit; {DESCRIBED}",
+        ),
+        (
+            "what Beam refuses in combination",
+            [INPUT, WAREHOUSE, "--environment_type=PROCESS"],
+            "--runner=FnApiRunner: Option process_command is required for environment type PROCESS",
+        ),
+        (
+            "Dataflow without a project",
+            [INPUT, WAREHOUSE, *DATAFLOW.split()],
+            "--project: is required by DataflowRunner; give --project=...",
+        ),
+    ],
+)
+def test_a_mistake_gets_one_line(what: str, line: list[str], expected: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UsageError) as refused:
+        parse(line)
+    said = str(refused.value)
+    assert expected in said
+    assert said.isprintable()
+    assert "hunter2" not in said
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_that_may_not_be_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str, mode: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(UsageError, match=r"^--input=\./a\.jsonl: cannot be read: Permission denied; "):
+        parse([WAREHOUSE, "--input=a*"])
+
+
+def test_a_file_that_goes_away_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FileSystems, "match", lambda patterns: [MatchResult(patterns[0], [FileMetadata("gone", 1)])])
+    with pytest.raises(UsageError, match=r"^--input=gone: cannot be read: No such file or directory; "):
+        parse([WAREHOUSE, INPUT])
+
+
+def shown(capsys: pytest.CaptureFixture[str], option: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        parse([INPUT, option])
+    assert not ended.value.code
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_shows_our_options_each_with_its_default_and_an_example(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = " ".join(shown(capsys, option).split())
+    names = [name for name in Settings.__dataclass_fields__ if name not in ("runner", "streaming", "inputs")]
+    for name in ["input", *names]:
+        described = text.split(f" --{name} ", maxsplit=1)[1].split("Example: ", maxsplit=1)
+        assert "Default: " in described[0]
+        assert described[1].startswith(f"--{name}"), name
+    assert "--help_beam" in text
+    assert "--num_workers" not in text
+
+
+def test_help_beam_shows_the_options_of_beam(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, "--help_beam")
+    assert "--num_workers" in text
+    assert "--runner" in text
+    assert "--alias_window" not in text
+
+
+@pytest.mark.parametrize(
+    ("what", "line", "expected"),
+    [
+        ("nothing to hide", [INPUT, "--connection=Marketing site"], "--input=a.jsonl '--connection=Marketing site'"),
+        ("a password in a URL", ["--warehouse=x://me:pa@ss@host/d"], "--warehouse=x://me:REDACTED@host/d"),
+        ("a password in a query", ["--x=y://h/d?a=1&password=p&b=2"], "'--x=y://h/d?a=1&password=REDACTED&b=2'"),
+        ("a secret option", ["--s3_secret_access_key=k"], "--s3_secret_access_key=REDACTED"),
+        ("a secret after a space", ["--s3_session_token", "-t", INPUT], "--s3_session_token REDACTED --input=a.jsonl"),
+        ("a secret without a value", ["--s3_session_token", INPUT], "--s3_session_token --input=a.jsonl"),
+        ("a connection string", ["--azure_connection_string=A=b;AccountKey=c"], "--azure_connection_string=REDACTED"),
+        ("a secret in JSON", ['--x={"apiKey": "k", "b": 1}'], """'--x={"apiKey": "REDACTED", "b": 1}'"""),
+        ("no secret", ["--dataflow_kms_key=projects/p"], "--dataflow_kms_key=projects/p"),
+        ("bytes that are no text", ["--input=\udcff\n"], "'--input=\\udcff\\n'"),
+    ],
+)
+def test_the_options_are_kept_without_secrets(what: str, line: list[str], expected: str) -> None:
+    assert options_without_secrets(line) == expected
+
+
+@pytest.mark.parametrize(
+    ("what", "error", "expected"),
+    [
+        ("nothing but the problem", UsageError("is wrong"), "is wrong"),
+        ("a value without an option", UsageError("is wrong", "stop", value="x y"), "'x y': is wrong; stop"),
+        ("an option without a value", UsageError("is wrong", "stop", option="--x"), "--x: is wrong; stop"),
+        (
+            "everything",
+            UsageError("is wrong", "stop", option="--x", value="y", where="line 3"),
+            "--x=y, line 3: is wrong; stop",
+        ),
+        (
+            "what would break the line or colour it",
+            UsageError("a\r\nb", "\x1b[1m", option="--x", value="\u2028"),
+            "--x='\\u2028': a\\r\\nb; \\x1b[1m",
+        ),
+        ("a long value", UsageError("is wrong", option="--x", value="y" * 201), f"--x={'y' * 200}...: is wrong"),
+        ("a secret option", UsageError("is wrong", option="--api_key", value="k"), "--api_key=REDACTED: is wrong"),
+        ("a secret in the problem", UsageError("no token=abc there"), "no token=REDACTED there"),
+        ("a URL in the remedy", UsageError("no", "give x://me:pw@host"), "no; give x://me:REDACTED@host"),
+    ],
+)
+def test_a_usage_error_is_one_line_without_secrets(what: str, error: UsageError, expected: str) -> None:
+    assert str(error) == expected
+    assert str(pickle.loads(pickle.dumps(error))) == expected
+
+
+def test_other_pipelines_in_the_process_go_undisturbed() -> None:
+    with contextlib.suppress(UsageError):
+        parse([])
+    TestPipeline(argv=[])

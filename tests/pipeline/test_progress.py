@@ -1,0 +1,160 @@
+"""What a running job shows of itself."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import threading
+
+import pytest
+from rich.console import Console
+
+from pipeline import progress
+from pipeline.progress import Progress, Tally
+
+
+def add_much(tally: Tally) -> None:
+    for _ in range(1000):
+        tally.add(messages=2, dead_letters=1, unreadable="a.gz: ends too early")
+
+
+class Clock:
+    """A clock that stands until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def console(is_terminal: bool, file: io.StringIO | None = None) -> Console:
+    return Console(file=file or io.StringIO(), force_terminal=is_terminal, width=80, _environ={"TERM": "xterm"})
+
+
+def test_a_tally_counts_from_any_thread() -> None:
+    tally = Tally()
+    threads = [threading.Thread(target=add_much, args=[tally]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (tally.messages, tally.dead_letters) == (8000, 4000)
+    assert tally.unreadable == ["a.gz: ends too early"]
+
+
+def test_the_line_gives_the_rate_of_late() -> None:
+    tally, clock = Tally(), Clock()
+    shown = Progress(tally, console=console(False), interval=2.5, clock=clock)
+    lines = [shown.line()]
+    for seconds, messages, dead_letters in [(2, 5000, 0), (2, 5000, 3), (4, 0, 0), (3600, 1_000_000, 0)]:
+        clock.now += seconds
+        tally.add(messages, dead_letters)
+        lines.append(shown.line())
+    assert lines == [
+        "0 messages, 0/s, 0 dead letters, 0:00:00",
+        "5,000 messages, 2,500/s, 0 dead letters, 0:00:02",
+        "10,000 messages, 2,500/s, 3 dead letters, 0:00:04",
+        "10,000 messages, 833/s, 3 dead letters, 0:00:08",
+        "1,010,000 messages, 277/s, 3 dead letters, 1:00:08",
+    ]
+
+
+class Once(threading.Event):
+    """An event that a waiting thread finds unset once, then set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waited.append(timeout)
+        return len(self.waited) > 1
+
+
+def shown_once(shown: Progress, monkeypatch: pytest.MonkeyPatch) -> Once:
+    """Runs the block of a progress whose thread shows one frame, whatever the time."""
+    once = Once()
+    monkeypatch.setattr(shown, "_ended", once)
+    with shown:
+        pass
+    return once
+
+
+def test_elsewhere_it_logs_at_intervals(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    file = io.StringIO()
+    tally = Tally()
+    shown = Progress(tally, console=console(False, file), interval=7, clock=Clock())
+    tally.add(messages=12)
+    with caplog.at_level(logging.INFO, logger=progress.__name__):
+        once = shown_once(shown, monkeypatch)
+    assert caplog.messages == ["12 messages, 0/s, 0 dead letters, 0:00:00"]
+    assert once.waited == [7, 7]
+    assert file.getvalue() == ""
+
+
+def test_on_a_terminal_it_is_one_line_that_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = io.StringIO()
+    tally = Tally()
+    shown = Progress(tally, console=console(True, file), clock=Clock())
+    tally.add(messages=12)
+    with caplog.at_level(logging.INFO, logger=progress.__name__):
+        shown_once(shown, monkeypatch)
+    written = file.getvalue()
+    assert "12 messages, 0/s, 0 dead letters, 0:00:00" in written
+    assert written.rindex("\x1b[2K") > written.rindex("messages"), "the line is erased"
+    assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l"), "the cursor is back"
+    assert caplog.messages == []
+
+
+def test_a_dumb_terminal_gets_log_lines(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    dumb = Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "dumb"})
+    with caplog.at_level(logging.INFO, logger=progress.__name__):
+        shown_once(Progress(Tally(), console=dumb, clock=Clock()), monkeypatch)
+    assert len(caplog.messages) == 1
+
+
+class Gone(io.StringIO):
+    """A terminal that has gone away."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("file", [Gone(), io.StringIO()])
+def test_a_terminal_that_goes_away_does_not_end_the_job(
+    file: io.StringIO, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    shown = Progress(Tally(), console=console(True, file), clock=Clock())
+    if not isinstance(file, Gone):
+        file.close()
+    shown_once(shown, monkeypatch)
+    assert not recwarn.list, "nothing was raised in its thread either"
+
+
+def test_log_records_go_above_the_line_and_then_where_they_went_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(sys, "__stderr__", terminal)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    handler = logging.StreamHandler()
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+    shown = Progress(Tally(), console=console(True, terminal), clock=Clock())
+
+    def line() -> str:
+        logging.getLogger().error("something happened")
+        return "the line"
+
+    monkeypatch.setattr(shown, "line", line)
+    shown_once(shown, monkeypatch)
+    written = terminal.getvalue()
+    assert written.index("something happened") < written.index("the line")
+    assert handler.stream is terminal
+
+
+def test_an_error_of_the_job_passes_through() -> None:
+    with pytest.raises(ZeroDivisionError), Progress(Tally(), console=console(True), clock=Clock()):
+        raise ZeroDivisionError
+    assert "progress" not in [thread.name for thread in threading.enumerate()]
