@@ -1,0 +1,1 @@
+"""Example Segment calls, and the generator that makes them."""
