@@ -1,0 +1,9 @@
+"""Runs every benchmark: `python -m benchmarks`."""
+
+from __future__ import annotations
+
+from benchmarks import message_path, whole_job
+
+if __name__ == "__main__":
+    message_path.main()
+    whole_job.main()

@@ -1,0 +1,84 @@
+"""The whole job into DuckDB against pass-through, and its memory; `python -m benchmarks.whole_job`.
+
+Both are whole processes on the same 200,000 calls and the same runner, in turn, three times each. From each time that
+of a process on one call is taken away: starting Python and Beam is no part of the rate. Memory is the peak of a process
+on 200,000 calls and on three times the events more, of the same ids.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.data import CALLS, calls, more_events
+
+GOAL = 0.60
+MEMORY_GOAL_BYTES = 64
+_ROUNDS = 3
+_MORE = 3
+
+
+class Run(NamedTuple):
+    """One process: seconds of wall clock, and its peak memory in bytes."""
+
+    seconds: float
+    peak: int
+
+
+def job(source: Path, folder: Path) -> Run:
+    """The whole job into a new DuckDB file."""
+    warehouse = folder / f"{time.monotonic_ns()}.duckdb"
+    return _run("pipeline", f"--input={source}", f"--warehouse=duckdb:///{warehouse}")
+
+
+def pass_through(source: Path, folder: Path) -> Run:
+    return _run("benchmarks.pass_through", str(source), str(folder / "out"))
+
+
+def _run(module: str, *arguments: str) -> Run:
+    started = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", module, *arguments], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{module} failed with exit status {process.returncode}")
+    return Run(time.perf_counter() - started, usage.ru_maxrss * 1024)
+
+
+def main() -> None:
+    source = calls()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        one = folder / "one.jsonl"
+        with source.open("rb") as file:
+            one.write_bytes(file.readline())
+        empty = {step: step(one, folder).seconds for step in (job, pass_through)}
+        jobs, floors = [], []
+        for _ in range(_ROUNDS):
+            floors.append(pass_through(source, folder))
+            jobs.append(job(source, folder))
+        slow = statistics.median(run.seconds for run in jobs) - empty[job]
+        fast = statistics.median(run.seconds for run in floors) - empty[pass_through]
+        print(f"Whole job ({CALLS:,} calls of about 1.7 kB, in-process runner, median of {_ROUNDS} in turn)")
+        print(f"  files → DuckDB                       {CALLS / slow:8,.0f} messages a second")
+        print(f"  read → loads → dumps → WriteToText   {CALLS / fast:8,.0f} messages a second")
+        print(f"  ratio                                {fast / slow:8.2f}   goal: at least {GOAL}")
+        larger = more_events(_MORE)
+        peak = job(larger, folder).peak
+        with larger.open("rb") as file:
+            added = sum(1 for _ in file) - CALLS
+    each = (peak - jobs[-1].peak) / added
+    print("Memory (peak of the process)")
+    print(f"  {CALLS:,} calls                        {jobs[-1].peak / 1e6:8,.0f} MB")
+    print(f"  {added:,} more events of the same ids  {peak / 1e6:8,.0f} MB")
+    print(f"  bytes an event                       {each:8.1f}   goal: at most {MEMORY_GOAL_BYTES}")
+
+
+if __name__ == "__main__":
+    main()
