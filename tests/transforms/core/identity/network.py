@@ -1,0 +1,100 @@
+"""The identity stages as a network in memory, under a scheduler that reorders, repeats and splits everything."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from transforms.core.facts import Known
+from transforms.core.identity import chains, contact, household, person
+from transforms.core.identity.messages import Edge, Label, Member
+from transforms.core.rows import Upsert
+
+Key = tuple[str, str]
+
+_ENCODER = msgspec.msgpack.Encoder()
+_STATES: dict[str, Any] = {
+    "person": msgspec.msgpack.Decoder(person.Person),
+    "chains": msgspec.msgpack.Decoder(chains.Chains),
+    "household": msgspec.msgpack.Decoder(household.Household),
+    "contact": msgspec.msgpack.Decoder(contact.Contact),
+}
+_MESSAGES: dict[str, Any] = {
+    "person": msgspec.msgpack.Decoder(Known),
+    "chains": msgspec.msgpack.Decoder(Edge),
+    "household": msgspec.msgpack.Decoder(Member | Label),
+    "contact": msgspec.msgpack.Decoder(Member),
+}
+
+
+class Network:
+    """Every stage with its states, as bytes between steps; the tables keep each key's row of the greatest version."""
+
+    def __init__(self, rng: random.Random, *, repeat: float = 0.1) -> None:
+        self._rng = rng
+        self._repeat = repeat
+        self._waiting: dict[Key, list[bytes]] = {}
+        self._states: dict[Key, bytes] = {}
+        self._rows: dict[tuple[str, tuple[str, ...]], Upsert] = {}
+
+    def send(self, stage: str, key: str, message: object) -> None:
+        """Puts a message on its way."""
+        self._waiting.setdefault((stage, key), []).append(_ENCODER.encode(message))
+
+    def step(self) -> bool:
+        """Delivers some of what waits for one key, in any order, some of it to be repeated; False if nothing waits."""
+        if not self._waiting:
+            return False
+        stage, key = self._rng.choice(sorted(self._waiting))
+        waiting = self._waiting.pop((stage, key))
+        self._rng.shuffle(waiting)
+        take = self._rng.randint(1, len(waiting))
+        left = waiting[take:] + [message for message in waiting[:take] if self._rng.random() < self._repeat]
+        if left:
+            self._waiting[stage, key] = left
+        self._run(stage, key, [_MESSAGES[stage].decode(message) for message in waiting[:take]])
+        return True
+
+    def drain(self) -> None:
+        """Delivers everything."""
+        while self.step():
+            pass
+
+    def _run(self, stage: str, key: str, inbox: list[Any]) -> None:
+        encoded = self._states.get((stage, key))
+        state = None if encoded is None else _STATES[stage].decode(encoded)
+        if stage == "person":
+            state, persons = person.step(key, state, inbox)
+            self._send_all("household", persons.members)
+            self._send_all("chains", persons.edges)
+        elif stage == "chains":
+            state, labels = chains.step(key, state, inbox)
+            self._send_all("household", labels.labels)
+        elif stage == "household":
+            state, households = household.step(key, state, inbox)
+            self._send_all("contact", households.members)
+            self._write("identities", households.identities)
+        else:
+            state, rows = contact.step(key, state, inbox)
+            self._write("contacts", rows.contacts)
+            self._write("memberships", rows.memberships)
+        self._states[stage, key] = _ENCODER.encode(state)
+
+    def _send_all(self, stage: str, messages: Iterable[tuple[str, object]]) -> None:
+        for key, message in messages:
+            self.send(stage, key, message)
+
+    def _write(self, table: str, upserts: Iterable[Upsert]) -> None:
+        for upsert in upserts:
+            standing = self._rows.get((table, upsert.key))
+            if standing is None or upsert.version > standing.version:
+                self._rows[table, upsert.key] = upsert
+
+    def table(self, name: str) -> dict[tuple[str, ...], Any]:
+        """The rows of a table as they stand, by key."""
+        return {
+            key: upsert.row for (table, key), upsert in self._rows.items() if table == name and upsert.row is not None
+        }
