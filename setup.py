@@ -7,6 +7,7 @@ PACKAGES = [
     "schemas",
     "transforms",
     "transforms.core",
+    "transforms.core.identity",
 ]
 
 setup(
