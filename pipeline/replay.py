@@ -16,8 +16,8 @@ import math
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -273,7 +273,7 @@ def read_message(item: Json, defaults: Object, config: Config, connection_name: 
         context=context,
         integrations=integrations,
     )
-    stored_as_json = [context]
+    stored_as_json: list[Json] = [context]
     if type_ in EVENT_TYPES:
         stored_as_json += [properties, integrations]
     if is_identity_call(message):
@@ -968,16 +968,39 @@ def replay(
     `connection` names the one of all messages, whatever they say. Without `merge` edges have no effect: every id is a
     contact of its own.
     """
+    found = [each for item in items for each in read(item, config, connection)]
+    return tables_of(found, config, merge=merge)
+
+
+def replay_log(calls: Iterable[tuple[str, str]], config: Config = Config()) -> Tables:
+    """The tables after every call of the log, each `(payload, connection)`: of those tables that the log makes, so
+    without the events of other calls.
+
+    A connection that the configuration no longer has keeps its name and is mapped like the one without project ids,
+    else like the default.
+    """
+    return tables_of([read_logged(payload, config, connection) for payload, connection in calls], config)
+
+
+def read_logged(payload: str, config: Config, name: str) -> Message | tuple[str, bytes] | None:
+    """The one call of a log's payload, whatever it has in a field `batch`; None where it is disabled."""
+    if name not in [connection.name for connection in config.connections]:
+        catch_all = [connection for connection in config.connections if connection.project_ids is None]
+        mapping = (catch_all or Config().connections)[0].account_mapping
+        config = replace(config, connections=(Connection(name, None, mapping),))
+    try:
+        return read_message(parse(payload), {}, config, name)
+    except RefusedError as refused:
+        return refused.reason, payload.encode("utf-8")
+    except ValueError:  # what parsed when it was logged does so again, unless somebody has changed the log
+        return "invalid_json", payload.encode("utf-8")
+
+
+def tables_of(found: Sequence[Message | tuple[str, bytes] | None], config: Config, *, merge: bool = True) -> Tables:
+    """The tables of what was read: messages, and (reason, bytes) of those that were refused."""
     tables = Tables()
-    dead_letters: set[tuple[str, bytes]] = set()
-    messages: list[Message] = []
-    for item in items:
-        for found in read(item, config, connection):
-            if isinstance(found, Message):
-                messages.append(found)
-            else:
-                dead_letters.add(found)
-    tables.dead_letters = sorted(dead_letters)
+    tables.dead_letters = sorted({each for each in found if isinstance(each, tuple)})
+    messages = [each for each in found if isinstance(each, Message)]
 
     edges: list[tuple[Stamp, str, str]] = []
     people: dict[str, Person] = defaultdict(Person)

@@ -40,16 +40,19 @@ def path(url: str) -> str | None:
     return file if scheme == "duckdb" and file else None
 
 
-def connect(file: str) -> DuckDBPyConnection:
-    """Opens the file, new if it is missing; until it is closed no other process can. Raises UnusableFileError."""
+def connect(file: str, *, read_only: bool = False) -> DuckDBPyConnection:
+    """Opens the file, new if it is missing; until it is closed no other process can, unless both only read it, which
+    needs a file that is there. Raises UnusableFileError."""
     file = os.path.abspath(file)
     folder = os.path.dirname(file)
     if not os.path.isdir(folder):
         raise UnusableFileError(f"there is no folder {folder}", "make it, or name a file in another one")
     if os.path.isdir(file):
         raise UnusableFileError(f"{file} is a folder", "name a file in it")
+    if read_only and not os.path.exists(file):
+        raise UnusableFileError(f"there is no file {file}", "name the file that a job has written")
     try:
-        return duckdb.connect(file, config={"storage_compatibility_version": _STORAGE})
+        return duckdb.connect(file, read_only, config={"storage_compatibility_version": _STORAGE})
     except duckdb.Error as error:
         said = str(error).partition("\n")[0]
     if lock := _LOCK.search(said):

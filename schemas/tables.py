@@ -304,11 +304,11 @@ class DeadLetter(Row, frozen=True, kw_only=True):
 
     dead_letter_id: Annotated[str, "SHA-256 of stage, reason and payload: a redelivery is one dead letter"]
     failed_at: Annotated[Timestamp | None, "when this row was written"] = None
-    stage: Annotated[str, "the stage that refused it: parse, write or history"]
+    stage: Annotated[str, "the stage that refused it: parse or write"]
     reason: Annotated[str, "why, as one of the documented reasons"]
     detail: Annotated[str, "why, in words; for too_large the length and the SHA-256 of the whole message"]
     payload: Annotated[bytes, "the message's bytes, unchanged; for too_large the first megabyte"]
-    attributes: Annotated[Json, "the Pub/Sub attributes, or the file and the offset of the line"]
+    attributes: Annotated[Json, "the Pub/Sub attributes; empty for a line of a file"]
     message_id: Annotated[str | None, "the message's id, where it could be read"] = None
     connection: Annotated[str | None, "the message's connection, where it could be told"] = None
     retryable: Annotated[bool, "whether the same message may be accepted later, after a change of configuration"] = (

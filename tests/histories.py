@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from hypothesis import strategies as st
 
-from tests.replay import AccountMapping, Config, Connection
+from pipeline.replay import AccountMapping, Config, Connection
 
 Message: TypeAlias = dict[str, Any]
 

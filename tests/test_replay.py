@@ -25,7 +25,7 @@ from tests.histories import (
     odd_line,
     odd_lines,
 )
-from tests.replay import (
+from pipeline.replay import (
     AccountMapping,
     Config,
     Connection,

@@ -7,14 +7,14 @@ the state has changed. A bounded job has one window, so there a step runs on the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 import apache_beam as beam
 import msgspec
 from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 
-from transforms import windows
+from transforms import metrics, windows
 from transforms.coders import StructCoder
 
 Step = Callable[[str, Any, Iterable[Any]], tuple[Any, msgspec.Struct]]
@@ -26,6 +26,7 @@ class KeyedStep(beam.PTransform):
     `state` and `outbox` are the struct types that the step returns. `gather` groups the messages of a key: a
     `CombineFn` joins them before the shuffle as well, and the inbox then is the one joined message; without it the
     inbox is their list. `window` is how long a key's messages are gathered, in seconds; None is for a bounded job.
+    `size` measures a state, for the distribution `sizes`.
     """
 
     def __init__(
@@ -36,6 +37,8 @@ class KeyedStep(beam.PTransform):
         *,
         window: float | None,
         gather: beam.CombineFn | None = None,
+        size: Callable[[Any], int] | None = None,
+        sizes: metrics.Distribution | None = None,
     ) -> None:
         super().__init__()
         self.step = step
@@ -43,6 +46,7 @@ class KeyedStep(beam.PTransform):
         self.outbox = outbox
         self.window = window
         self.gather = gather
+        self.measure = None if size is None or sizes is None else Measure(size, sizes)
 
     def expand(self, messages: PCollection[tuple[str, Any]]) -> dict[str, PCollection]:
         if self.window is not None:
@@ -52,31 +56,47 @@ class KeyedStep(beam.PTransform):
         if self.gather is not None:
             gathered = gathered | "Inbox" >> beam.MapTuple(_alone).with_output_types(tuple[str, Any])
         if self.window is None:
-            run = beam.ParDo(_BoundedFn(self.step, self.outbox))
+            run = beam.ParDo(_BoundedFn(self.step, self.outbox, self.measure))
         else:
             gathered = gathered | "Global" >> windows.everything()
-            run = beam.ParDo(_stateful(self.step, self.state, self.outbox))
+            run = beam.ParDo(_stateful(self.step, self.state, self.outbox, self.measure))
         types = {name: hint.__args__[0] for name, hint in get_type_hints(self.outbox).items()}
         outputs = gathered | "Step" >> run.with_output_types(Any, **types).with_outputs(*types)
         return {name: outputs[name] for name in types}
+
+
+def _observe(measure: Measure | None, state: Any) -> None:
+    if measure is not None:
+        metrics.observe(measure.sizes, measure.size(state))
 
 
 def _alone(key: str, message: Any) -> tuple[str, list[Any]]:
     return key, [message]
 
 
+class Measure(NamedTuple):
+    """How large a state is, and the distribution that is told."""
+
+    size: Callable[[Any], int]
+    sizes: metrics.Distribution
+
+
 class _BoundedFn(beam.DoFn):
-    def __init__(self, step: Step, outbox: type[msgspec.Struct]) -> None:
+    def __init__(self, step: Step, outbox: type[msgspec.Struct], measure: Measure | None) -> None:
         self.step = step
+        self.measure = measure
         self.tags = outbox.__struct_fields__
 
     def process(self, gathered: tuple[str, Iterable[Any]]) -> list[TaggedOutput]:
         key, inbox = gathered
-        _, outbox = self.step(key, None, inbox)
+        after, outbox = self.step(key, None, inbox)
+        _observe(self.measure, after)
         return [TaggedOutput(tag, element) for tag in self.tags for element in getattr(outbox, tag)]
 
 
-def _stateful(step: Step, state: type[msgspec.Struct], outbox: type[msgspec.Struct]) -> beam.DoFn:
+def _stateful(
+    step: Step, state: type[msgspec.Struct], outbox: type[msgspec.Struct], measure: Measure | None
+) -> beam.DoFn:
     """The step with its state: a DoFn class of its own, since Beam finds a state's coder in the class."""
     spec = ReadModifyWriteStateSpec("state", StructCoder(state))
 
@@ -89,6 +109,7 @@ def _stateful(step: Step, state: type[msgspec.Struct], outbox: type[msgspec.Stru
             key, inbox = gathered
             before = cell.read()
             after, said = step(key, before, inbox)
+            _observe(measure, after)
             if after != before:
                 cell.write(after)
             for tag in outbox.__struct_fields__:

@@ -36,7 +36,7 @@ class Distribution:
 
 
 READ = Counter("read-calls", "calls read from this job's input, one for each item of a batch")
-TYPES = Counter("read-calls-by-type", "calls read that could be told to be of a type", labels="type")
+TYPES = Counter("typed-calls", "calls read whose type could be told", labels="type")
 OUTCOMES = Counter(
     "outcome-calls",
     "calls by their first outcome: event, identity_call, dead_letter, duplicate or disabled; they add up to read-calls",
@@ -49,13 +49,22 @@ EMPTY = Counter("empty-messages", "messages without a call in them: an empty arr
 BLANK = Counter("blank-lines", "lines of white space only")
 UNREADABLE = Counter("unreadable-files", "files of which a part could not be read")
 HISTORY = Counter("history-calls", "identity calls of earlier jobs that were read again")
-UNKNOWN_CONNECTIONS = Counter("history-unknown-connection-calls", "those whose connection is not configured any more")
-UNREADABLE_HISTORY = Counter("history-unreadable-calls", "those that the rules refuse by now", labels="reason")
+UNKNOWN_CONNECTIONS = Counter(
+    "history-unknown-connection-calls", "calls of earlier jobs whose connection is not configured any more"
+)
+UNREADABLE_HISTORY = Counter(
+    "history-refused-calls", "calls of earlier jobs that the rules refuse by now, or disable", labels="reason"
+)
 GROUPS_WITHOUT_EFFECT = Counter(
     "group-without-effect-calls", "group calls through a connection that does not map accounts by group calls"
 )
-MEMBERS = Distribution("contact-ids", "ids that belong to a contact, at each time it is folded")
-MESSAGE_SIZE = Distribution("message-bytes", "size of the messages read")
+LONG_PREVIOUS_IDS = Counter(
+    "contact-previous-ids-cut-rows", "contacts written with as many previous_ids as a row holds; identities has all"
+)
+EDGES = Distribution("person-edges", "edges out of an id, each time it is told something")
+CHAIN_EDGES = Distribution("chains-edges", "edges between chain ids, each time there are new ones")
+RESIDENTS = Distribution("household-ids", "ids that live with an id, each time that is told something")
+MEMBERS = Distribution("contact-ids", "ids that belong to a contact, each time it is folded")
 
 COUNTERS = (
     READ,
@@ -71,8 +80,9 @@ COUNTERS = (
     UNKNOWN_CONNECTIONS,
     UNREADABLE_HISTORY,
     GROUPS_WITHOUT_EFFECT,
+    LONG_PREVIOUS_IDS,
 )
-DISTRIBUTIONS = (MEMBERS, MESSAGE_SIZE)
+DISTRIBUTIONS = (EDGES, CHAIN_EDGES, RESIDENTS, MEMBERS)
 
 
 class Tally(collections.Counter[str]):

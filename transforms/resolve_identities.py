@@ -7,9 +7,13 @@ from collections.abc import Iterable
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
+from schemas.tables import Contact
+from transforms import metrics
 from transforms.coders import StructCoder
+from transforms.core.contacts import MAX_PREVIOUS_IDS
 from transforms.core.facts import Known, learn
 from transforms.core.identity import chains, contact, household, person
+from transforms.core.rows import Upsert
 from transforms.keyed_step import KeyedStep
 
 
@@ -26,17 +30,50 @@ class ResolveIdentities(beam.PTransform):
     def expand(self, known: PCollection[tuple[str, Known]]) -> dict[str, PCollection]:
         window = self.window
         persons = known | "Person" >> KeyedStep(
-            person.step, person.Person, person.Outbox, window=window, gather=LearnFn()
+            person.step,
+            person.Person,
+            person.Outbox,
+            window=window,
+            gather=LearnFn(),
+            size=person.size,
+            sizes=metrics.EDGES,
         )
-        renamed = persons["edges"] | "Chains" >> KeyedStep(chains.step, chains.Chains, chains.Outbox, window=window)
+        renamed = persons["edges"] | "Chains" >> KeyedStep(
+            chains.step, chains.Chains, chains.Outbox, window=window, size=chains.size, sizes=metrics.CHAIN_EDGES
+        )
         said = (persons["members"], renamed["labels"]) | "Said" >> beam.Flatten()
         households = said | "Household" >> KeyedStep(
-            household.step, household.Household, household.Outbox, window=window
+            household.step,
+            household.Household,
+            household.Outbox,
+            window=window,
+            size=household.size,
+            sizes=metrics.RESIDENTS,
         )
         rows = households["members"] | "Contact" >> KeyedStep(
-            contact.step, contact.Contact, contact.Outbox, window=window
+            contact.step, contact.Contact, contact.Outbox, window=window, size=contact.size, sizes=metrics.MEMBERS
         )
-        return {"identities": households["identities"], **rows}
+        contacts = (households["contacts"], rows["contacts"]) | "Contacts" >> beam.Flatten()
+        return {
+            "contacts": contacts | "Limits" >> beam.ParDo(_LimitsFn()),
+            "identities": households["identities"],
+            "memberships": (households["memberships"], rows["memberships"]) | "Memberships" >> beam.Flatten(),
+        }
+
+
+class _LimitsFn(beam.DoFn):
+    """Counts the contacts that have reached a limit of their row."""
+
+    def __init__(self) -> None:
+        self.tally = metrics.Tally()
+
+    def process(self, upsert: Upsert) -> tuple[Upsert]:
+        if isinstance(upsert.row, Contact) and len(upsert.row.previous_ids) == MAX_PREVIOUS_IDS:
+            self.tally[metrics.LONG_PREVIOUS_IDS.name] += 1
+        return (upsert,)
+
+    def finish_bundle(self) -> None:
+        self.tally.report()
 
 
 class LearnFn(beam.CombineFn):

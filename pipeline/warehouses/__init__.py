@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pipeline.errors import UsageError
-from pipeline.warehouses.base import Job, Warehouse
+from pipeline.warehouses.base import Contents, Job, Warehouse
 from pipeline.warehouses.duckdb import DuckDbWarehouse
 
-__all__ = ["Job", "Warehouse", "open_warehouse"]
+__all__ = ["Contents", "Job", "Warehouse", "open_warehouse"]
 
 
 def open_warehouse(url: str) -> Warehouse:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 import apache_beam as beam
 import msgspec
@@ -23,6 +25,19 @@ class Job(msgspec.Struct, frozen=True):
     started_at: Timestamp
     log_until: Timestamp | None
     bounded: bool
+
+
+class Contents(Protocol):
+    """What a warehouse holds, for commands that only look. All of it is as of one moment."""
+
+    def log(self, ids: Collection[str] | None = None) -> Iterator[tuple[str, str]]:
+        """(payload, connection) of each call of the log, or of each that carries one of these ids."""
+
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        """The pairs of ids that an alias or an identify of the log carries, each once."""
+
+    def rows(self, table: Table) -> Iterator[Mapping[str, Any]]:
+        """The rows of a table: timestamps as microseconds since the epoch, JSON as text, structs as mappings."""
 
 
 class Warehouse(Protocol):
@@ -56,6 +71,9 @@ class Warehouse(Protocol):
 
     def close(self) -> None:
         """Lets go of the warehouse, whatever became of the job."""
+
+    def contents(self) -> AbstractContextManager[Contents]:
+        """What is there, while no job runs. Raises UsageError where it cannot be read, or no job has written it."""
 
     def open_command(self) -> str:
         """What to type to look into the warehouse."""

@@ -11,8 +11,9 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,11 +25,13 @@ from apache_beam.pvalue import PBegin, PCollection
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
+from msgspec.structs import replace
 
 import schemas.duckdb
 from pipeline.errors import UsageError
 from pipeline.progress import TALLY
-from pipeline.warehouses.base import Job
+from pipeline.warehouses.base import Contents, Job
+from schemas.messages import ALIAS, IDENTIFY
 from schemas.tables import (
     APPENDED,
     BY_NAME,
@@ -109,6 +112,23 @@ class DuckDbWarehouse:
 
     def close(self) -> None:
         _Database.close(self.file)
+
+    @contextmanager
+    def contents(self) -> Iterator[Contents]:
+        try:
+            connection = schemas.duckdb.connect(self.file, read_only=True)
+        except schemas.duckdb.UnusableFileError as error:
+            raise UsageError(error.problem, error.remedy, option="--warehouse", value=self.file) from None
+        with connection:
+            contents = _Contents(connection)
+            try:
+                for table in (IDENTITY_CALLS, *KEYED, JOBS):
+                    next(contents.rows(table), None)
+            except (duckdb.BinderException, duckdb.CatalogException) as error:
+                problem = f"is no warehouse of this version: {str(error).partition(chr(10))[0]}"
+                remedy = "name the file that a job has written, or run the job on it first"
+                raise UsageError(problem, remedy, option="--warehouse", value=self.file) from None
+            yield contents
 
     def open_command(self) -> str:
         return f"duckdb {os.path.relpath(self.file)}"
@@ -265,6 +285,48 @@ class _Database:
             self._connection.execute(f"SET memory_limit = '{size}B'")
 
 
+class _Contents:
+    """What a file holds that was opened for reading."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def log(self, ids: Collection[str] | None = None) -> Iterator[tuple[str, str]]:
+        query = f"SELECT payload, connection FROM {IDENTITY_CALLS.name}"
+        if ids is None:
+            return self._stream(query)
+        carried = " OR ".join(f"{name} IN (SELECT unnest($ids))" for name in ("user_id", "anonymous_id", "previous_id"))
+        return self._stream(f"{query} WHERE {carried}", {"ids": list(ids)})
+
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        return self._stream(
+            f"SELECT DISTINCT coalesce(previous_id, anonymous_id) AS previous, user_id FROM {IDENTITY_CALLS.name}"
+            f" WHERE type IN ('{ALIAS}', '{IDENTIFY}') AND previous IS NOT NULL AND user_id IS NOT NULL"
+        )
+
+    def rows(self, table: Table) -> Iterator[dict[str, Any]]:
+        names = [column.name for column in table.columns]
+        columns = ", ".join(_plain(column, _quoted(column.name)) for column in table.columns)
+        for values in self._stream(f"SELECT {columns} FROM {table.name}"):
+            yield dict(zip(names, values, strict=True))
+
+    def _stream(self, query: str, parameters: dict[str, Any] | None = None) -> Iterator[Any]:
+        cursor = self._connection.cursor()
+        cursor.execute(query, parameters)
+        while rows := cursor.fetchmany(_HISTORY_ROWS):
+            yield from rows
+
+
+def _plain(column: Column, value: str) -> str:
+    """SQL of a column's value as `Contents.rows` gives it."""
+    if column.mode is Mode.REPEATED:
+        return f"list_transform({value}, lambda each: {_plain(replace(column, mode=Mode.NULLABLE), 'each')})"
+    if column.type is Type.STRUCT:
+        fields = (f"{_quoted(each.name)} := {_plain(each, f'{value}.{_quoted(each.name)}')}" for each in column.fields)
+        return f"struct_pack({', '.join(fields)})"
+    return f"epoch_us({value})" if column.type is Type.TIMESTAMP else value
+
+
 def _merge(cursor: duckdb.DuckDBPyConnection, table: Table, source: str) -> int:
     """Shows the newest version of each key where it is newer than all that the table has held; returns the rows."""
     keys = ", ".join(map(_quoted, table.key))
@@ -382,6 +444,8 @@ class _AppendFn(beam.DoFn):
         self.refused: list[tuple[Append, str]] = []
 
     def process(self, append: Append) -> None:
+        if self.table is DEAD_LETTERS:
+            TALLY.add(dead_letters=1)
         self.rows.setdefault(append.outcome, []).append(append)
         self.count += 1
         self.bytes += len(append.message)
@@ -420,8 +484,6 @@ class _AppendFn(beam.DoFn):
         self.refused += appended.refused
         self.tally[metrics.WRITTEN.of(self.table.name)] += appended.written
         self.tally[metrics.REPEATED.of(self.table.name)] += repeated
-        if self.table is DEAD_LETTERS:
-            TALLY.add(dead_letters=count)
         if outcome is not None:
             self.tally[metrics.OUTCOMES.of(outcome)] += appended.written
             self.tally[metrics.OUTCOMES.of("duplicate")] += repeated

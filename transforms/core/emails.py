@@ -35,9 +35,7 @@ def company(address: str, *, personal: bool, registrable: bool) -> str | None:
 @functools.lru_cache(maxsize=65_536)
 def _company(host: str, personal: bool, registrable: bool) -> str | None:
     cut = _registrable(host)
-    if not personal and (
-        host in _PERSONAL or cut in _PERSONAL or (host == cut and cut.partition(".")[0] in _PERSONAL_EVERYWHERE)
-    ):
+    if not personal and (host in _PERSONAL or cut in _PERSONAL or cut.partition(".")[0] in _PERSONAL_EVERYWHERE):
         return None
     return cut if registrable else host
 

@@ -58,8 +58,9 @@ _SHORTEST_TOO_DEEP: Final = 2 * MAX_DEPTH
 _decode: Final = msgspec.json.Decoder(Fields).decode
 
 
-def parse(message: bytes) -> Fields | list[Raw]:
-    """The fields of an object, or the items of an array. Raises Refused (invalid_json) for everything else."""
+def parse(message: bytes, *, batches: bool = True) -> Fields | list[Raw]:
+    """The fields of an object, or the items of an array. Raises Refused (invalid_json) for everything else; where
+    `batches`, not for what is wrong with an item of a batch."""
     try:
         if not message.isascii():
             message.decode()
@@ -72,10 +73,10 @@ def parse(message: bytes) -> Fields | list[Raw]:
     except UnicodeDecodeError as error:
         raise Refused(Reason.INVALID_JSON, f"not UTF-8 at byte {error.start}") from None
     except (msgspec.DecodeError, RecursionError) as error:
-        return _parse_around(message, error)
+        return _parse_around(message, error, batches)
 
 
-def _parse_around(message: bytes, problem: Exception) -> Fields | list[Raw]:
+def _parse_around(message: bytes, problem: Exception, batches: bool) -> Fields | list[Raw]:
     """As `parse`, where the parser refuses a part of a message or cannot go deep enough. In an array or a batch that
     costs only the item which holds it. A call that is too deep has the fields of its outline, enough to refuse it."""
     outline = raw_json.outline(message)
@@ -83,7 +84,7 @@ def _parse_around(message: bytes, problem: Exception) -> Fields | list[Raw]:
         parsed = parse(outline)
         if isinstance(parsed, list):
             return raw_json.items(message)
-        if is_array(parsed.batch) and parsed.batch != _NO_ITEMS:
+        if batches and is_array(parsed.batch) and parsed.batch != _NO_ITEMS:
             start = outline.rindex(bytes(parsed.batch))
             end = start + len(parsed.batch)
             return _parse_batch(message[:start] + bytes(_NO_ITEMS) + message[end:], Raw(message[start:end]))
@@ -111,7 +112,7 @@ def items(batch: Raw) -> list[Raw]:
 
 def parse_item(item: bytes) -> Fields:
     """The fields of one item of an array or batch, which must be an object."""
-    fields = parse(item)
+    fields = parse(item, batches=False)
     if isinstance(fields, list):
         raise Refused(Reason.INVALID_JSON, "an array where a call was expected")
     return fields

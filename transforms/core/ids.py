@@ -7,6 +7,9 @@ from schemas.messages import PLACEHOLDER_IDS
 _LONGEST_PLACEHOLDER = max(map(len, PLACEHOLDER_IDS))
 
 
+_KINDS = {bool: "a boolean", list: "an array", dict: "an object"}
+
+
 class NotAnId(ValueError):
     """The value is neither a string nor a whole number."""
 
@@ -19,9 +22,9 @@ def read(value: object) -> str | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise NotAnId(f"a {type(value).__name__} is no id")
+        raise NotAnId(f"{_KINDS.get(type(value), 'a number')} is no id")
     if isinstance(value, float) and not value.is_integer():
-        raise NotAnId(f"{value} is no id")
+        raise NotAnId("a number with a fraction, or beyond floats, is no id")
     return usable(str(int(value)))
 
 

@@ -105,11 +105,12 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
         payload = received.payload
         given: Given = {}
         try:
-            if received.too_large or len(payload) > MAX_MESSAGE_BYTES:
+            logged = received.connection is not None
+            if received.too_large or (len(payload) > MAX_MESSAGE_BYTES and not logged):
                 raise _too_large(received)
             document = parse(payload)
             if isinstance(document, Fields):
-                if document.batch is NULL or not is_array(document.batch) or received.connection is not None:
+                if document.batch is NULL or not is_array(document.batch) or logged:
                     return (self._outcome(received, stage, payload, document, given),)
                 given = _defaults(document)
                 document = items(document.batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ from msgspec import Raw
 from schemas.tables import DeadLetter, Row, Timestamp
 from tests.histories import Message, line
 from transforms.core.connections import DEFAULT, AccountMapping, Connection, Connections, Router
+from transforms.core.facts import AccountKnown, Known, learn, learn_account, learned
 from transforms.core.messages import Call, Outcome, Reader, Received
 
 START_MS = 1_700_000_000_000
@@ -87,3 +88,23 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [msgspec.to_builtins(item) for item in value]
     return value
+
+
+def known_of(
+    messages: Iterable[Message], connections: Connections = DEFAULT
+) -> tuple[dict[str, Known], dict[str, AccountKnown]]:
+    """What the messages tell of ids, and of accounts."""
+    persons: dict[str, Known] = {}
+    accounts: dict[str, AccountKnown] = {}
+    for message in messages:
+        facts = learned(accepted(message, connections), connections)
+        for person, known in facts.persons:
+            learn(persons.setdefault(person, Known()), known)
+        if facts.account is not None:
+            learn_account(accounts.setdefault(facts.account[0], AccountKnown()), facts.account[1])
+    return persons, accounts
+
+
+def call(at: float, message: Message, /, **fields: Any) -> Message:
+    """That call so many seconds after the start, its `messageId` the second unless told."""
+    return {**message, "messageId": f"{at:03}", "timestamp": START_MS + int(at * 1000), **fields}

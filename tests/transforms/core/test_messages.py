@@ -346,9 +346,9 @@ def test_of_several_reasons_the_first_applies_to_other_calls(
 # ---- size ----
 
 
-def padded(size: int) -> bytes:
-    payload = line({**TRACK, "properties": {"k": ""}})
-    return payload[:-3] + b"x" * (size - len(payload)) + b'"}}'
+def padded(size: int, message: Message = TRACK) -> bytes:
+    payload = line({**message, "x": ""})
+    return payload[:-2] + b"x" * (size - len(payload)) + b'"}'
 
 
 def test_eight_megabytes_are_not_too_large() -> None:
@@ -521,6 +521,8 @@ BAD_ITEMS = [
     (b'{"type":"page","userId":"u","x":%b}' % deep(600), "invalid_field"),
     (b'{"type":"page","userId":"u","x":%b}' % deep(3000), "invalid_field"),
     (b'{"type":"sing","\\udc00":%b}' % deep(3000), "invalid_json"),
+    (b'{"type":"page","userId":"u","timestamp":0,"batch":["\\ud800"]}', "invalid_json"),
+    (b'{"type":"page","userId":"u","timestamp":0,"batch":[%bx%b]}' % (b"[" * 200, b"]" * 200), "invalid_json"),
 ]
 
 
@@ -691,6 +693,15 @@ def test_the_payload_in_the_log_reads_the_same_again(
         assert plain(getattr(again, name)) == plain(getattr(call, name)), name
     assert again.given == {}
     assert classify.identity_call(again) == logged
+
+
+def test_what_the_log_added_does_not_make_a_message_too_large() -> None:
+    call = accepted(padded(MAX_MESSAGE_BYTES, without(ALIAS, "messageId")))
+    logged = classify.identity_call(call)
+    assert len(logged.payload) > MAX_MESSAGE_BYTES
+    (again,) = Reader(Router(DEFAULT)).read(Received(logged.payload.encode(), connection=logged.connection))
+    assert isinstance(again, Call)
+    assert facts.learned(again, DEFAULT) == facts.learned(call, DEFAULT)
 
 
 def test_what_history_refuses_says_so() -> None:

@@ -1,13 +1,14 @@
 """Stage 2, one key: the edges out of chain ids, replayed.
 
-Invariant: each id has been sent the label that a replay of all edges heard so far gives it, under a version greater
-than that of any other label it was sent; an id never spoken of answers to itself.
+Invariant: each id that an edge names has been sent the label that a replay of all edges heard so far gives it, under a
+version greater than that of any other label it was sent.
 
 Rare by nature: ordinary traffic (an anonymous id becomes a user) never comes here.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -29,8 +30,14 @@ class Outbox(msgspec.Struct, gc=False):
     labels: list[tuple[str, Message]] = []
 
 
+def size(state: Chains) -> int:
+    """Edges between chain ids."""
+    return sum(map(len, state.edges.values()))
+
+
 def step(key: str, state: Chains | None, inbox: Iterable[Edge]) -> tuple[Chains, Outbox]:
-    """Adds edges, and tells each id whose label changed. Only components that a new edge touches are replayed."""
+    """Adds edges, and tells each id its label where it is new or has changed. Only components that a new edge touches
+    are replayed."""
     state = state or Chains()
     fresh = [edge for edge in inbox if _is_news(state.edges, edge)]
     if not fresh:
@@ -43,32 +50,65 @@ def step(key: str, state: Chains | None, inbox: Iterable[Edge]) -> tuple[Chains,
     before = resolve(_within(state.edges, touched))
     after = resolve(_within(edges, touched))
     version = state.version + 1
-    changed = [(id, label) for id, label in sorted(after.items()) if before.get(id, id) != label]
+    changed = [(id, label) for id, label in sorted(after.items()) if before.get(id) != label]
     return Chains(edges, version), Outbox([(id, Label(version, label)) for id, label in changed])
 
 
 def resolve(edges: Iterable[Edge]) -> dict[str, str]:
-    """Replays edges in order of their stamps, from contacts of one id each; returns the label of every id that they
-    name (`docs/semantics.md`, section 3)."""
-    parent: dict[str, str] = {}
-    label: dict[str, str] = {}
+    """The label of every id that edges name, once they are replayed; each pair of ids comes once."""
+    replay = Replay()
+    for edge in in_order(edges):
+        replay.take(edge)
+    return replay.labels()
 
-    def contact(id: str) -> str:
+
+def in_order(edges: Iterable[Edge]) -> list[Edge]:
+    """Edges as a replay takes them: by their stamps."""
+    return sorted(edges, key=_order)
+
+
+class Outcome(enum.Enum):
+    """What an edge does to the contacts."""
+
+    IGNORED = "ignored"
+    RELABELLED = "relabelled"
+    MERGED = "merged"
+
+
+class Replay:
+    """Contacts while edges are taken, from contacts of one id each (`docs/semantics.md`, section 3)."""
+
+    def __init__(self) -> None:
+        self._parent: dict[str, str] = {}
+        self._label: dict[str, str] = {}
+
+    def take(self, edge: Edge) -> Outcome:
+        """Takes the next edge."""
+        previous, user = edge.previous, edge.user
+        absorbed, into = self._contact(previous), self._contact(user)
+        if previous == user or self._label[absorbed] != previous:
+            return Outcome.IGNORED  # nothing is said, or it was absorbed before: the first merge of an id stands
+        if absorbed == into:
+            self._label[absorbed] = user
+            return Outcome.RELABELLED
+        self._parent[absorbed] = into
+        return Outcome.MERGED
+
+    def label(self, id: str) -> str:
+        """What the contact of an id answers to now."""
+        return self._label[self._contact(id)]
+
+    def labels(self) -> dict[str, str]:
+        """What the contact of each id that was named answers to now."""
+        return {id: self._label[self._contact(id)] for id in self._parent}
+
+    def _contact(self, id: str) -> str:
+        parent = self._parent
         if id not in parent:
-            parent[id] = label[id] = id
+            parent[id] = self._label[id] = id
         while parent[id] != id:
             parent[id] = id = parent[parent[id]]
         return id
-
-    for edge in sorted(edges, key=_order):
-        absorbed, into = contact(edge.previous), contact(edge.user)
-        if label[absorbed] != edge.previous:
-            continue  # it was absorbed before: the first merge of an id stands
-        if absorbed == into:
-            label[absorbed] = edge.user
-        else:
-            parent[absorbed] = into
-    return {id: label[contact(id)] for id in parent}
 
 
 def _order(edge: Edge) -> tuple[object, ...]:

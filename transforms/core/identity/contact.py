@@ -1,4 +1,4 @@
-"""Stage 4, by label: folds the facts of all ids of a contact into its rows.
+"""Stage 4, by label: folds the facts of all ids of a contact into its rows, once chains has spoken of it.
 
 Invariant: the rows last written under the greatest version are the fold of the members that are here; a row that the
 fold does not give any more was taken back by a tombstone.
@@ -8,12 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from typing import Protocol
+
 import msgspec
 
 from schemas.tables import CONTACTS, MEMBERSHIPS, Row
 from transforms.core import contacts
 from transforms.core.identity.messages import Member, Members, hear
 from transforms.core.rows import Upsert
+
+
+BY_HOUSEHOLD, BY_CONTACT = 0, 1
+"""Who wrote a row, the first part of its version: a household's rows yield to those of the contact."""
+
+Rows = dict[tuple[str, tuple[str, ...]], Row]
+"""Rows by table and key."""
+
+
+class RowsOutbox(Protocol):
+    """Where rows of contacts go."""
+
+    contacts: list[Upsert]
+    memberships: list[Upsert]
 
 
 class Contact(msgspec.Struct, array_like=True, gc=False):
@@ -30,32 +46,39 @@ class Outbox(msgspec.Struct, gc=False):
     memberships: list[Upsert] = []
 
 
+def size(state: Contact) -> int:
+    """Ids of the contact, and those that have left."""
+    return len(state.members)
+
+
 def step(key: str, state: Contact | None, inbox: Iterable[Member]) -> tuple[Contact, Outbox]:
     """Takes what is newer, and writes the rows that it changes."""
     before = state or Contact()
     members = dict(before.members)
     if not [said for said in inbox if hear(members, said)]:
         return before, Outbox()
-    version = before.version + 1
-    rows_before, rows_now = _rows(key, before.members), _rows(key, members)
     outbox = Outbox()
-    for table, row_key in sorted(rows_before.keys() | rows_now.keys()):
-        row = rows_now.get((table, row_key))
-        if row != rows_before.get((table, row_key)):
-            rows = outbox.contacts if table == CONTACTS.name else outbox.memberships
-            rows.append(Upsert(row_key, (version,), row))
+    version = before.version + 1
+    write(rows(key, before.members), rows(key, members), (BY_CONTACT, version), outbox)
     return Contact(members, version), outbox
 
 
-def _rows(label: str, members: Members) -> dict[tuple[str, tuple[str, ...]], Row]:
-    """The rows that the members give, by table and key."""
+def write(before: Rows, now: Rows, version: tuple[int, ...], outbox: RowsOutbox) -> None:
+    """Writes each row that has changed, and a tombstone for each that is gone."""
+    for table, row_key in sorted(before.keys() | now.keys()):
+        row = now.get((table, row_key))
+        if row != before.get((table, row_key)):
+            upserts = outbox.contacts if table == CONTACTS.name else outbox.memberships
+            upserts.append(Upsert(row_key, version, row))
+
+
+def rows(label: str, members: Members) -> Rows:
+    """The rows that the members give to the contact of a label."""
     here = {id: facts for id, (_, facts) in members.items() if facts is not None}
     if not here:
         return {}
     folded = contacts.rows(label, here)
-    rows: dict[tuple[str, tuple[str, ...]], Row] = {
-        (MEMBERSHIPS.name, (label, each.account_id)): each for each in folded.memberships
-    }
+    given: Rows = {(MEMBERSHIPS.name, (label, each.account_id)): each for each in folded.memberships}
     if folded.contact is not None:
-        rows[CONTACTS.name, (label,)] = folded.contact
-    return rows
+        given[CONTACTS.name, (label,)] = folded.contact
+    return given

@@ -1,7 +1,11 @@
-"""Stage 3, by id: an id with the leaves that live with it; passes each on to the contact of its label.
+"""Stage 3, by id: an id with the leaves that live with it.
 
-Invariant: the contact that answers to the present label has been told of every member that is here; a contact that
-answered to an earlier label, or that a member has left through here, was told "not here" by a newer version.
+While chains has not spoken of the id, nobody else can be in its contact: the household writes the contact's rows itself,
+which saves ordinary traffic a hop and a state. From then on it passes each member on to the contact of the label.
+
+Invariant: while chains has not spoken, the rows last written are the fold of the members. After that, every such row
+was taken back, under a version below the contact's; the contact that answers to the present label has been told of
+every member that is here, and each other that was told of one has been told "not here" by a newer version.
 
 The row of `identities` is written by the present home alone, when an id has moved here or the label has changed.
 """
@@ -13,7 +17,8 @@ from collections.abc import Iterable
 import msgspec
 
 from schemas.tables import Identity
-from transforms.core.identity.messages import Label, Member, Members, Message, hear
+from transforms.core.identity import contact
+from transforms.core.identity.messages import Label, Member, Members, Message, Version, hear
 from transforms.core.rows import Upsert
 
 _GONE = -1
@@ -21,50 +26,78 @@ _GONE = -1
 
 
 class Household(msgspec.Struct, array_like=True, gc=False):
-    """Who lives here, and the label; None while chains has not spoken of this id."""
+    """Who lives here; the label, None while chains has not spoken of this id; and how often it has written its rows."""
 
     members: Members = {}
     label: Label | None = None
+    written: int = 0
 
 
 class Outbox(msgspec.Struct, gc=False):
-    """Messages to contacts by label, and rows of `identities`."""
+    """Messages to contacts by label, and rows, by table."""
 
     members: list[tuple[str, Message]] = []
     identities: list[Upsert] = []
+    contacts: list[Upsert] = []
+    memberships: list[Upsert] = []
+
+
+def size(state: Household) -> int:
+    """Ids that live here, and those that have left."""
+    return len(state.members)
 
 
 def step(key: str, state: Household | None, inbox: Iterable[Member | Label]) -> tuple[Household, Outbox]:
-    """Takes what is newer, and passes on what that changes."""
+    """Takes what is newer, and writes or passes on what that changes."""
     before = state or Household()
     members = dict(before.members)
-    label = before.label or Label(0, key)
-    was = label.label
+    label = before.label
     heard = set()
     for said in inbox:
-        if isinstance(said, Label):
-            label = said if said.version > label.version else label
-        elif hear(members, said):
-            heard.add(said.id)
-    now = label.label
+        if isinstance(said, Member):
+            if hear(members, said):
+                heard.add(said.id)
+        elif label is None or said.version > label.version:
+            label = said
+    if not heard and label == before.label:
+        return before, Outbox()
     outbox = Outbox()
-    for id in sorted(heard if was == now else members):
-        version, facts = members[id]
-        moves_before, facts_before = _before(before.members, id)
-        passed = (*version, _GONE if facts is None else label.version)
-        if facts_before is not None and (facts is None or was != now):
-            outbox.members.append((was, Member(id, passed, None)))
-        if facts is None:
-            continue
-        outbox.members.append((now, Member(id, passed, facts)))
-        moved = version[0]
-        arrived = facts_before is None or moved != moves_before
-        if (arrived or was != now) and (moved or id != was or id != now):
-            row = Identity(id, now) if now != id else None
-            outbox.identities.append(Upsert((id,), (moved, label.version), row))
-    return Household(members, label if label.version else None), outbox
+    written = before.written
+    if before.label is None:
+        written += 1
+        own = contact.rows(key, members) if label is None else {}
+        contact.write(contact.rows(key, before.members), own, (contact.BY_HOUSEHOLD, written), outbox)
+    was, now = before.label or Label(0, key), label or Label(0, key)
+    everyone = (before.label is None) != (label is None) or was.label != now.label
+    for id in sorted(members if everyone else heard):
+        if label is not None:
+            _pass_on(id, before, members, was.label, label, outbox)
+        _identify(id, before.members, members, was.label, now, outbox)
+    return Household(members, label, written), outbox
 
 
-def _before(members: Members, id: str) -> tuple[int, object]:
-    version, facts = members.get(id, ((0, 0), None))
-    return version[0], facts
+def _pass_on(id: str, before: Household, members: Members, was: str, label: Label, outbox: Outbox) -> None:
+    """Tells the present contact that a member is here; one that was told so before and is not the present one, or that
+    the member has left, is told "not here"."""
+    version, facts = members[id]
+    told = before.label is not None and before.members.get(id, _NOBODY)[1] is not None
+    passed = (*version, _GONE if facts is None else label.version)
+    if told and (facts is None or was != label.label):
+        outbox.members.append((was, Member(id, passed, None)))
+    if facts is not None:
+        outbox.members.append((label.label, Member(id, passed, facts)))
+
+
+def _identify(id: str, before: Members, members: Members, was: str, now: Label, outbox: Outbox) -> None:
+    """Writes the row of `identities` of a member that has moved here, or whose label has changed."""
+    (moves, _), facts = members[id]
+    version_before, facts_before = before.get(id, _NOBODY)
+    if facts is None:
+        return
+    arrived = facts_before is None or moves != version_before[0]
+    if (arrived or was != now.label) and (moves or id != was or id != now.label):
+        row = Identity(id, now.label) if now.label != id else None
+        outbox.identities.append(Upsert((id,), (moves, now.version), row))
+
+
+_NOBODY: tuple[Version, None] = ((0, 0), None)

@@ -32,6 +32,11 @@ class Outbox(msgspec.Struct, gc=False):
     edges: list[tuple[str, Message]] = []
 
 
+def size(state: Person) -> int:
+    """Edges out of the id."""
+    return len(state.known.out)
+
+
 def step(key: str, state: Person | None, inbox: Iterable[Known]) -> tuple[Person, Outbox]:
     """Joins what came to what was known; tells the new home, and the old one where the id has moved."""
     before = state or Person()

@@ -38,7 +38,7 @@ class Network:
         self._repeat = repeat
         self._waiting: dict[Key, list[bytes]] = {}
         self._states: dict[Key, bytes] = {}
-        self._rows: dict[tuple[str, tuple[str, ...]], Upsert] = {}
+        self.rows: dict[tuple[str, tuple[str, ...]], Upsert] = {}
 
     def send(self, stage: str, key: str, message: object) -> None:
         """Puts a message on its way."""
@@ -77,6 +77,8 @@ class Network:
             state, households = household.step(key, state, inbox)
             self._send_all("contact", households.members)
             self._write("identities", households.identities)
+            self._write("contacts", households.contacts)
+            self._write("memberships", households.memberships)
         else:
             state, rows = contact.step(key, state, inbox)
             self._write("contacts", rows.contacts)
@@ -89,12 +91,12 @@ class Network:
 
     def _write(self, table: str, upserts: Iterable[Upsert]) -> None:
         for upsert in upserts:
-            standing = self._rows.get((table, upsert.key))
+            standing = self.rows.get((table, upsert.key))
             if standing is None or upsert.version > standing.version:
-                self._rows[table, upsert.key] = upsert
+                self.rows[table, upsert.key] = upsert
 
     def table(self, name: str) -> dict[tuple[str, ...], Any]:
         """The rows of a table as they stand, by key."""
         return {
-            key: upsert.row for (table, key), upsert in self._rows.items() if table == name and upsert.row is not None
+            key: upsert.row for (table, key), upsert in self.rows.items() if table == name and upsert.row is not None
         }

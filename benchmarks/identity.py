@@ -1,0 +1,155 @@
+"""What identity costs a message: with many ids, with long chains, and with heavy keys; `python -m benchmarks.identity`.
+
+The pure stages run as a bounded job runs them, each key once, without Beam, whose own cost for each element is the same
+for all. Sizes are compared in turn, several rounds, by the median of the ratios.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from transforms.core.facts import Known, learn
+from transforms.core.identity import chains, contact, household, person
+
+Fact = tuple[str, Known]
+Call = list[Fact]
+
+IDS_GOAL, CHAIN_GOAL, HEAVY_GOAL, NEIGHBOURS_GOAL = 1.15, 1.1, 3.0, 1.1
+_ROUNDS = 3
+
+
+class Cost(NamedTuple):
+    """Seconds that the stages took, in all and for keys that `own` names."""
+
+    all: float
+    neighbours: float
+
+
+def identify(number: int, user: str, anonymous: str) -> Call:
+    """The facts of an identify with both ids and three traits."""
+    stamp = (1_700_000_000_000_000 + number, f"message-{number}")
+    traits = {name: (stamp, b'"value"') for name in ("email", "name", "plan")}
+    known = Known(traits, seen=(stamp, stamp), connections={"default": stamp}, accounts={"acme": {}})
+    return [(user, known), *alias(number, anonymous, user)]
+
+
+def alias(number: int, previous: str, user: str) -> Call:
+    stamp = (1_700_000_000_000_000 + number, f"message-{number}")
+    return [(previous, Known(out={user: stamp})), (user, Known(named=True))]
+
+
+def people(count: int, prefix: str = "") -> Iterator[Call]:
+    """So many persons, each with one anonymous id and two calls."""
+    for number in range(count):
+        user, anonymous = f"{prefix}user-{number}", f"{prefix}anonymous-{number}"
+        yield identify(2 * number, user, anonymous)
+        yield identify(2 * number + 1, user, anonymous)
+
+
+def chained(count: int, length: int) -> Iterator[Call]:
+    """So many aliases, in chains of `length`."""
+    for number in range(count):
+        chain, at = divmod(number, length)
+        yield alias(number, f"{chain}-{at}", f"{chain}-{at + 1}")
+
+
+def run(calls: Iterable[Call], is_heavy: Callable[[str], bool] = lambda key: False) -> Cost:
+    """Runs all four stages over the calls, as one window; times the steps by the keys that they are of."""
+    gc.collect()
+    spent = {True: 0.0, False: 0.0}
+
+    def timed(step: Callable[..., Any], grouped: dict[str, list[Any]]) -> Iterator[Any]:
+        for key, inbox in grouped.items():
+            started = time.perf_counter()
+            _, outbox = step(key, None, inbox)
+            spent[is_heavy(key)] += time.perf_counter() - started
+            yield outbox
+
+    started = time.perf_counter()
+    known: dict[str, Known] = {}
+    for call in calls:
+        for id, fact in call:
+            learn(known.setdefault(id, Known()), fact)
+    households: dict[str, list[Any]] = defaultdict(list)
+    edges: dict[str, list[Any]] = defaultdict(list)
+    contacts: dict[str, list[Any]] = defaultdict(list)
+    for said in timed(person.step, {id: [fact] for id, fact in known.items()}):
+        _deliver(households, said.members)
+        _deliver(edges, said.edges)
+    for said in timed(chains.step, edges):
+        _deliver(households, said.labels)
+    for said in timed(household.step, households):
+        _deliver(contacts, said.members)
+    for _ in timed(contact.step, contacts):
+        pass
+    return Cost(time.perf_counter() - started, spent[False])
+
+
+def _deliver(inboxes: dict[str, list[Any]], messages: Iterable[tuple[str, Any]]) -> None:
+    for key, message in messages:
+        inboxes[key].append(message)
+
+
+def many_ids() -> None:
+    """Cost a message with 10,000 ids and with 1,000,000."""
+    few, many = 5_000, 500_000
+    ratios = []
+    for _ in range(_ROUNDS):
+        small = statistics.median(run(list(people(few))).all for _ in range(5)) / (2 * few)
+        large = run(list(people(many))).all / (2 * many)
+        ratios.append(large / small)
+    _print("1,000,000 ids against 10,000", statistics.median(ratios), IDS_GOAL)
+
+
+def long_chains() -> None:
+    """Cost a message in chains of two aliases, and of 1,000."""
+    count = 100_000
+    ratios = []
+    for _ in range(_ROUNDS):
+        short, long = run(list(chained(count, 2))).all, run(list(chained(count, 1000))).all
+        ratios.append(long / short)
+    _print("chains of 1,000 aliases against chains of 2", statistics.median(ratios), CHAIN_GOAL)
+
+
+HEAVY: dict[str, Callable[[], Iterator[Call]]] = {
+    "a user with 10,000 anonymous ids": lambda: (identify(n, "heavy", f"heavy-{n}") for n in range(10_000)),
+    "a user with 100,000 anonymous ids": lambda: (identify(n, "heavy", f"heavy-{n}") for n in range(100_000)),
+    "an anonymous id with 10,000 user ids": lambda: (identify(n, f"heavy-{n}", "heavy") for n in range(10_000)),
+    "a chain of 10,000": lambda: (alias(n, f"heavy-{n}", f"heavy-{n + 1}") for n in range(10_000)),
+    "a cycle of 1,000": lambda: (alias(n, f"heavy-{n}", f"heavy-{(n + 1) % 1000}") for n in range(1_000)),
+}
+
+
+def heavy_keys() -> None:
+    """Cost a message of a heavy key against the usual one, and what its neighbours pay."""
+    usual = list(people(20_000))
+    for what, calls in HEAVY.items():
+        heavy = list(calls())
+        own, neighbours = [], []
+        for _ in range(_ROUNDS):
+            alone = run(usual)
+            together = run([*usual, *heavy], lambda key: "heavy" in key or key == "")
+            own.append(((together.all - alone.all) / len(heavy)) / (alone.all / len(usual)))
+            neighbours.append(together.neighbours / alone.neighbours)
+        _print(f"{what}, a message", statistics.median(own), HEAVY_GOAL)
+        _print("  its neighbours", statistics.median(neighbours), NEIGHBOURS_GOAL)
+
+
+def _print(what: str, ratio: float, goal: float) -> None:
+    print(f"  {what:<50} {ratio:6.2f}   goal: at most {goal}")
+
+
+def main() -> None:
+    print("Identity (ratio of the costs of a message)")
+    many_ids()
+    long_chains()
+    heavy_keys()
+
+
+if __name__ == "__main__":
+    main()

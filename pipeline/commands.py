@@ -1,0 +1,60 @@
+"""What the commands that look into a warehouse share: `python -m pipeline.audit` and `python -m pipeline.explain`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from rich.console import Console
+from rich.text import Text
+
+from pipeline.connections import load_connections
+from pipeline.errors import UsageError, printable
+from transforms.core.connections import DEFAULT, Connections
+
+
+class Parser(argparse.ArgumentParser):
+    """The options of a command that looks into a warehouse. Raises UsageError for a mistake in them."""
+
+    def __init__(self, prog: str, description: str) -> None:
+        super().__init__(prog=f"python -m {prog}", description=description, allow_abbrev=False)
+        self.add_argument(
+            "--warehouse",
+            required=True,
+            metavar="URL",
+            help="Required: duckdb:///relative.duckdb or duckdb:////absolute.duckdb; it is only read.",
+        )
+        self.add_argument(
+            "--connections",
+            metavar="FILE",
+            help="The connections file of the last job, local or gs://. Default: as of a job without one.",
+        )
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, f"{self.prog} --help shows the options")
+
+
+def run(parser: Parser, command: Callable[[argparse.Namespace], int], argv: Sequence[str] | None) -> int:
+    """Runs a command on its arguments, and returns its exit status; 2 for a mistake of the user's, which is said in one
+    line, and 130 when it was interrupted."""
+    try:
+        return command(parser.parse_args(argv))
+    except UsageError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def connections_of(options: argparse.Namespace) -> Connections:
+    """The configuration that the options name."""
+    return DEFAULT if options.connections is None else load_connections(options.connections)
+
+
+def say(console: Console, line: str | Text, style: str = "") -> None:
+    """Prints one line as it is, however long, so that it can be copied and searched."""
+    text = Text(line) if isinstance(line, str) else line
+    text.plain = printable(text.plain).encode(console.encoding, "backslashreplace").decode(console.encoding)
+    console.print(text, style=style, soft_wrap=True)

@@ -1,0 +1,83 @@
+"""The whole job on many small histories side by side, judged by the replay and by the product's own audit.
+
+Histories of other ids do not touch each other, so that one job can run hundreds of them: the replay of them all is
+their replays. Each job is of one configuration, in one run or three on one warehouse, shuffled and with duplicates.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+from pipeline import audit
+from pipeline.options import options_without_secrets, parse
+from pipeline.replay import Config, Tables
+from pipeline.replay import replay as judge
+from pipeline.run import run
+from tests import warehouse
+from tests.histories import WHOLE, Alphabet, Message, deal, history, line
+
+SIZE = 20
+"""Messages of a history, at most."""
+
+
+def side_by_side(rng: Random, count: int, alphabet: Alphabet = WHOLE) -> list[Message]:
+    """So many histories, whose ids and message ids are their own."""
+    messages: list[Message] = []
+    for number in range(count):
+        own = replace(alphabet, ids=tuple(f"{number}-{id}" for id in alphabet.ids))
+        for message in history(rng, rng.randint(1, SIZE), own):
+            named = {"messageId": f"{number}-{message['messageId']}"} if "messageId" in message else {}
+            messages.append({**message, **named})
+    return messages
+
+
+def run_jobs(
+    rng: Random, messages: Sequence[Message], config: Config, folder: Path, jobs: int, options: Sequence[str] = ()
+) -> Path:
+    """Deals the messages to so many jobs in a row, two files each; returns the warehouse's file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    configuration = folder / "connections.yaml"
+    configuration.write_text(json.dumps(config.document()))
+    file = folder / "warehouse.duckdb"
+    for number, part in enumerate(deal(rng, messages, jobs)):
+        plain, packed = folder / f"{number}.jsonl", folder / f"{number}.jsonl.gz"
+        cut = rng.randint(0, len(part))
+        plain.write_bytes(b"".join(line(message) + b"\n" for message in part[:cut]))
+        packed.write_bytes(gzip.compress(b"".join(line(message) + b"\n" for message in part[cut:])))
+        arguments = [
+            f"--input={plain},{packed}",
+            f"--warehouse=duckdb:///{file}",
+            f"--connections={configuration}",
+            *options,
+        ]
+        settings, beam_options = parse(arguments)
+        summary = run(settings, beam_options, options_without_secrets(arguments))
+        assert summary.read == sum(summary.outcomes.values()), "the outcomes do not add up"
+    return file
+
+
+def differences(file: Path, expected: Tables) -> list[str]:
+    """In what the warehouse differs from the replay: one line for each key."""
+    stored, judged = warehouse.comparable(warehouse.tables(file)), warehouse.comparable(expected)
+    return [
+        f"{table} {key}: {stored[table].get(key)} is not {rows.get(key)}"
+        for table, rows in judged.items()
+        for key in sorted(stored[table].keys() | rows.keys())
+        if stored[table].get(key) != rows.get(key)
+    ]
+
+
+def check(seed: int, count: int, name: str, config: Config, folder: Path, options: Sequence[str] = ()) -> list[str]:
+    """Runs histories through the whole job, in one run or three; returns how the tables differ from the replay."""
+    rng = Random(seed)
+    messages = side_by_side(rng, count)
+    place = folder / f"{seed}"
+    file = run_jobs(rng, messages, config, place, rng.choice((1, 3)), options)
+    found = differences(file, judge(map(line, messages), config))
+    audited = audit.main([f"--warehouse=duckdb:///{file}", f"--connections={place / 'connections.yaml'}"])
+    return [f"seed {seed}, {name}: {each}" for each in [*found, *(["audit found differences"] if audited else [])]]

@@ -1,1 +1,0 @@
-../pipeline/replay.py

