@@ -5,7 +5,7 @@ PYTHON := python3.11 python3.12 python3.13 python3.10 python3.14 python3
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench clean
+.PHONY: help run test lint bench fuzz clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ lint: $(INSTALLED) ## Check style, format and types
 
 bench: $(INSTALLED) ## Measure speed and memory
 	.venv/bin/python -m benchmarks
+
+fuzz: $(INSTALLED) ## Judge 10,000 random histories by the replay (a quarter of an hour)
+	.venv/bin/python -m tests.fuzz
+	.venv/bin/python -m tests.fuzz --histories=2000 --seed=1000000 --prism
 
 clean: ## Remove .venv, caches, build files, benchmark data and warehouse.duckdb
 	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info benchmarks/data

@@ -91,7 +91,7 @@ def _audit(options: argparse.Namespace) -> int:
         commands.say(console, "The last job did not end: what it logged is in the tables after the next one.", "yellow")
     replayed = f"{_counted(len(log), 'call')} of identity_calls replayed"
     if not counts:
-        rows = ", ".join(f"{len(_expected(tables, table)):,} {table.name}" for table in KEYED)
+        rows = ", ".join(f"{table.name} ({len(_expected(tables, table)):,})" for table in KEYED)
         commands.say(console, f"{replayed}: no difference in {rows}", "green")
         return 0
     by_table = ", ".join(f"{count:,} in {name}" for name, count in counts.items())

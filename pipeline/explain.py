@@ -191,10 +191,11 @@ def _facts_of(known: Known, everything: Known, rows: ContactRows) -> Iterator[Fa
     def fact(stamp: Stamp, text: str, stands: str = "stands") -> Fact:
         return Fact(stamp, text, "forgotten" if forgotten and stamp <= forgotten else stands)
 
-    if known.seen:
+    if known.seen and known.seen[0] not in known.connections.values():
         yield fact(known.seen[0], "first identify")
     for name, stamp in known.connections.items():
-        yield fact(stamp, f"last identify through {name}")
+        is_first = known.seen is not None and stamp == known.seen[0]
+        yield fact(stamp, f"{'identify' if is_first else 'last identify'} through {name}")
     for name, (stamp, value) in known.traits.items():
         stands = "cleared" if value == b"null" else "stands"
         newest = everything.traits[name] == (stamp, value)

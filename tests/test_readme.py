@@ -23,6 +23,7 @@ import duckdb
 import pytest
 
 import pipeline.graph
+from pipeline import audit, explain
 from pipeline.__main__ import main
 from pipeline.connections import load_connections
 from pipeline.options import SegmentOptions
@@ -227,6 +228,8 @@ def known_options() -> frozenset[str]:
         (main, ["--help_beam"]),
         (create_tables, ["create", "--help"]),
         (create_tables, ["ddl", "--help"]),
+        (audit.main, ["--help"]),
+        (explain.main, ["--help"]),
     ]:
         with contextlib.redirect_stdout(output), pytest.raises(SystemExit):
             program(arguments)

@@ -7,7 +7,9 @@ truncated or damaged gzip file, and of a line beyond the size limit all but its 
 from __future__ import annotations
 
 import hashlib
+import contextlib
 import logging
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, Final
@@ -31,7 +33,6 @@ _SPLIT_BYTES: Final = 64 << 20
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_WINDOW: Final = 31
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-_SALVAGE_BYTES: Final = 64
 
 Line = bytes | Received
 """A line as it is, or what was kept of one beyond the size limit."""
@@ -60,7 +61,8 @@ class ReadFiles(beam.PTransform):
 
 def _match(pattern: str) -> Iterator[tuple[str, int]]:
     for found in FileSystems.match([pattern])[0].metadata_list:
-        yield found.path, found.size_in_bytes
+        is_local = FileSystems.get_scheme(found.path) is None
+        yield os.path.abspath(found.path) if is_local else found.path, found.size_in_bytes
 
 
 class _Pieces(RestrictionProvider):
@@ -99,16 +101,15 @@ class _ReadBlocksFn(beam.DoFn):
                 if tracker.try_claim(start):
                     gunzip = Gunzip(opened)
                     for block in blocks(gunzip.read, 0):
-                        yield block.lines
+                        yield block.unmarked()
                     if gunzip.problem:
                         self._unreadable(path, gunzip.problem)
                 return
             for block in blocks(opened.read, _first_line(opened, start)):
                 if tracker.try_claim(block.last_start):
-                    yield block.lines
+                    yield block.unmarked()
                     continue
-                end = tracker.current_restriction().stop
-                yield [line for at, line in block.positions() if at < end]
+                yield block.before(tracker.current_restriction().stop).unmarked()
                 return
             tracker.try_claim(max(end, tracker.current_restriction().stop))
 
@@ -147,12 +148,21 @@ class Block(msgspec.Struct, frozen=True):
     last_start: int
     lines: list[Line]
 
-    def positions(self) -> Iterator[tuple[int, Line]]:
-        """Each line with its offset."""
-        at = self.start
+    def before(self, end: int) -> Block:
+        """The lines that begin before an offset."""
+        lines, at = [], self.start
         for line in self.lines:
-            yield at, line
+            if at >= end:
+                break
+            lines.append(line)
             at += 1 + (len(line) if isinstance(line, bytes) else 0)
+        return Block(self.start, self.last_start, lines)
+
+    def unmarked(self) -> list[Line]:
+        """The lines, without the byte order mark that may begin a file."""
+        if self.start == 0 and self.lines and isinstance(first := self.lines[0], bytes):
+            return [first.removeprefix(_BYTE_ORDER_MARK), *self.lines[1:]]
+        return self.lines
 
 
 def blocks(read: Callable[[int], bytes], position: int) -> Iterator[Block]:
@@ -206,18 +216,23 @@ class Gunzip:
             if not self._pending:
                 self._pending = self._compressed.read(_BLOCK_BYTES)
                 self._read_bytes += len(self._pending)
+                if not self._pending:
+                    return self._end()
             if self._inflate.eof:
                 self._pending = self._pending.lstrip(b"\0")
                 if not self._pending:
-                    return b""
+                    continue
                 self._inflate = zlib.decompressobj(_GZIP_WINDOW)
-            elif not self._pending:
-                self.problem = f"the gzip data end early, after {self._read_bytes} bytes; what followed is lost"
-                return self._inflate.flush()
             data = self._decompress(size)
             if data:
                 return data
         return b""
+
+    def _end(self) -> bytes:
+        if self._inflate.eof:
+            return b""
+        self.problem = f"the gzip data end early, after {self._read_bytes} bytes; what followed is lost"
+        return self._inflate.flush()
 
     def _decompress(self, size: int) -> bytes:
         before = self._inflate.copy()
@@ -232,14 +247,12 @@ class Gunzip:
 
 
 def _salvage(inflate: Any, compressed: bytes) -> bytes:
-    """What can be read of damaged data, in small steps up to the damage."""
-    data = b""
-    for at in range(0, len(compressed), _SALVAGE_BYTES):
-        try:
-            data += inflate.decompress(compressed[at : at + _SALVAGE_BYTES])
-        except zlib.error:
-            break
-    return data
+    """What can be read of damaged data, byte by byte up to the damage."""
+    data = []
+    with contextlib.suppress(zlib.error):
+        for at in range(len(compressed)):
+            data.append(inflate.decompress(compressed[at : at + 1]))
+    return b"".join(data)
 
 
 def _open(path: str) -> BinaryIO:
@@ -256,9 +269,6 @@ def _is_gzip(path: str) -> bool:
 def _first_line(opened: BinaryIO, start: int) -> int:
     """Moves to the first line that begins at `start` or later, and returns where that is."""
     if start == 0:
-        if opened.read(len(_BYTE_ORDER_MARK)) == _BYTE_ORDER_MARK:
-            return len(_BYTE_ORDER_MARK)
-        opened.seek(0)
         return 0
     opened.seek(start - 1)
     position = start - 1

@@ -64,7 +64,7 @@ def test_random_histories_leave_no_difference(
     assert (status, len(printed)) == (0, 1)
     found = re.fullmatch(
         r"(\d+) calls of identity_calls replayed: "
-        r"no difference in (\d+) contacts, (\d+) accounts, (\d+) identities, (\d+) memberships",
+        r"no difference in contacts \((\d+)\), accounts \((\d+)\), identities \((\d+)\), memberships \((\d+)\)",
         printed[0],
     )
     assert found is not None
@@ -86,7 +86,9 @@ STORY = [
     at(3, "identify", userId="bob", traits={"name": "Bob"}),
     at(4, "group", userId="bob", groupId="globex", traits={"employees": 7, "plan": "free"}),
 ]
-RIGHT = "4 calls of identity_calls replayed: no difference in 2 contacts, 2 accounts, 1 identities, 2 memberships"
+RIGHT = (
+    "4 calls of identity_calls replayed: no difference in contacts (2), accounts (2), identities (1), memberships (2)"
+)
 
 
 @pytest.fixture(scope="module")

@@ -66,6 +66,6 @@ def test_calls_go_where_they_belong_with_their_first_outcome() -> None:
     )
     result = pipeline.run()
     assert metrics.counts(result.metrics()) == {
-        "outcome-calls:dead_letter": 2,
-        "dead-letter-calls:invalid_field": 2,
+        metrics.OUTCOMES.of("dead_letter"): 2,
+        metrics.DEAD_LETTERS.of("invalid_field"): 2,
     }

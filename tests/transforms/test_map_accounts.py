@@ -42,7 +42,7 @@ ENGAGE = {"personas": {"computation_class": "trait", "computation_key": "k"}}
             [{**IDENTIFY, "traits": {"company": {"id": 7}}}, GROUP, {**GROUP, "userId": "v"}],
             ["u"],
             ["7"],
-            {"group-without-effect-calls": 2},
+            {metrics.GROUPS_WITHOUT_EFFECT.name: 2},
         ),
     ],
 )

@@ -50,15 +50,15 @@ def test_messages_become_calls_and_dead_letters_and_every_call_read_is_counted()
     )
     result = pipeline.run()
     assert metrics.counts(result.metrics()) == {
-        "read-calls": 7,
-        "read-calls-by-type:page": 3,
-        "read-calls-by-type:identify": 1,
-        "outcome-calls:disabled": 1,
-        "outcome-calls:dead_letter": 3,
-        "dead-letter-calls:unsupported_type": 1,
-        "dead-letter-calls:missing_id": 1,
-        "dead-letter-calls:invalid_json": 1,
-        "empty-messages": 2,
+        metrics.READ.name: 7,
+        metrics.TYPES.of("page"): 3,
+        metrics.TYPES.of("identify"): 1,
+        metrics.OUTCOMES.of("disabled"): 1,
+        metrics.OUTCOMES.of("dead_letter"): 3,
+        metrics.DEAD_LETTERS.of("unsupported_type"): 1,
+        metrics.DEAD_LETTERS.of("missing_id"): 1,
+        metrics.DEAD_LETTERS.of("invalid_json"): 1,
+        metrics.EMPTY.name: 2,
     }
 
 
@@ -74,8 +74,8 @@ def test_of_history_the_calls_go_on_and_everything_else_is_counted() -> None:
     assert_that(calls, equal_to(["site", "gone"]))
     result = pipeline.run()
     assert metrics.counts(result.metrics()) == {
-        "history-calls": 4,
-        "history-unknown-connection-calls": 1,
-        "history-unreadable-calls:disabled": 1,
-        "history-unreadable-calls:missing_id": 1,
+        metrics.HISTORY.name: 4,
+        metrics.UNKNOWN_CONNECTIONS.name: 1,
+        metrics.UNREADABLE_HISTORY.of("disabled"): 1,
+        metrics.UNREADABLE_HISTORY.of("missing_id"): 1,
     }

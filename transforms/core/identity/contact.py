@@ -7,7 +7,6 @@ fold does not give any more was taken back by a tombstone.
 from __future__ import annotations
 
 from collections.abc import Iterable
-
 from typing import Protocol
 
 import msgspec
@@ -16,7 +15,6 @@ from schemas.tables import CONTACTS, MEMBERSHIPS, Row
 from transforms.core import contacts
 from transforms.core.identity.messages import Member, Members, hear
 from transforms.core.rows import Upsert
-
 
 BY_HOUSEHOLD, BY_CONTACT = 0, 1
 """Who wrote a row, the first part of its version: a household's rows yield to those of the contact."""

@@ -1,7 +1,8 @@
 """Stage 3, by id: an id with the leaves that live with it.
 
-While chains has not spoken of the id, nobody else can be in its contact: the household writes the contact's rows itself,
-which saves ordinary traffic a hop and a state. From then on it passes each member on to the contact of the label.
+While chains has not spoken of the id, nobody else can be in its contact: the household writes the contact's rows
+itself, which saves ordinary traffic a hop and a state. From then on it passes each member on to the contact of the
+label.
 
 Invariant: while chains has not spoken, the rows last written are the fold of the members. After that, every such row
 was taken back, under a version below the contact's; the contact that answers to the present label has been told of

@@ -1,0 +1,247 @@
+"""Files as a source: each line once, whatever is wrong with the file around it."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import itertools
+import os
+import random
+import tracemalloc
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
+from apache_beam.testing.util import assert_that, equal_to
+
+from pipeline.progress import TALLY
+from pipeline.sources import files
+from pipeline.sources.files import Block, Gunzip, ReadFiles, blocks
+from transforms import metrics
+from transforms.core.messages import Received, TooLarge
+
+LIMIT, KEPT = 40, 10
+"""What the size limit, and what is kept of a longer line, is lowered to."""
+
+CONTENTS = {
+    "plain": b"one\ntwo\n\nfour\nfive\n",
+    "no final line feed": b"one\ntwo",
+    "one line": b"one",
+    "only line feeds": b"\n\n\n",
+    "CRLF": b"one\r\ntwo\r\n\r\nfour",
+    "a byte order mark": b"\xef\xbb\xbfone\ntwo\n",
+    "a byte order mark before a blank line": b"\xef\xbb\xbf\n\xef\xbb\xbftwo\n",
+    "NUL, invalid UTF-8, other line breaks": b"a\x00b\n\xff\xfe\n\xc2\x85c\x0bd\r\xe2\x80\xa8e\n\x00\n",
+    "a line over the limit": b"one\n" + b"x" * 100 + b"\nthree\n",
+    "a line over the limit, first and last": b"y" * 73,
+    "lines over the limit in a row": b"x" * 50 + b"\n" + b"y" * 90 + b"\n\n" + b"z" * 41 + b"\nend",
+    "lines of just the limit": b"x" * 40 + b"\n" + b"y" * 39 + b"\n" + b"z" * 40,
+    "nothing": b"",
+}
+
+
+@pytest.fixture(params=[1, 3, 7, 64], ids="blocks of {}".format)
+def small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reads few bytes at a time, and has a low limit."""
+    monkeypatch.setattr(files, "_BLOCK_BYTES", request.param)
+    monkeypatch.setattr(files, "MAX_MESSAGE_BYTES", LIMIT)
+    monkeypatch.setattr(files, "KEPT_OF_TOO_LARGE_BYTES", KEPT)
+
+
+def lines(content: bytes) -> list[bytes]:
+    """What stands between line feeds, without the mark that may begin a file."""
+    return content.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").split(b"\n") if content else []
+
+
+def shown(line: bytes | Received) -> bytes | Received:
+    """A line as it may come: those over the limit as a beginning, with the whole line's length and digest."""
+    if isinstance(line, bytes) and len(line) > LIMIT:
+        return Received(line[:KEPT], too_large=TooLarge(len(line), hashlib.sha256(line).hexdigest()))
+    return line
+
+
+def read(path: Path, tracker: OffsetRestrictionTracker) -> Iterator[list[bytes | Received]]:
+    """The blocks of a piece of a file, as a runner asks for them."""
+    yield from files._ReadBlocksFn().process((str(path), path.stat().st_size), tracker)
+    tracker.check_done()
+
+
+def read_pieces(path: Path, offsets: Sequence[int]) -> list[bytes | Received]:
+    pieces = itertools.pairwise(offsets)
+    return [
+        shown(line)
+        for start, end in pieces
+        for block in read(path, OffsetRestrictionTracker(OffsetRange(start, end)))
+        for line in block
+    ]
+
+
+# ---- plain files ----
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("what", CONTENTS)
+def test_every_split_of_a_file_gives_each_line_once(what: str, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(CONTENTS[what])
+    expected = [shown(line) for line in lines(CONTENTS[what])]
+    size = len(CONTENTS[what])
+    assert read_pieces(path, (0, max(size, 1))) == expected
+    for at in range(1, size):
+        assert read_pieces(path, (0, at, size)) == expected, f"split at {at}"
+    assert read_pieces(path, range(size + 1)) == expected, "split at each"
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("fraction", [0.0, 0.3, 0.5, 0.99])
+@pytest.mark.parametrize("what", CONTENTS)
+def test_a_piece_that_is_split_while_it_is_read_gives_each_line_once(what: str, fraction: float, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(CONTENTS[what])
+    size = len(CONTENTS[what])
+    for after in range(size + 1):
+        found: list[bytes | Received] = []
+        pieces = [OffsetRestrictionTracker(OffsetRange(0, max(size, 1)))]
+        for tracker in pieces:
+            reading = read(path, tracker)
+            for number in itertools.count():
+                if number == after and (split := tracker.try_split(fraction)):
+                    pieces.append(OffsetRestrictionTracker(split[1]))
+                block = next(reading, None)
+                if block is None:
+                    break
+                found += map(shown, block)
+        assert found == [shown(line) for line in lines(CONTENTS[what])], f"split after {after} blocks"
+
+
+@pytest.mark.usefixtures("small")
+def test_blocks_know_where_they_begin() -> None:
+    content = CONTENTS["plain"] + CONTENTS["lines over the limit in a row"]
+    for block in blocks(io.BytesIO(content).read, 0):
+        first = block.lines[0]
+        assert content[block.start :].startswith(first.payload if isinstance(first, Received) else first + b"\n"[:0])
+        last = block.lines[-1]
+        assert content[block.last_start :].startswith(last.payload if isinstance(last, Received) else last)
+        assert block.before(block.last_start + 1).lines == block.lines
+        assert block.before(block.last_start).lines == block.lines[:-1]
+
+
+def test_a_line_over_the_limit_is_never_held_whole() -> None:
+    length = 200_000_000
+
+    def endless(size: int, left: list[int] = [length]) -> bytes:  # noqa: B006
+        size = min(size, left[0])
+        left[0] -= size
+        return b"x" * size
+
+    tracemalloc.start()
+    (block,) = blocks(endless, 0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    (line,) = block.lines
+    assert isinstance(line, Received)
+    assert line.too_large == TooLarge(length, hashlib.sha256(b"x" * length).hexdigest())
+    assert len(line.payload) == 1_000_000
+    assert peak < 40_000_000
+
+
+# ---- gzip files ----
+
+
+def gunzip(compressed: bytes, size: int = 1 << 20) -> tuple[bytes, str]:
+    reader = Gunzip(io.BytesIO(compressed))
+    read = b"".join(iter(lambda: reader.read(size), b""))
+    return read, reader.problem
+
+
+NOISE = random.Random(1).randbytes(3000)
+TEXT = b"".join(b'{"type": "track", "event": "%d"}\n' % number for number in range(300))
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("size", [1, 10, 100_000])
+@pytest.mark.parametrize(
+    ("what", "compressed", "expected"),
+    [
+        ("one member", gzip.compress(TEXT), TEXT),
+        ("what does not compress", gzip.compress(NOISE), NOISE),
+        ("several members", gzip.compress(TEXT) + gzip.compress(b"") + gzip.compress(NOISE), TEXT + NOISE),
+        ("trailing zeros", gzip.compress(TEXT) + bytes(512), TEXT),
+        ("zeros between members", gzip.compress(TEXT) + bytes(512) + gzip.compress(NOISE), TEXT + NOISE),
+        ("nothing in it", gzip.compress(b""), b""),
+    ],
+)
+def test_gzip_is_read_whole(what: str, compressed: bytes, expected: bytes, size: int) -> None:
+    assert gunzip(compressed, size) == (expected, "")
+
+
+@pytest.mark.usefixtures("small")
+def test_truncated_gzip_is_read_as_far_as_it_goes() -> None:
+    first = gzip.compress(TEXT)
+    compressed = first + gzip.compress(NOISE[:200])
+    for length in range(2, len(compressed)):
+        read, problem = gunzip(compressed[:length])
+        known = zlib.decompressobj(31).decompress(compressed[: min(length, len(first))])
+        if length > len(first):
+            known += zlib.decompressobj(31).decompress(compressed[len(first) : length])
+        assert read == known, f"{length} bytes"
+        if length == len(first):
+            assert problem == ""
+        else:
+            assert problem == f"the gzip data end early, after {length} bytes; what followed is lost"
+
+
+@pytest.mark.usefixtures("small")
+def test_damaged_gzip_is_read_up_to_the_damage() -> None:
+    compressed = gzip.compress(NOISE, 0)  # stored as it is, in one block
+    start = compressed.index(NOISE[:100])
+    for damage in (compressed[:start] + b"x" + compressed[start + 1 :], compressed[:-8] + bytes(8)):
+        read, problem = gunzip(damage)
+        assert len(read) == len(NOISE)
+        assert read[1:] == NOISE[1:]
+        assert problem.startswith("the gzip data are damaged near byte 30")
+    two = gzip.compress(TEXT) + b"\x1f\x8b\x08\x00garbage"
+    read, problem = gunzip(two)
+    assert (read, "damaged" in problem or "end early" in problem) == (TEXT, True)
+
+
+@pytest.mark.parametrize("garbage", [b"garbage", b"\n", b"{}\n", TEXT])
+def test_garbage_behind_gzip_is_said(garbage: bytes) -> None:
+    compressed = gzip.compress(TEXT)
+    read, problem = gunzip(compressed + garbage)
+    assert read == TEXT
+    assert problem == (
+        f"the gzip data are damaged near byte {len(compressed)} "
+        "(Error -3 while decompressing data: incorrect header check); the rest is lost"
+    )
+
+
+def test_any_damage_at_all_costs_no_more_than_the_rest() -> None:
+    compressed = gzip.compress(TEXT)
+    for at in range(2, len(compressed)):
+        read, problem = gunzip(compressed[:at] + bytes([compressed[at] ^ 0xFF]) + compressed[at + 1 :])
+        assert problem or read == TEXT  # a few bytes of the header mean nothing
+        assert len(read) <= len(TEXT) + 1000
+
+
+# ---- the whole source ----
+
+
+def source(patterns: Sequence[Path | str]) -> tuple[list[bytes], dict[str, int]]:
+    """(the payloads that the source gives, sorted; what it counted)."""
+    found: list[bytes] = []
+    pipeline = beam.Pipeline(runner="FnApiRunner")
+    received = pipeline | ReadFiles(tuple(map(str, patterns)))
+    payloads = received | beam.Map(lambda each: each.payload) | beam.combiners.ToList()
+
+    def gather(lists: list[list[bytes]]) -> None:
+        found.extend(lists[0])
+
+    assert_that(payloads, gather)
+    result = pipeline.run()
+    result.wait_until_finish()
+    return sorted(found), metrics.counts(result.metrics())
