@@ -31,6 +31,12 @@ class Tally:
         self.dead_letters = 0
         self.unreadable: list[str] = []
 
+    def clear(self) -> None:
+        """Starts anew, for the next job of this process."""
+        with self._lock:
+            self.messages = self.dead_letters = 0
+            self.unreadable = []
+
     def add(self, messages: int = 0, dead_letters: int = 0, unreadable: str | None = None) -> None:
         """Adds the counts of a batch, and the line on a file once, however often its bundle is tried."""
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import time
 
 import apache_beam as beam
@@ -16,6 +17,9 @@ from pipeline.progress import TALLY, Progress
 from pipeline.summary import Summary
 from pipeline.warehouses import Warehouse, open_warehouse
 from transforms import metrics
+
+_SWITCH_S = 0.0005
+"""How long the writing thread waits for Python's lock, at most; by default ten times as long."""
 
 QUERY = "SELECT type, name, count(*) AS events FROM events GROUP BY ALL ORDER BY events DESC LIMIT 10"
 
@@ -37,6 +41,8 @@ def run(settings: Settings, options: PipelineOptions, shown_options: str) -> Sum
         pipeline = beam.Pipeline(options=options)
         build(pipeline, settings, warehouse, job)
         gc.freeze()  # collections need not walk what was loaded: it is never garbage
+        sys.setswitchinterval(_SWITCH_S)
+        TALLY.clear()
         with Progress(TALLY):
             result = pipeline.run()
             result.wait_until_finish()

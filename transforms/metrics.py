@@ -7,6 +7,7 @@ and handed to Beam when a bundle ends, which costs a message nothing.
 from __future__ import annotations
 
 import collections
+import functools
 from dataclasses import dataclass
 
 from apache_beam.metrics import Metrics
@@ -97,7 +98,10 @@ class Tally(collections.Counter[str]):
 
 def observe(distribution: Distribution, value: int) -> None:
     """Adds one value to a distribution."""
-    Metrics.distribution(NAMESPACE, distribution.name).update(value)
+    _distribution(distribution.name).update(value)
+
+
+_distribution = functools.cache(functools.partial(Metrics.distribution, NAMESPACE))
 
 
 def counts(results: MetricResults) -> dict[str, int]:

@@ -6,13 +6,13 @@ truncated or damaged gzip file, and of a line beyond the size limit all but its 
 
 from __future__ import annotations
 
-import hashlib
 import contextlib
+import hashlib
 import logging
 import os
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 
 import apache_beam as beam
 import msgspec
@@ -127,11 +127,10 @@ class _LinesFn(beam.DoFn):
         self.tally = metrics.Tally()
 
     def process(self, lines: list[Line]) -> list[Received]:
-        received = [
-            line if isinstance(line, Received) else Received(line)
-            for line in lines
-            if isinstance(line, Received) or (line and not line.isspace())
-        ]
+        if lines and isinstance(lines[0], Received):  # a line beyond the size limit comes alone
+            received = cast(list[Received], lines)
+        else:
+            received = [Received(line) for line in cast(list[bytes], lines) if line and not line.isspace()]
         TALLY.add(messages=len(received))
         self.tally[metrics.BLANK.name] += len(lines) - len(received)
         return received

@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 import threading
 import time
+from array import array
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final
 
 import apache_beam as beam
@@ -25,7 +27,8 @@ from apache_beam.pvalue import PBegin, PCollection
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
-from msgspec.structs import replace
+from msgspec import Raw
+from msgspec.structs import astuple, replace
 
 import schemas.duckdb
 from pipeline.errors import UsageError
@@ -53,14 +56,14 @@ from transforms.core.rows import Append, Upsert
 
 _BATCH_ROWS: Final = 5_000
 _BATCH_BYTES: Final = 16_000_000
-_BATCHES_AHEAD: Final = 2
-"""How many batches may wait for the writing thread: memory is bounded, and it never runs dry."""
+_BATCHES_AHEAD: Final = 6
+"""How many batches may wait for the writing thread: memory is bounded, and a checkpoint stops nobody."""
 _HISTORY_ROWS: Final = 2_000
 _CHECKPOINT: Final = "128MB"
 _BUFFER_BYTES: Final = 256_000_000
 _KEY_BYTES: Final = 64
 """What DuckDB keeps in memory for each row with a key; the rest of its memory is bounded."""
-_SUSPECT_NUMBER: Final = r"[0-9][eE]\+?[0-9]{3}|[0-9]{309}"
+_SUSPECT_NUMBER: Final = r"[0-9][eE]\+?[0-9]{3}|[0-9]{200}"
 """Finds every JSON number that may be beyond FLOAT64, and little else."""
 
 
@@ -227,14 +230,13 @@ class _Database:
         while rows := cursor.fetchmany(_HISTORY_ROWS):
             yield from rows
 
-    def append(self, table: Table, appends: list[Append], job: Job) -> _Appended:
-        """Inserts rows whose keys are new."""
-        batch = _batch(table, [append.row for append in appends], _written_at(job))
+    def append(self, table: Table, appends: list[Append], batch: pa.Table) -> _Appended:
+        """Inserts rows whose keys are new. The batch is made by the thread that gathered it: this one then hardly needs
+        Python's lock, and runs beside it."""
         refused = _refused(table, appends, batch)
         if refused:
             bad = {id(append) for append, _ in refused}
-            appends = [append for append in appends if id(append) not in bad]
-            batch = _batch(table, [append.row for append in appends], _written_at(job))
+            batch = batch.filter(pa.array([id(append) not in bad for append in appends]))
         cursor = self._connection.cursor()
         cursor.register("batch", batch)
         columns = ", ".join(_quoted(column.name) for column in table.columns)
@@ -350,15 +352,11 @@ def _merge(cursor: duckdb.DuckDBPyConnection, table: Table, source: str) -> int:
 
 
 def _batch(table: Table, rows: list[Row], written_at: int) -> pa.Table:
+    columns = zip(table.columns, zip(*map(astuple, rows), strict=True), strict=True)
     return pa.table(
         {
-            column.name: _array(
-                column,
-                [written_at] * len(rows)
-                if column.name == table.written
-                else [getattr(row, column.name) for row in rows],
-            )
-            for column in table.columns
+            column.name: _array(column, [written_at] * len(rows) if column.name == table.written else values)
+            for column, values in columns
         }
     )
 
@@ -398,15 +396,25 @@ def _arrow(column: Column) -> pa.DataType:
     return _ARROW[column.type]
 
 
-def _array(column: Column, values: list[Any]) -> pa.Array:
+def _array(column: Column, values: Sequence[Any]) -> pa.Array:
     if column.type is Type.JSON:
-        written = [None if value is None else bytes(value) for value in values]
-        return pa.array(written, pa.binary()).view(pa.string())  # UTF-8 was checked when it was read
+        return _json_array(values)
     if column.mode is Mode.REPEATED:
         if column.type is Type.STRUCT:
             values = [[_struct(column, each) for each in value or ()] for value in values]
         return pa.array(values, pa.list_(_arrow(column)))
     return pa.array(values, _arrow(column))
+
+
+def _json_array(values: Sequence[Raw | None]) -> pa.Array:
+    """JSON texts, copied once; that they are UTF-8 was checked when they were read."""
+    texts = [b"" if value is None else value for value in values]
+    ends = array("i", accumulate(map(len, texts), initial=0))
+    data: bytes = b"".join(texts)  # a Raw is bytes-like
+    strings = pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(data))
+    if None in values:
+        return pc.if_else(pa.array([value is not None for value in values]), strings, None)
+    return strings
 
 
 def _struct(column: Column, row: Row) -> dict[str, Any]:
@@ -471,7 +479,8 @@ class _AppendFn(beam.DoFn):
 
     def _hand_over(self) -> None:
         for outcome, appends in self.rows.items():
-            future = self.database.run(self.database.append, self.table, appends, self.job)
+            batch = _batch(self.table, [append.row for append in appends], _written_at(self.job))
+            future = self.database.run(self.database.append, self.table, appends, batch)
             self.ahead.append((outcome, len(appends), future))
         self.rows, self.count, self.bytes = {}, 0, 0
         while len(self.ahead) > _BATCHES_AHEAD:

@@ -12,7 +12,9 @@ from tests.fuzz.whole_job import check
 from tests.histories import CONFIGS
 
 
-@pytest.mark.parametrize(("seed", "name", "config"), [(n, *each) for n, each in enumerate(CONFIGS.items())], ids=list(CONFIGS))
+@pytest.mark.parametrize(
+    ("seed", "name", "config"), [(n, *each) for n, each in enumerate(CONFIGS.items())], ids=list(CONFIGS)
+)
 def test_in_one_job_or_three(seed: int, name: str, config: Config, tmp_path: Path) -> None:
     assert check(seed, 40, name, config, tmp_path) == []
 

@@ -178,7 +178,7 @@ def test_the_facts_of_messages_that_share_an_id_all_count(place: Place) -> None:
 
 
 def test_the_same_messages_again_change_nothing(place: Place) -> None:
-    messages = [*history(Random(2), 100, PEOPLE), b"rubbish"]
+    messages: list[Message | bytes] = [*history(Random(2), 100, PEOPLE), b"rubbish"]
     first = place.deliver(messages)
     before = comparable(tables(place.file))
     again = place.deliver(messages)

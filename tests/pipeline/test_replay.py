@@ -11,20 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.histories import (
-    CLOSED_CONFIG,
-    CONFIGS,
-    INTEGRATION_CONFIG,
-    MAPPINGS,
-    Alphabet,
-    configs,
-    deal,
-    histories,
-    history,
-    line,
-    odd_line,
-    odd_lines,
-)
 from pipeline.replay import (
     AccountMapping,
     Config,
@@ -39,6 +25,20 @@ from pipeline.replay import (
     replay,
     resolve,
     snake_case,
+)
+from tests.histories import (
+    CLOSED_CONFIG,
+    CONFIGS,
+    INTEGRATION_CONFIG,
+    MAPPINGS,
+    Alphabet,
+    configs,
+    deal,
+    histories,
+    history,
+    line,
+    odd_line,
+    odd_lines,
 )
 
 Message = dict[str, Any]

@@ -32,7 +32,7 @@ ENGAGE = {"personas": {"computation_class": "trait", "computation_key": "k"}}
                 DELETE,
                 {**TRACK, "context": ENGAGE, "properties": {"k": 1}},
             ],
-            ["u", "a", "u", "u", "a", "u", "u", "u"],
+            ["u", "a", "u", "a", "u", "u", "u"],
             ["b.io", "acme"],
             {},
         ),

@@ -7,7 +7,7 @@ encoding of shuffled elements and of a running job's state (msgpack arrays): new
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -84,16 +84,20 @@ def copied_account(known: AccountKnown) -> AccountKnown:
 
 def learn(known: Known, more: Known) -> Known:
     """Joins `more` into `known`, which is changed and returned."""
-    _join(known.traits, more.traits, _newer_value)
-    _join(known.audiences, more.audiences, _newer_member)
-    known.seen = _span(known.seen, more.seen)
-    _join(known.connections, more.connections, max)
+    if more.traits:
+        _join(known.traits, more.traits, _newer_value)
+    if more.audiences:
+        _join(known.audiences, more.audiences, _newer_member)
+    if more.seen:
+        known.seen = _wider(known.seen, more.seen) if known.seen else more.seen
+    if more.connections:
+        _join(known.connections, more.connections, max)
     for account_id, ways in more.accounts.items():
         _join(known.accounts.setdefault(account_id, {}), ways, _wider)
-    known.deleted = (
-        max(known.deleted, more.deleted) if known.deleted and more.deleted else known.deleted or more.deleted
-    )
-    _join(known.out, more.out, min)
+    if more.deleted:
+        known.deleted = max(known.deleted, more.deleted) if known.deleted else more.deleted
+    if more.out:
+        _join(known.out, more.out, min)
     known.named = known.named or more.named
     return known
 
@@ -122,7 +126,7 @@ def learned(call: Call, connections: Connections) -> Learned:
     stamp: Stamp = (call.timestamp, call.message_id)
     person = call.user_id or call.anonymous_id or ""
     if call.type == ALIAS:
-        return Learned(tuple(_edge(stamp, call.previous_id or "", person)))
+        return Learned(_edge(stamp, call.previous_id or "", person))
     if call.type == DELETE:
         return Learned(((person, Known(deleted=stamp)),))
     property_ = engage.user_property(call)
@@ -131,10 +135,10 @@ def learned(call: Call, connections: Connections) -> Learned:
         named = naming(call, traits, connections)
         known = Known(seen=(stamp, stamp), connections={call.connection.name: stamp})
         _set_traits(known, stamp, traits, property_)
-        edges: Iterator[tuple[str, Known]] = iter(())
-        if connections.link_anonymous_ids and call.user_id and call.anonymous_id:
-            edges = _edge(stamp, call.anonymous_id, call.user_id)
-        return _with_account(call, stamp, person, known, named, tuple(edges))
+        links = connections.link_anonymous_ids and call.user_id and call.anonymous_id
+        edges = _edge(stamp, call.anonymous_id or "", person) if links else ()
+        known.named = bool(edges)  # the user's own facts tell that it was named
+        return _with_account(call, stamp, person, known, named, edges[:1])
     if call.type == GROUP:
         named = naming(call, raw_json.decode_fields(call.traits), connections)
         if named is None:
@@ -161,12 +165,12 @@ def _with_account(
     return Learned(((person, known), *edges), (named.account_id, account))
 
 
-def _edge(stamp: Stamp, previous: str, user: str) -> Iterator[tuple[str, Known]]:
+def _edge(stamp: Stamp, previous: str, user: str) -> tuple[tuple[str, Known], ...]:
     """An edge is kept with its previous id; its user only needs to know that it was named. An edge from an id to itself
     is ignored."""
-    if previous != user:
-        yield previous, Known(out={user: stamp})
-        yield user, Known(named=True)
+    if previous == user:
+        return ()
+    return (previous, Known(out={user: stamp})), (user, Known(named=True))
 
 
 def _set_traits(known: Known, stamp: Stamp, traits: Mapping[str, Raw], property_: Property | None) -> None:
@@ -202,7 +206,3 @@ def _named_at(name: tuple[Stamp, str]) -> tuple[Stamp, str]:
 
 def _wider(a: Span, b: Span) -> Span:
     return min(a[0], b[0]), max(a[1], b[1])
-
-
-def _span(a: Span | None, b: Span | None) -> Span | None:
-    return _wider(a, b) if a and b else a or b

@@ -151,12 +151,14 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
         properties, context, traits = fields.properties, fields.context, fields.traits
         if not is_object(properties):
             properties = _empty("properties", properties)
-        if not is_object(context):
+        try:
+            part = _read_context(context)
+        except msgspec.ValidationError:
             context = _empty("context", context)
+            part = _read_context(context)
         if traits is not EMPTY and not is_object(traits):
             traits = _empty("traits", traits)
         integrations = fields.integrations if is_object(fields.integrations) else None
-        part = _read_context(context)
         user_id, anonymous_id = _id("userId", fields.userId), _id("anonymousId", fields.anonymousId)
         previous_id = group_id = None
         if kind == ALIAS:

@@ -46,7 +46,7 @@ def parse(string: str) -> Timestamp | None:
         try:
             return cast(
                 Timestamp,
-                _hour(string[:13]) + _MINUTES[string[13:16]] + _SECONDS[string[16:19]] + _MILLISECONDS_Z[string[19:]],
+                _minute(string[:16]) + _SECONDS[string[16:19]] + _MILLISECONDS_Z[string[19:]],
             )
         except (KeyError, ValueError):
             pass
@@ -58,12 +58,12 @@ def iso(timestamp: Timestamp) -> str:
     return (_UTC_EPOCH + timedelta(microseconds=timestamp)).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
 
 
-@functools.lru_cache(maxsize=4096)
-def _hour(string: str) -> int:
-    """The hour `YYYY-MM-DDThh`, UTC; ValueError or KeyError where there is none."""
+@functools.lru_cache(maxsize=65_536)
+def _minute(string: str) -> int:
+    """The minute `YYYY-MM-DDThh:mm`, UTC; ValueError or KeyError where there is none."""
     if string[10] != "T":
         raise ValueError(string)
-    return _day(string[:10]) + _HOURS[string[11:]]
+    return _day(string[:10]) + _HOURS[string[11:13]] + _MINUTES[string[13:]]
 
 
 def _day(string: str) -> int:

@@ -1,0 +1,257 @@
+"""The command line from end to end: what it prints, and its exit status."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+import pipeline.__main__
+from pipeline.__main__ import main
+from pipeline.options import SegmentOptions
+
+ROOT = Path(__file__).parents[2]
+CALLS = """\
+{"type": "page", "messageId": "1", "userId": "ann", "name": "Home", "timestamp": "2024-01-01T09:00:00Z"}
+{"type": "page", "messageId": "1", "userId": "ann", "name": "Home", "timestamp": "2024-01-01T09:00:00Z"}
+{"type": "identify", "messageId": "2", "userId": "ann", "traits": {"email": "ann@acme.com"}, "timestamp": 1704099600000}
+{"type": "identify"}
+"""
+INPUT, WAREHOUSE = "--input=calls.jsonl", "--warehouse=duckdb:///w.duckdb"
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with an input, and with what is none."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "calls.jsonl").write_text(CALLS)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "text.duckdb").write_text("a,b\n" * 100)
+    (tmp_path / "shop.yaml").write_text("connections: [{name: Shop}, {name: Site, project_ids: [x]}]")
+    (tmp_path / "typo.yaml").write_text("connections:\n  - name: Shop\n    projectids: [x]\n")
+    (tmp_path / "broken.yaml").write_text("connections: [\n")
+    (tmp_path / "method.yaml").write_text("connections: [{name: Shop, account_mapping: {method: groups}}]")
+    with duckdb.connect(str(tmp_path / "other.duckdb")) as connection:
+        connection.execute("CREATE TABLE events (id INTEGER)")
+    yield tmp_path
+    gc.unfreeze()
+
+
+@pytest.mark.parametrize(
+    ("what", "arguments", "line"),
+    [
+        ("an unknown option", "--inputs=x", "--inputs: unknown option; did you mean --input?"),
+        ("no option", "b.jsonl", "b.jsonl: belongs to no option; files are given as --input='GLOB', in quotes"),
+        ("a wrong choice", "--history=all", "--history=all: is unknown; choose from warehouse, none"),
+        ("no number", "--alias_window=soon", "--alias_window=soon: is no number; give one, such as 60"),
+        ("an option of Beam's", "--num_workers=few", "--num_workers=few: is no whole number; give one, such as 3"),
+        (
+            "out of range",
+            "--deduplicate_for=-1",
+            "--deduplicate_for=-1: is out of range; give a number of seconds from 0 to ",
+        ),
+        (
+            "no such file",
+            "--input=none.jsonl",
+            "--input=none.jsonl: no such file; give a file, or a pattern, in quotes, that matches one",
+        ),
+        ("a folder", "--input=folder", "--input=folder: is a folder; give the files in it, such as --input='folder/*'"),
+        (
+            "no such scheme",
+            "--input=ftps://a/b",
+            "--input=ftps://a/b: is in no file system known here; give a local path or gs://",
+        ),
+        (
+            "a secret",
+            "--input=https://ann:hunter2@host/x",
+            "--input=https://ann:REDACTED@host/x: is in no file system known here",
+        ),
+        (
+            "no such configuration",
+            "--connections=none.yaml",
+            "--connections=none.yaml: no such file; give a YAML file, local or gs://",
+        ),
+        ("a folder for it", "--connections=folder", "--connections=folder: is a folder; give the YAML file in it"),
+        ("no YAML", "--connections=broken.yaml", "--connections=broken.yaml, line 2: is not YAML: "),
+        (
+            "an unknown key",
+            "--connections=typo.yaml",
+            "--connections=typo.yaml, line 3, connections[0].projectids: unknown key; did you mean ",
+        ),
+        ("an unknown method", "--connections=method.yaml", "line 1, connections[0].account_mapping.method: "),
+        (
+            "an unknown connection",
+            "--connections=shop.yaml --connection=Shopp",
+            "--connection=Shopp: no such connection; did you mean Shop?",
+        ),
+        ("no URL", "--warehouse=w.duckdb", "--warehouse=w.duckdb: is no warehouse's URL; give duckdb:///w.duckdb"),
+        (
+            "no DuckDB file",
+            "--warehouse=duckdb:///text.duckdb",
+            "text.duckdb is not a DuckDB file; name another file, or one that does not exist yet",
+        ),
+        ("a folder for a file", "--warehouse=duckdb:///folder", "folder is a folder; name a file in it"),
+        ("no folder for it", "--warehouse=duckdb:///none/w.duckdb", "none; make it, or name a file in another one"),
+        (
+            "another's tables",
+            "--warehouse=duckdb:///other.duckdb",
+            "table events: its primary key is none, which cannot become message_id",
+        ),
+        (
+            "no subscription",
+            "--input_subscription=calls",
+            "--input_subscription=calls: is not the full name of a subscription; give projects/",
+        ),
+        ("a rebuild of an input", "--rebuild", "--rebuild: reads the identity_calls in the warehouse"),
+        ("no runner", "--runner=FnApiRuner", "--runner=FnApiRuner: is no runner; did you mean FnApiRunner?"),
+    ],
+)
+def test_a_mistake_is_one_line(what: str, arguments: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([INPUT, WAREHOUSE, *arguments.split()]) == 2
+    check_mistake(line, capsys)
+    assert not Path("w.duckdb").exists(), "nothing is made before everything is checked"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ([], "one of --input, --input_subscription and --rebuild is required; for example --input='calls/*.jsonl'"),
+        ([WAREHOUSE], "one of --input, --input_subscription and --rebuild is required"),
+        ([INPUT], "--warehouse: is required; give duckdb:///FILE or bigquery://PROJECT/DATASET"),
+    ],
+)
+def test_what_is_missing_is_one_line(arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    check_mistake(line, capsys)
+
+
+def check_mistake(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"segment-pipeline: [^\n]+\n", err), err
+    assert line in err
+    assert "hunter2" not in err
+
+
+def test_a_job_prints_a_summary_and_a_second_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([INPUT, WAREHOUSE]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert re.match(r"4 messages in [\d.]+ s, \d+ messages per second\n", out)
+    assert "4 read = 1 event + 1 identity call + 1 dead letter + 1 duplicate\n" in out
+    assert "Open the warehouse:  duckdb w.duckdb\n" in out
+    assert main([INPUT, WAREHOUSE]) == 0
+    assert "4 read = 1 dead letter + 3 duplicates\n" in capsys.readouterr().out
+
+
+def test_the_query_to_try_works(capsys: pytest.CaptureFixture[str]) -> None:
+    main([INPUT, WAREHOUSE])
+    query = capsys.readouterr().out.partition("A query to try:")[2].strip()
+    with duckdb.connect("w.duckdb", read_only=True) as connection:
+        assert connection.execute(query).fetchall() == [("Page", "Home", 1)]
+
+
+def test_a_history_that_may_not_be_left_out_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    main([INPUT, WAREHOUSE])
+    capsys.readouterr()
+    assert main([INPUT, WAREHOUSE, "--history=none"]) == 2
+    check_mistake("--history=none: the log of earlier jobs is not empty", capsys)
+
+
+def test_help_shows_our_options_first_each_with_a_default_and_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for name in SegmentOptions([]).get_all_options(current_only=True):
+        assert re.search(rf" --{name} .*?Default: .*?Example: --{name}\b", shown), name
+    groups = ["input, one of them required:", "warehouse:", "connections:", "time:", "help:"]
+    places = [shown.index(f" {group} -") for group in groups]
+    assert places == sorted(places)
+    assert "--runner" not in shown[: places[-1]]
+    assert "Every option of Apache Beam is accepted as well" in shown
+
+
+def test_an_interrupt_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline.__main__, "run", interrupted)
+    assert main([INPUT, WAREHOUSE]) == 130
+    err = capsys.readouterr().err
+    assert err == "segment-pipeline: interrupted; the same command goes on from what was written\n"
+
+
+# ---- in a process of its own ----
+
+
+def command(*arguments: str, code: str = "", folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs the program, or a program that runs it, in a folder where its packages are not."""
+    program = ["-c", code] if code else ["-m", "pipeline"]
+    return subprocess.run(
+        [sys.executable, *program, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_the_program_runs_in_any_folder(tmp_path: Path) -> None:
+    ended = command(INPUT, WAREHOUSE, folder=tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "4 read = 1 event + 1 identity call + 1 dead letter + 1 duplicate\n" in ended.stdout
+    assert (tmp_path / "w.duckdb").exists()
+
+
+def test_a_mistake_shows_no_traceback_and_nothing_else(tmp_path: Path) -> None:
+    ended = command("--input=none.jsonl", WAREHOUSE, folder=tmp_path)
+    expected = (
+        "segment-pipeline: --input=none.jsonl: no such file; give a file, or a pattern, in quotes, that matches one\n"
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", expected)
+
+
+def test_the_console_script_is_the_program(tmp_path: Path) -> None:
+    entry = re.search(r'"segment-pipeline = ([\w.]+):(\w+)"', (ROOT / "setup.py").read_text())
+    assert entry
+    assert getattr(importlib.import_module(entry[1]), entry[2]) is main
+    script = f"import sys; from {entry[1]} import {entry[2]}; sys.exit({entry[2]}())"
+    ended = command("--history=all", code=script, folder=tmp_path)
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+
+
+def test_a_second_job_on_a_file_is_told_who_has_it(tmp_path: Path) -> None:
+    holder = "import duckdb, sys; c = duckdb.connect('w.duckdb'); print('open', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", holder], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as first:
+        assert first.stdout
+        assert first.stdout.readline() == "open\n"
+        ended = command(INPUT, WAREHOUSE, folder=tmp_path)
+    assert ended.returncode == 2
+    said = f"{tmp_path}/w.duckdb is in use by another process (PID {first.pid}); close it, or wait until it ends\n"
+    assert ended.stderr == f"segment-pipeline: --warehouse={tmp_path}/w.duckdb: {said}"
+
+
+def test_an_interrupt_ends_the_process_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    interrupted = f"""
+import os, sys, pipeline.run
+from pipeline.__main__ import main
+pipeline.run.build = lambda *_: os.kill(os.getpid(), {signal.SIGINT:d})
+sys.exit(main())
+"""
+    ended = command(INPUT, WAREHOUSE, code=interrupted, folder=tmp_path)
+    assert ended.returncode == 130
+    assert ended.stderr == "segment-pipeline: interrupted; the same command goes on from what was written\n"
+    assert command(INPUT, WAREHOUSE, folder=tmp_path).returncode == 0

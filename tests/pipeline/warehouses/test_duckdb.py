@@ -1,0 +1,381 @@
+"""The DuckDB warehouse: keys, versions, and what is shown when."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import apache_beam as beam
+import duckdb
+import pytest
+from apache_beam.testing.util import assert_that, equal_to
+from msgspec import Raw
+
+from pipeline.errors import UsageError
+from pipeline.warehouses import Job, Warehouse, open_warehouse
+from pipeline.warehouses import duckdb as warehouses
+from schemas.tables import (
+    ACCOUNTS,
+    CONTACTS,
+    EVENTS,
+    IDENTITIES,
+    IDENTITY_CALLS,
+    Account,
+    Audience,
+    Contact,
+    Event,
+    Identity,
+    IdentityCall,
+    Timestamp,
+)
+from tests.warehouse import rows
+from transforms import metrics
+from transforms.core.dead_letters import Reason, Refused, Stage, dead_letter
+from transforms.core.messages import Received
+from transforms.core.rows import Append, Upsert
+
+NOON = Timestamp(1_700_000_000_000_000)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "warehouse.duckdb"
+
+
+@pytest.fixture
+def warehouse(file: Path) -> Iterator[Warehouse]:
+    opened = open_warehouse(f"duckdb:///{file}")
+    yield opened
+    opened.close()
+
+
+def start(warehouse: Warehouse, *, bounded: bool = True, history: bool = True) -> Job:
+    return warehouse.start(bounded=bounded, runner="FnApiRunner", options="", history=history)
+
+
+def feed(elements: Iterable[Any], step: beam.PTransform, expected: Sequence[Any] | None = None) -> Mapping[str, int]:
+    """Runs a step on elements; returns what was counted."""
+    pipeline = beam.Pipeline(runner="FnApiRunner")
+    outputs = pipeline | beam.Create(list(elements), reshuffle=False) | step
+    if expected is not None:
+        assert_that(outputs, equal_to(expected))
+    result = pipeline.run()
+    result.wait_until_finish()
+    return {name: count for name, count in metrics.counts(result.metrics()).items() if count}
+
+
+def publish(warehouse: Warehouse, job: Job) -> Mapping[str, int]:
+    return feed([0], warehouse.publish(job))
+
+
+def stored(warehouse: Warehouse, file: Path, table: str) -> list[dict[str, Any]]:
+    """The rows of a table, sorted by key, once the warehouse has let go of the file."""
+    warehouse.close()
+    with duckdb.connect(str(file), read_only=True) as connection:
+        return sorted(rows(connection, table), key=lambda row: str(next(iter(row.values()))))
+
+
+def labels(warehouse: Warehouse, file: Path) -> dict[str, str]:
+    return {row["id"]: row["external_id"] for row in stored(warehouse, file, "identities")}
+
+
+def label(id_: str, version: int, external_id: str | None) -> Upsert:
+    row = None if external_id is None else Identity(id_, external_id)
+    return Upsert((id_,), (version,), row)
+
+
+def event(number: int, properties: bytes = b"{}") -> Event:
+    return Event(
+        f"m{number}", "Page", "", NOON, NOON, None, "ann", None, None, "web", Raw(properties), Raw(b"{}"), None
+    )
+
+
+def call(message_id: str, connection: str = "web") -> IdentityCall:
+    return IdentityCall(
+        message_id=message_id,
+        type="alias",
+        timestamp=NOON,
+        received_at=NOON,
+        user_id="ann",
+        anonymous_id=None,
+        previous_id=None,
+        group_id=None,
+        connection=connection,
+        traits=Raw(b"{}"),
+        properties=None,
+        context=Raw(b"{}"),
+        payload=f'{{"é": "{message_id}"}}',
+    )
+
+
+# ---- the file ----
+
+
+@pytest.mark.parametrize(
+    ("what", "name", "said"),
+    [
+        ("text", "text", "is not a DuckDB file; name another file, or one that does not exist yet"),
+        ("a folder", "folder", "is a folder; name a file in it"),
+        ("no folder", "none/w.duckdb", "there is no folder"),
+    ],
+)
+def test_a_file_that_is_no_warehouse_is_one_line(what: str, name: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("a,b\n1,2\n" * 100)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UsageError) as error:
+        start(open_warehouse(f"duckdb:///{tmp_path / name}"))
+    line = str(error.value)
+    assert line.startswith(f"--warehouse={tmp_path / name}: ")
+    assert said in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("what", "made", "said"),
+    [
+        (
+            "another type",
+            "CREATE TABLE contacts (external_id INTEGER PRIMARY KEY)",
+            "table contacts, column external_id: is INTEGER, which cannot become VARCHAR",
+        ),
+        ("another key", "CREATE TABLE accounts (account_id VARCHAR)", "table accounts: its primary key is none"),
+        ("a view", "CREATE VIEW events AS SELECT 1", "table events: there is a view of that name"),
+    ],
+)
+def test_tables_that_do_not_fit_are_one_line_and_stay(
+    what: str, made: str, said: str, warehouse: Warehouse, file: Path
+) -> None:
+    with duckdb.connect(str(file)) as connection:
+        connection.execute(made)
+        before = connection.execute("SELECT table_name, column_name FROM duckdb_columns() ORDER BY ALL").fetchall()
+    with pytest.raises(UsageError) as error:
+        start(warehouse)
+    assert said in str(error.value)
+    assert str(error.value).endswith("; name another file")
+    assert "\n" not in str(error.value)
+    warehouse.close()
+    with duckdb.connect(str(file)) as connection:
+        query = "SELECT table_name, column_name FROM duckdb_columns() ORDER BY ALL"
+        assert connection.execute(query).fetchall() == before
+
+
+def test_an_older_warehouse_gets_what_it_lacks_and_keeps_its_rows(warehouse: Warehouse, file: Path) -> None:
+    feed([Append(event(1))], warehouse.append(EVENTS, start(warehouse)))
+    warehouse.close()
+    with duckdb.connect(str(file)) as connection:
+        for view in ("events_resolved", "contact_accounts", "users"):
+            connection.execute(f"DROP VIEW {view}")
+        connection.execute("ALTER TABLE events DROP COLUMN group_id")
+        connection.execute("ALTER TABLE contacts DROP COLUMN title")
+        connection.execute("DROP SCHEMA internal CASCADE")
+        connection.execute("INSERT INTO identities VALUES ('a', 'old', NULL), ('of no version', 'old', NULL)")
+    job = start(warehouse)
+    feed([Append(event(2))], warehouse.append(EVENTS, job))
+    feed([Upsert(("ann",), (1,), Contact("ann", title="Dr"))], warehouse.upsert(CONTACTS, job))
+    feed([label("a", 1, "new")], warehouse.upsert(IDENTITIES, job))
+    publish(warehouse, job)
+    assert labels(warehouse, file) == {"a": "new"}
+    assert [row["message_id"] for row in stored(warehouse, file, "events")] == ["m1", "m2"]
+    assert [(row["external_id"], row["title"]) for row in stored(warehouse, file, "contacts")] == [("ann", "Dr")]
+
+
+def test_generations_grow_and_a_job_is_entered_with_its_end(warehouse: Warehouse, file: Path) -> None:
+    jobs = [start(warehouse), start(warehouse, bounded=False)]
+    publish(warehouse, jobs[0])
+    warehouse.finish(jobs[0])
+    warehouse.close()
+    with duckdb.connect(str(file)) as connection:
+        query = "SELECT generation, runner, history_done, ended_at >= started_at FROM jobs ORDER BY generation"
+        entered = connection.execute(query).fetchall()
+    assert entered == [
+        (jobs[0].generation, "FnApiRunner", True, True),
+        (jobs[1].generation, "FnApiRunner", False, None),
+    ]
+    assert jobs[0].generation < jobs[1].generation
+
+
+# ---- rows that are written once ----
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5000])
+def test_a_key_is_stored_once_and_every_row_has_an_outcome(
+    batch: int, warehouse: Warehouse, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warehouses, "_BATCH_ROWS", batch)
+    job = start(warehouse)
+    appends = [Append(event(number % 4), "event", b"bytes") for number in range(7)]
+    counts = feed([*appends, Append(event(9))], warehouse.append(EVENTS, job), expected=[])
+    assert counts == {
+        "written-rows:events": 5,
+        "repeated-rows:events": 3,
+        "outcome-calls:event": 4,
+        "outcome-calls:duplicate": 3,
+    }
+    assert feed([appends[0]], warehouse.append(EVENTS, job))["outcome-calls:duplicate"] == 1
+    assert [row["message_id"] for row in stored(warehouse, file, "events")] == ["m0", "m1", "m2", "m3", "m9"]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5000])
+@pytest.mark.parametrize("number", [b"1e400", b"-1E+400", b"[1.5e308, 1e309]", b"1" + b"0" * 250 + b"e99"])
+def test_what_a_warehouse_would_refuse_is_a_dead_letter_and_costs_no_neighbour(
+    number: bytes, batch: int, warehouse: Warehouse, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warehouses, "_BATCH_ROWS", batch)
+    job = start(warehouse)
+    refused = Append(event(2, b'{"a": ' + number + b"}"), "event", b"its bytes", {"connection": "web"})
+    appends = [*(Append(event(each), "event", b"good") for each in (1, 3)), refused]
+    why = EVENTS.misfit(refused.row) or ""
+    assert why.startswith("properties: Number out of range")
+    letter = dead_letter(
+        Stage.WRITE,
+        Refused(Reason.INVALID_FIELD, why),
+        b"its bytes",
+        {"connection": "web"},
+        message_id="m2",
+        connection="web",
+    )
+    counts = feed([appends[0], refused, appends[1]], warehouse.append(EVENTS, job), expected=[Append(letter)])
+    assert counts["outcome-calls:event"] == 2
+    assert counts["outcome-calls:dead_letter"] == counts["dead-letter-calls:invalid_field"] == 1
+    assert [row["message_id"] for row in stored(warehouse, file, "events")] == ["m1", "m3"]
+
+
+@pytest.mark.parametrize(
+    "document", [b'{"a": 1e308}', b'{"a": "1e400"}', b'{"a": 1e-400}', b'{"1e999": "' + b"9" * 400 + b'"}']
+)
+def test_what_only_looks_so_is_stored(document: bytes, warehouse: Warehouse, file: Path) -> None:
+    feed([Append(event(1, document))], warehouse.append(EVENTS, start(warehouse)), expected=[])
+    assert stored(warehouse, file, "events")[0]["properties"] == json.loads(document)
+
+
+def test_every_column_of_every_type_comes_back(warehouse: Warehouse, file: Path) -> None:
+    contact = Contact(
+        "ann",
+        email="ann@acme.com",
+        created_at=Timestamp(-62_135_596_800_000_000),
+        traits=Raw('{"é": [1.0, null, "\u0000"]}'.replace("\u0000", "\\u0000").encode()),
+        audiences=(Audience("a", True, NOON), Audience("b", False, Timestamp(NOON + 1))),
+        previous_ids=("x", "é"),
+        connections=(),
+        first_seen_at=NOON,
+        last_seen_at=Timestamp(253_402_300_799_999_999),
+    )
+    account = Account("7", "Seven", employees=2**63 - 1, connections=("web", "app"))
+    job = start(warehouse)
+    feed([Upsert(("ann",), (1,), contact)], warehouse.upsert(CONTACTS, job))
+    feed([Upsert(("7",), (1,), account)], warehouse.upsert(ACCOUNTS, job))
+    publish(warehouse, job)
+    (found,) = stored(warehouse, file, "contacts")
+    assert {name: value for name, value in found.items() if value is not None} == {
+        "external_id": "ann",
+        "email": "ann@acme.com",
+        "created_at": -62_135_596_800_000_000,
+        "traits": {"é": [1.0, None, "\u0000"]},
+        "audiences": [
+            {"audience_key": "a", "is_member": True, "updated_at": NOON},
+            {"audience_key": "b", "is_member": False, "updated_at": NOON + 1},
+        ],
+        "previous_ids": ["x", "é"],
+        "connections": [],
+        "first_seen_at": NOON,
+        "last_seen_at": 253_402_300_799_999_999,
+    }
+    (found,) = stored(warehouse, file, "accounts")
+    assert (found["employees"], found["connections"]) == (2**63 - 1, ["web", "app"])
+
+
+def test_the_log_gives_back_what_it_held_when_the_job_started(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warehouses, "_HISTORY_ROWS", 2)
+    first = start(warehouse)
+    assert first.log_until is None
+    feed([Append(call(f"m{number}", f"c{number}")) for number in range(5)], warehouse.append(IDENTITY_CALLS, first))
+    second = start(warehouse)
+    feed([Append(call("later"))], warehouse.append(IDENTITY_CALLS, second))
+    expected = [Received(f'{{"é": "m{n}"}}'.encode(), connection=f"c{n}") for n in range(5)]
+    feed([0], Log(warehouse, second), expected)
+    feed([0], Log(warehouse, first), [])
+
+
+class Log(beam.PTransform):
+    """What the log gives, whatever comes in."""
+
+    def __init__(self, warehouse: Warehouse, job: Job) -> None:
+        super().__init__()
+        self.warehouse, self.job = warehouse, job
+
+    def expand(self, elements: Any) -> Any:
+        return elements.pipeline | self.warehouse.read_log(self.job)
+
+
+# ---- rows by version ----
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+@pytest.mark.parametrize("batch", [1, 3, 5000])
+def test_the_greatest_version_of_a_key_stands_whatever_the_order(
+    batch: int, bounded: bool, warehouse: Warehouse, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warehouses, "_BATCH_ROWS", batch)
+    rng = Random(1)
+    history = [
+        label(id_, version, rng.choice((None, f"{id_} at {version}"))) for id_ in "abcdefgh" for version in range(12)
+    ]
+    written = [*history, *rng.sample(history, 40)]
+    rng.shuffle(written)
+    job = start(warehouse, bounded=bounded)
+    feed(written[:70], warehouse.upsert(IDENTITIES, job))
+    feed(written[70:], warehouse.upsert(IDENTITIES, job))
+    publish(warehouse, job)
+    last = {upsert.key[0]: upsert.row for upsert in history}
+    assert set(last.values()) > {None}
+    expected = {id_: row.external_id for id_, row in last.items() if isinstance(row, Identity)}
+    assert labels(warehouse, file) == expected
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_a_stale_version_never_overwrites_and_never_brings_back_a_removed_row(
+    bounded: bool, warehouse: Warehouse, file: Path
+) -> None:
+    job = start(warehouse, bounded=bounded)
+    feed([label("kept", 5, "new"), label("gone", 5, None)], warehouse.upsert(IDENTITIES, job))
+    publish(warehouse, job)
+    feed([label("kept", 4, "stale"), label("gone", 4, "stale")], warehouse.upsert(IDENTITIES, job))
+    feed([label("kept", 5, "again"), label("gone", 5, "again")], warehouse.upsert(IDENTITIES, job))
+    publish(warehouse, job)
+    assert labels(warehouse, file) == {"kept": "new"}
+
+
+def test_versions_are_compared_number_by_number(warehouse: Warehouse, file: Path) -> None:
+    job = start(warehouse, bounded=False)
+    for version in ((2, 1), (10, 0), (9, 9), (10,)):
+        upsert = Upsert(("a",), version, Identity("a", f"{version}"))
+        feed([upsert], warehouse.upsert(IDENTITIES, job))
+    assert labels(warehouse, file) == {"a": "(10, 0)"}
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_a_later_job_wins_whatever_its_versions_and_removes_what_it_did_not_write(
+    bounded: bool, warehouse: Warehouse, file: Path
+) -> None:
+    first = start(warehouse)
+    feed([label("a", 99, "old"), label("b", 99, "old"), label("c", 99, None)], warehouse.upsert(IDENTITIES, first))
+    publish(warehouse, first)
+    second = start(warehouse, bounded=bounded)
+    feed([label("a", 1, "new"), label("c", 1, "new")], warehouse.upsert(IDENTITIES, second))
+    feed([label("b", 100, "late")], warehouse.upsert(IDENTITIES, first))
+    publish(warehouse, second)
+    assert labels(warehouse, file) == {"a": "new", "c": "new"}
+
+
+@pytest.mark.parametrize(("bounded", "expected"), [(True, {}), (False, {"a": "b"})])
+def test_a_bounded_jobs_rows_are_shown_when_it_publishes_and_others_at_once(
+    bounded: bool, expected: dict[str, str], warehouse: Warehouse, file: Path
+) -> None:
+    job = start(warehouse, bounded=bounded)
+    feed([label("a", 1, "b")], warehouse.upsert(IDENTITIES, job), expected=[1])
+    assert labels(warehouse, file) == expected
