@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
@@ -12,6 +15,10 @@ from pipeline.errors import UsageError
 from pipeline.options import options_without_secrets, parse
 from pipeline.run import run
 from pipeline.summary import render
+
+
+_INTERRUPTED = "segment-pipeline: interrupted; the same command goes on from what was written"
+_INTERRUPTED_STATUS = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,15 +29,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
         settings, options = parse(arguments)
-        summary = run(settings, options, options_without_secrets(arguments))
+        with _interruptible():
+            summary = run(settings, options, options_without_secrets(arguments))
     except UsageError as error:
         print(f"segment-pipeline: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("segment-pipeline: interrupted; the same command goes on from what was written", file=sys.stderr)
-        return 130
+        print(_INTERRUPTED, file=sys.stderr)
+        return _INTERRUPTED_STATUS
     render(summary, Console())
     return 0
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ends the process at an interrupt: as an exception Beam takes it for the failure of whatever step it hits. Nothing
+    needs to be put away, since what is written is durable and the rest will be read again."""
+    before = signal.signal(signal.SIGINT, _end_interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _end_interrupted(*_: object) -> None:
+    Console(stderr=True).show_cursor()  # the progress line hides it
+    print(_INTERRUPTED, file=sys.stderr, flush=True)
+    os._exit(_INTERRUPTED_STATUS)
 
 
 if __name__ == "__main__":

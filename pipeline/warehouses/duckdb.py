@@ -56,11 +56,11 @@ from transforms.core.rows import Append, Upsert
 
 _BATCH_ROWS: Final = 5_000
 _BATCH_BYTES: Final = 16_000_000
-_BATCHES_AHEAD: Final = 6
+_BATCHES_AHEAD: Final = 4
 """How many batches may wait for the writing thread: memory is bounded, and a checkpoint stops nobody."""
 _HISTORY_ROWS: Final = 2_000
-_CHECKPOINT: Final = "128MB"
-_BUFFER_BYTES: Final = 256_000_000
+_CHECKPOINT: Final = "64MB"
+_BUFFER_BYTES: Final = 96_000_000
 _KEY_BYTES: Final = 64
 """What DuckDB keeps in memory for each row with a key; the rest of its memory is bounded."""
 _SUSPECT_NUMBER: Final = r"[0-9][eE]\+?[0-9]{3}|[0-9]{200}"

@@ -218,7 +218,7 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
         known = project_id if isinstance(project_id, str) else None
         connection = self.router.route(known, received.attributes.get("connection"))
         if connection is None:
-            raise Refused(Reason.UNKNOWN_CONNECTION, f"no connection has the project id {str(project_id)[:100]!r}")
+            raise Refused(Reason.UNKNOWN_CONNECTION, _no_connection(project_id))
         return connection
 
     def _times(self, received: Received, fields: Fields, given: Given) -> tuple[Timestamp | None, Timestamp | None]:
@@ -320,6 +320,12 @@ def _empty(field: str, raw: Raw) -> Raw:
     if peek(raw):
         raise Refused(Reason.INVALID_FIELD, f"{field}: not an object")
     return EMPTY
+
+
+def _no_connection(project_id: object) -> str:
+    if project_id is None:
+        return "no projectId, and every connection has its own"
+    return f"no connection has the project id {str(project_id)[:100]!r}"
 
 
 def _time(timestamp: Timestamp) -> Raw:
