@@ -16,7 +16,6 @@ from pipeline.options import options_without_secrets, parse
 from pipeline.run import run
 from pipeline.summary import render
 
-
 _INTERRUPTED = "segment-pipeline: interrupted; the same command goes on from what was written"
 _INTERRUPTED_STATUS = 130
 
