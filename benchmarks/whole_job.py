@@ -2,7 +2,7 @@
 
 Both are whole processes on the same 200,000 calls and the same runner, in turn, three times each. From each time that
 of a process on one call is taken away: starting Python and Beam is no part of the rate. Memory is the peak of a process
-on 200,000 calls and on three times the events more, of the same ids.
+on 200,000 calls, and with one and three times their events more, of the same ids.
 """
 
 from __future__ import annotations
@@ -69,15 +69,23 @@ def main() -> None:
         print(f"  files → DuckDB                       {CALLS / slow:8,.0f} messages a second")
         print(f"  read → loads → dumps → WriteToText   {CALLS / fast:8,.0f} messages a second")
         print(f"  ratio                                {fast / slow:8.2f}   goal: at least {GOAL}")
-        larger = more_events(_MORE)
-        peak = job(larger, folder).peak
+        memory(jobs[-1].peak, folder)
+
+
+def memory(peak: int, folder: Path) -> None:
+    """Prints the peaks on the calls alone, and with one and three times their events more: by then every buffer is
+    full, and what an event adds is its key."""
+    peaks = {CALLS: peak}
+    for times in (1, _MORE):
+        larger = more_events(times)
         with larger.open("rb") as file:
-            added = sum(1 for _ in file) - CALLS
-    each = (peak - jobs[-1].peak) / added
-    print("Memory (peak of the process)")
-    print(f"  {CALLS:,} calls                        {jobs[-1].peak / 1e6:8,.0f} MB")
-    print(f"  {added:,} more events of the same ids  {peak / 1e6:8,.0f} MB")
-    print(f"  bytes an event                       {each:8.1f}   goal: at most {MEMORY_GOAL_BYTES}")
+            peaks[sum(1 for _ in file)] = job(larger, folder).peak
+    print("Memory (peak of the process; further events are of the same ids)")
+    for count, bytes_ in peaks.items():
+        print(f"  {count:9,} calls                      {bytes_ / 1e6:8,.0f} MB")
+    _, few, many = peaks
+    each = (peaks[many] - peaks[few]) / (many - few)
+    print(f"  bytes an event, once buffers are full {each:7.1f}   goal: at most {MEMORY_GOAL_BYTES}")
 
 
 if __name__ == "__main__":
