@@ -54,9 +54,9 @@ from transforms.core.dead_letters import Reason, Refused, Stage, dead_letter
 from transforms.core.messages import Received
 from transforms.core.rows import Append, Upsert
 
-_BATCH_ROWS: Final = 5_000
+_BATCH_ROWS: Final = 2_000
 _BATCH_BYTES: Final = 16_000_000
-_BATCHES_AHEAD: Final = 4
+_BATCHES_AHEAD: Final = 3
 """How many batches may wait for the writing thread: memory is bounded, and a checkpoint stops nobody."""
 _HISTORY_ROWS: Final = 2_000
 _CHECKPOINT: Final = "64MB"
