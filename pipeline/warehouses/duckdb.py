@@ -54,13 +54,13 @@ from transforms.core.dead_letters import Reason, Refused, Stage, dead_letter
 from transforms.core.messages import Received
 from transforms.core.rows import Append, Upsert
 
-_BATCH_ROWS: Final = 2_000
+_BATCH_ROWS: Final = 4_000
 _BATCH_BYTES: Final = 16_000_000
 _BATCHES_AHEAD: Final = 3
 """How many batches may wait for the writing thread: memory is bounded, and a checkpoint stops nobody."""
 _HISTORY_ROWS: Final = 2_000
-_CHECKPOINT: Final = "64MB"
-_BUFFER_BYTES: Final = 96_000_000
+_CHECKPOINT: Final = "96MB"
+_BUFFER_BYTES: Final = 128_000_000
 _KEY_BYTES: Final = 64
 """What DuckDB keeps in memory for each row with a key; the rest of its memory is bounded."""
 _SUSPECT_NUMBER: Final = r"[0-9][eE]\+?[0-9]{3}|[0-9]{200}"
