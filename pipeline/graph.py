@@ -3,7 +3,7 @@
     files ───────► Parse ─► Classify ─┬─ page, screen, track ──────────────────────────► events
                      │                └─ identify, group, alias, delete, Engage ───────► identity_calls
     identity_calls   │                     │
-    (history) ─► ParseHistory ─► Classify ─┴─► MapAccounts ─┬─► ResolveIdentities ─► contacts, identities, memberships
+    (history) ─► ParseHistory ─────────────┴─► MapAccounts ─┬─► ResolveIdentities ─► contacts, identities, memberships
                      │                                      └─► FoldAccounts ──────► accounts
                      └─ failures of every stage ───────────────────────────────────────► dead_letters
 

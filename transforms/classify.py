@@ -30,10 +30,7 @@ class Classify(beam.PTransform):
         return {name: outputs[name] for name in self.OUTPUTS}
 
 
-class _ClassifyFn(beam.DoFn):
-    def __init__(self) -> None:
-        self.tally = metrics.Tally()
-
+class _ClassifyFn(metrics.CountingFn):
     def process(self, call: Call) -> Sequence[Append | TaggedOutput]:
         event = classify.event(call)
         appended = () if event is None else (Append(event, "event", call.message, call.attributes),)
@@ -51,8 +48,7 @@ class _ClassifyFn(beam.DoFn):
         )
 
     def _refuse(self, call: Call, refused: Refused) -> Append:
-        self.tally[metrics.OUTCOMES.of("dead_letter")] += 1
-        self.tally[metrics.DEAD_LETTERS.of(refused.reason.value)] += 1
+        self.tally.refused(refused.reason.value)
         return Append(
             dead_letter(
                 Stage.PARSE,
@@ -63,6 +59,3 @@ class _ClassifyFn(beam.DoFn):
                 connection=call.connection.name,
             )
         )
-
-    def finish_bundle(self) -> None:
-        self.tally.report()

@@ -7,6 +7,7 @@ the state has changed. A bounded job has one window, so there a step runs on the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import reduce
 from typing import Any, NamedTuple, get_type_hints
 
 import apache_beam as beam
@@ -72,6 +73,30 @@ def _observe(measure: Measure | None, state: Any) -> None:
 
 def _alone(key: str, message: Any) -> tuple[str, list[Any]]:
     return key, [message]
+
+
+class JoinFn(beam.CombineFn):
+    """Joins what is known, before the shuffle and after it, so that a key costs memory once. `learn(known, more)` joins
+    `more` into `known`, a `struct`, which it changes and returns."""
+
+    def __init__(self, struct: type[msgspec.Struct], learn: Callable[[Any, Any], Any]) -> None:
+        self.struct = struct
+        self.learn = learn
+
+    def create_accumulator(self) -> Any:
+        return self.struct()
+
+    def add_input(self, known: Any, more: Any) -> Any:
+        return self.learn(known, more)
+
+    def merge_accumulators(self, accumulators: Iterable[Any]) -> Any:
+        return reduce(self.learn, accumulators, self.struct())
+
+    def extract_output(self, known: Any) -> Any:
+        return known
+
+    def get_accumulator_coder(self) -> StructCoder[Any]:
+        return StructCoder(self.struct)
 
 
 class Measure(NamedTuple):

@@ -32,10 +32,10 @@ class MapAccounts(beam.PTransform):
         return {name: outputs[name] for name in (self.PERSONS, self.ACCOUNTS)}
 
 
-class _MapAccountsFn(beam.DoFn):
+class _MapAccountsFn(metrics.CountingFn):
     def __init__(self, connections: Connections) -> None:
+        super().__init__()
         self.connections = connections
-        self.tally = metrics.Tally()
 
     def process(self, call: Call) -> Sequence[tuple[str, Known] | TaggedOutput]:
         facts = learned(call, self.connections)
@@ -44,6 +44,3 @@ class _MapAccountsFn(beam.DoFn):
         if facts.account is None:
             return facts.persons
         return (*facts.persons, TaggedOutput(MapAccounts.ACCOUNTS, facts.account))
-
-    def finish_bundle(self) -> None:
-        self.tally.report()

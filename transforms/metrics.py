@@ -9,7 +9,9 @@ from __future__ import annotations
 import collections
 import functools
 from dataclasses import dataclass
+from typing import Any
 
+import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.metrics.metric import MetricResults, MetricsFilter
 
@@ -44,7 +46,7 @@ OUTCOMES = Counter(
     labels="outcome",
 )
 DEAD_LETTERS = Counter("dead-letter-calls", "calls refused", labels="reason")
-WRITTEN = Counter("written-rows", "rows that were not in the table before", labels="table")
+WRITTEN = Counter("written-rows", "rows that were not in the table before; of a keyed table, all shown", labels="table")
 REPEATED = Counter("repeated-rows", "rows that were in the table already", labels="table")
 EMPTY = Counter("empty-messages", "messages without a call in them: an empty array or batch")
 BLANK = Counter("blank-lines", "lines of white space only")
@@ -89,11 +91,26 @@ DISTRIBUTIONS = (EDGES, CHAIN_EDGES, RESIDENTS, MEMBERS)
 class Tally(collections.Counter[str]):
     """What a DoFn counted since it last reported."""
 
+    def refused(self, reason: str, calls: int = 1) -> None:
+        """Counts calls whose outcome is a dead letter."""
+        self[OUTCOMES.of("dead_letter")] += calls
+        self[DEAD_LETTERS.of(reason)] += calls
+
     def report(self) -> None:
         """Hands the counts to Beam, and starts anew."""
         for name, count in self.items():
             Metrics.counter(NAMESPACE, name).inc(count)
         self.clear()
+
+
+class CountingFn(beam.DoFn):
+    """A DoFn that counts into `tally`, which is reported when a bundle ends."""
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+
+    def finish_bundle(self) -> Any:
+        self.tally.report()
 
 
 def observe(distribution: Distribution, value: int) -> None:

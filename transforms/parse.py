@@ -47,10 +47,10 @@ class ParseHistory(beam.PTransform):
         return received | "Read" >> beam.ParDo(_ParseHistoryFn(self.reader))
 
 
-class _ParseFn(beam.DoFn):
+class _ParseFn(metrics.CountingFn):
     def __init__(self, reader: Reader) -> None:
+        super().__init__()
         self.reader = reader
-        self.tally = metrics.Tally()
 
     def process(self, received: Received) -> Sequence[Call | TaggedOutput]:
         outcomes = self.reader.read(received)
@@ -66,8 +66,7 @@ class _ParseFn(beam.DoFn):
     def _outputs(self, outcome: Outcome) -> Iterator[Call | TaggedOutput]:
         tally = self.tally
         if isinstance(outcome, DeadLetter):
-            tally[metrics.OUTCOMES.of("dead_letter")] += 1
-            tally[metrics.DEAD_LETTERS.of(outcome.reason)] += 1
+            tally.refused(outcome.reason)
             yield TaggedOutput(Parse.DEAD_LETTERS, Append(outcome))
             return
         tally[_TYPES[outcome.type]] += 1
@@ -76,14 +75,11 @@ class _ParseFn(beam.DoFn):
         else:
             tally[metrics.OUTCOMES.of("disabled")] += 1
 
-    def finish_bundle(self) -> None:
-        self.tally.report()
 
-
-class _ParseHistoryFn(beam.DoFn):
+class _ParseHistoryFn(metrics.CountingFn):
     def __init__(self, reader: Reader) -> None:
+        super().__init__()
         self.reader = reader
-        self.tally = metrics.Tally()
 
     def process(self, received: Received) -> Iterator[Call]:
         for read in self.reader.read(received, Stage.HISTORY):
@@ -95,6 +91,3 @@ class _ParseHistoryFn(beam.DoFn):
             else:
                 reason = "disabled" if isinstance(read, Disabled) else read.reason
                 self.tally[metrics.UNREADABLE_HISTORY.of(reason)] += 1
-
-    def finish_bundle(self) -> None:
-        self.tally.report()

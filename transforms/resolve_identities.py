@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
 from schemas.tables import Contact
 from transforms import metrics
-from transforms.coders import StructCoder
 from transforms.core.contacts import MAX_PREVIOUS_IDS
 from transforms.core.facts import Known, learn
 from transforms.core.identity import chains, contact, household, person
 from transforms.core.rows import Upsert
-from transforms.keyed_step import KeyedStep
+from transforms.keyed_step import JoinFn, KeyedStep
 
 
 class ResolveIdentities(beam.PTransform):
@@ -34,7 +31,7 @@ class ResolveIdentities(beam.PTransform):
             person.Person,
             person.Outbox,
             window=window,
-            gather=LearnFn(),
+            gather=JoinFn(Known, learn),
             size=person.size,
             sizes=metrics.EDGES,
         )
@@ -61,38 +58,10 @@ class ResolveIdentities(beam.PTransform):
         }
 
 
-class _LimitsFn(beam.DoFn):
+class _LimitsFn(metrics.CountingFn):
     """Counts the contacts that have reached a limit of their row."""
-
-    def __init__(self) -> None:
-        self.tally = metrics.Tally()
 
     def process(self, upsert: Upsert) -> tuple[Upsert]:
         if isinstance(upsert.row, Contact) and len(upsert.row.previous_ids) == MAX_PREVIOUS_IDS:
             self.tally[metrics.LONG_PREVIOUS_IDS.name] += 1
         return (upsert,)
-
-    def finish_bundle(self) -> None:
-        self.tally.report()
-
-
-class LearnFn(beam.CombineFn):
-    """Joins what is known, before the shuffle and after it, so that a key costs memory once."""
-
-    def create_accumulator(self) -> Known:
-        return Known()
-
-    def add_input(self, known: Known, more: Known) -> Known:
-        return learn(known, more)
-
-    def merge_accumulators(self, accumulators: Iterable[Known]) -> Known:
-        known = Known()
-        for more in accumulators:
-            learn(known, more)
-        return known
-
-    def extract_output(self, known: Known) -> Known:
-        return known
-
-    def get_accumulator_coder(self) -> StructCoder[Known]:
-        return StructCoder(Known)

@@ -71,7 +71,8 @@ class _Pieces(RestrictionProvider):
 
     def initial_restriction(self, file: tuple[str, int]) -> OffsetRange:
         path, size = file
-        return OffsetRange(0, 1 if _is_gzip(path) else max(size, 1))
+        with _open(path) as opened:
+            return OffsetRange(0, 1 if _is_gzip(opened) else max(size, 1))
 
     def create_tracker(self, restriction: OffsetRange) -> OffsetRestrictionTracker:
         return OffsetRestrictionTracker(restriction)
@@ -83,11 +84,8 @@ class _Pieces(RestrictionProvider):
         return file[1] if restriction.stop == 1 else restriction.size()
 
 
-class _ReadBlocksFn(beam.DoFn):
+class _ReadBlocksFn(metrics.CountingFn):
     """Reads a file block by block: what a runner does for each element of a splittable DoFn it does once a block."""
-
-    def __init__(self) -> None:
-        self.tally = metrics.Tally()
 
     def process(
         self,
@@ -97,7 +95,7 @@ class _ReadBlocksFn(beam.DoFn):
         path, _ = file
         start, end = tracker.current_restriction().start, tracker.current_restriction().stop
         with _open(path) as opened:
-            if _is_gzip(path):
+            if _is_gzip(opened):
                 if tracker.try_claim(start):
                     gunzip = Gunzip(opened)
                     for block in blocks(gunzip.read, 0):
@@ -118,14 +116,8 @@ class _ReadBlocksFn(beam.DoFn):
         TALLY.add(unreadable=f"{path}: {problem}")
         _log.warning("%s: %s", path, problem)
 
-    def finish_bundle(self) -> None:
-        self.tally.report()
 
-
-class _LinesFn(beam.DoFn):
-    def __init__(self) -> None:
-        self.tally = metrics.Tally()
-
+class _LinesFn(metrics.CountingFn):
     def process(self, lines: list[Line]) -> list[Received]:
         if lines and isinstance(lines[0], Received):  # a line beyond the size limit comes alone
             received = cast(list[Received], lines)
@@ -134,9 +126,6 @@ class _LinesFn(beam.DoFn):
         TALLY.add(messages=len(received))
         self.tally[metrics.BLANK.name] += len(lines) - len(received)
         return received
-
-    def finish_bundle(self) -> None:
-        self.tally.report()
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -259,10 +248,11 @@ def _open(path: str) -> BinaryIO:
     return opened
 
 
-def _is_gzip(path: str) -> bool:
-    """By the first bytes: a name says little."""
-    with _open(path) as opened:
-        return opened.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+def _is_gzip(opened: BinaryIO) -> bool:
+    """By the first bytes of a file just opened, which stands there again: a name says little."""
+    magic = opened.read(len(_GZIP_MAGIC))
+    opened.seek(0)
+    return magic == _GZIP_MAGIC
 
 
 def _first_line(opened: BinaryIO, start: int) -> int:

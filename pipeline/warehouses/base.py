@@ -44,10 +44,6 @@ class Warehouse(Protocol):
     """A place for tables: a value with a few methods that give transforms. Opening it raises UsageError where it cannot
     be used."""
 
-    @property
-    def enforces_keys(self) -> bool:
-        """Whether a row that is written again is not stored again."""
-
     def start(self, *, bounded: bool, runner: str, options: str, history: bool) -> Job:
         """Creates what is missing, and enters the job in `jobs`. Raises UsageError, also where the log must not be
         left out (`history` is False) but holds something."""
@@ -67,7 +63,7 @@ class Warehouse(Protocol):
         it started has written."""
 
     def finish(self, job: Job) -> None:
-        """Enters the end of the job, and lets go of the warehouse."""
+        """Enters the end of the job."""
 
     def close(self) -> None:
         """Lets go of the warehouse, whatever became of the job."""

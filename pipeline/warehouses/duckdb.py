@@ -58,7 +58,7 @@ _BATCH_ROWS: Final = 4_000
 _BATCH_BYTES: Final = 16_000_000
 _BATCHES_AHEAD: Final = 3
 """How many batches may wait for the writing thread: memory is bounded, and a checkpoint stops nobody."""
-_HISTORY_ROWS: Final = 2_000
+_STREAMED_ROWS: Final = 2_000
 _CHECKPOINT: Final = "96MB"
 _BUFFER_BYTES: Final = 128_000_000
 _KEY_BYTES: Final = 64
@@ -72,8 +72,6 @@ class DuckDbWarehouse:
     """The warehouse in a DuckDB file, by its absolute path."""
 
     file: str
-
-    enforces_keys = True
 
     @classmethod
     def of(cls, url: str) -> DuckDbWarehouse:
@@ -223,12 +221,8 @@ class _Database:
 
     def log(self, until: Timestamp) -> Iterator[tuple[str, str]]:
         """(payload, connection) of each call that the log held, streamed."""
-        cursor = self._connection.cursor()
-        cursor.execute(
-            f"SELECT payload, connection FROM {IDENTITY_CALLS.name} WHERE written_at <= make_timestamptz(?)", [until]
-        )
-        while rows := cursor.fetchmany(_HISTORY_ROWS):
-            yield from rows
+        query = f"SELECT payload, connection FROM {IDENTITY_CALLS.name} WHERE written_at <= make_timestamptz($until)"
+        return _stream(self._connection, query, {"until": until})
 
     def append(self, table: Table, appends: list[Append], batch: pa.Table) -> _Appended:
         """Inserts rows whose keys are new. The batch is made by the thread that gathered it: this one then hardly needs
@@ -296,27 +290,22 @@ class _Contents:
     def log(self, ids: Collection[str] | None = None) -> Iterator[tuple[str, str]]:
         query = f"SELECT payload, connection FROM {IDENTITY_CALLS.name}"
         if ids is None:
-            return self._stream(query)
+            return _stream(self._connection, query)
         carried = " OR ".join(f"{name} IN (SELECT unnest($ids))" for name in ("user_id", "anonymous_id", "previous_id"))
-        return self._stream(f"{query} WHERE {carried}", {"ids": list(ids)})
+        return _stream(self._connection, f"{query} WHERE {carried}", {"ids": list(ids)})
 
     def pairs(self) -> Iterator[tuple[str, str]]:
-        return self._stream(
+        return _stream(
+            self._connection,
             f"SELECT DISTINCT coalesce(previous_id, anonymous_id) AS previous, user_id FROM {IDENTITY_CALLS.name}"
-            f" WHERE type IN ('{ALIAS}', '{IDENTIFY}') AND previous IS NOT NULL AND user_id IS NOT NULL"
+            f" WHERE type IN ('{ALIAS}', '{IDENTIFY}') AND previous IS NOT NULL AND user_id IS NOT NULL",
         )
 
     def rows(self, table: Table) -> Iterator[dict[str, Any]]:
         names = [column.name for column in table.columns]
         columns = ", ".join(_plain(column, _quoted(column.name)) for column in table.columns)
-        for values in self._stream(f"SELECT {columns} FROM {table.name}"):
+        for values in _stream(self._connection, f"SELECT {columns} FROM {table.name}"):
             yield dict(zip(names, values, strict=True))
-
-    def _stream(self, query: str, parameters: dict[str, Any] | None = None) -> Iterator[Any]:
-        cursor = self._connection.cursor()
-        cursor.execute(query, parameters)
-        while rows := cursor.fetchmany(_HISTORY_ROWS):
-            yield from rows
 
 
 def _plain(column: Column, value: str) -> str:
@@ -496,8 +485,7 @@ class _AppendFn(beam.DoFn):
         if outcome is not None:
             self.tally[metrics.OUTCOMES.of(outcome)] += appended.written
             self.tally[metrics.OUTCOMES.of("duplicate")] += repeated
-            self.tally[metrics.OUTCOMES.of("dead_letter")] += len(appended.refused)
-            self.tally[metrics.DEAD_LETTERS.of(Reason.INVALID_FIELD.value)] += len(appended.refused)
+            self.tally.refused(Reason.INVALID_FIELD.value, len(appended.refused))
 
 
 class _UpsertFn(beam.DoFn):
@@ -573,6 +561,16 @@ class _PublishFn(beam.DoFn):
         shown: dict[str, int] = database.run(database.publish, self.job).result()
         tally = metrics.Tally({metrics.WRITTEN.of(name): count for name, count in shown.items()})
         tally.report()
+
+
+def _stream(
+    connection: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, Any] | None = None
+) -> Iterator[Any]:
+    """The rows of a query, never all at once."""
+    cursor = connection.cursor()
+    cursor.execute(query, parameters)
+    while rows := cursor.fetchmany(_STREAMED_ROWS):
+        yield from rows
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str) -> Any:

@@ -244,24 +244,18 @@ def test_a_second_job_on_a_file_is_told_who_has_it(tmp_path: Path) -> None:
     assert ended.stderr == f"segment-pipeline: --warehouse={tmp_path}/w.duckdb: {said}"
 
 
-def test_an_interrupt_in_the_middle_of_the_job_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("when", "place"),
+    [
+        ("before the pipeline runs", "pipeline.run.build"),
+        ("in the middle of the job", "transforms.parse._ParseFn.process"),
+    ],
+)
+def test_an_interrupt_ends_the_process_and_the_same_command_goes_on(when: str, place: str, tmp_path: Path) -> None:
     interrupted = f"""
-import os, sys
+import os, sys, pipeline.run, transforms.parse
 from pipeline.__main__ import main
-from transforms import parse
-parse._ParseFn.process = lambda *_: os.kill(os.getpid(), {signal.SIGINT:d})
-sys.exit(main())
-"""
-    ended = command(INPUT, WAREHOUSE, code=interrupted, folder=tmp_path)
-    assert ended.returncode == 130
-    assert ended.stderr == "segment-pipeline: interrupted; the same command goes on from what was written\n"
-
-
-def test_an_interrupt_ends_the_process_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    interrupted = f"""
-import os, sys, pipeline.run
-from pipeline.__main__ import main
-pipeline.run.build = lambda *_: os.kill(os.getpid(), {signal.SIGINT:d})
+{place} = lambda *_: os.kill(os.getpid(), {signal.SIGINT:d})
 sys.exit(main())
 """
     ended = command(INPUT, WAREHOUSE, code=interrupted, folder=tmp_path)

@@ -13,7 +13,7 @@ from schemas.messages import GROUP, IDENTIFY
 from transforms.core import emails, raw_json
 from transforms.core.connections import AccountMapping, Connections
 from transforms.core.messages import Call, account_id
-from transforms.core.raw_json import NULL, peek
+from transforms.core.raw_json import NULL, is_object, peek
 
 Fields = Mapping[str, Raw]
 
@@ -99,7 +99,7 @@ def _at(traits: Fields, path: str) -> tuple[Raw, Fields]:
     parent = traits
     for step in steps[:-1]:
         raw = parent.get(step, NULL)
-        if bytes(raw)[:1] != b"{":
+        if not is_object(raw):
             return NULL, _NO_TRAITS
         parent = raw_json.decode_fields(raw)
     return parent.get(steps[-1], NULL), parent

@@ -12,7 +12,7 @@ from schemas.tables import Event, IdentityCall
 from transforms.core import engage, raw_json
 from transforms.core.dead_letters import Reason, Refused
 from transforms.core.messages import Call
-from transforms.core.raw_json import EMPTY, NULL, peek
+from transforms.core.raw_json import EMPTY, NULL, is_object, peek
 
 EVENT_TYPES: Final = {PAGE: "Page", SCREEN: "Screen", TRACK: "Action"}
 
@@ -87,7 +87,7 @@ def _name(call: Call) -> str:
     candidates = [named.name]
     if call.type == PAGE:
         candidates.append(named.path)
-        if bytes(call.page)[:1] == b"{":
+        if is_object(call.page):
             candidates.append(_read_named(call.page).path)
     for raw in candidates:
         name = peek(raw)

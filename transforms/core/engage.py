@@ -11,7 +11,7 @@ from msgspec import Raw
 from schemas.messages import IDENTIFY, TRACK
 from transforms.core import raw_json
 from transforms.core.messages import Call
-from transforms.core.raw_json import NULL, peek
+from transforms.core.raw_json import NULL, is_object, peek
 
 _AUDIENCE, _JOURNEY_STEP = "audience", "journey_step"
 _CLASSES: Final = frozenset({_AUDIENCE, _JOURNEY_STEP, "trait", "computed_trait"})
@@ -63,7 +63,7 @@ def user_property(call: Call) -> Property | None:
 
 def _computation(call: Call) -> tuple[str, str | None] | None:
     """(class, key) of an Engage call."""
-    if call.type not in (IDENTIFY, TRACK) or bytes(call.personas)[:1] != b"{":
+    if call.type not in (IDENTIFY, TRACK) or not is_object(call.personas):
         return None
     personas = _read_personas(call.personas)
     kind, key = peek(personas.computation_class), peek(personas.computation_key)

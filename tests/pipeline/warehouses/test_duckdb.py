@@ -290,7 +290,7 @@ def test_every_column_of_every_type_comes_back(warehouse: Warehouse, file: Path)
 def test_the_log_gives_back_what_it_held_when_the_job_started(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(warehouses, "_HISTORY_ROWS", 2)
+    monkeypatch.setattr(warehouses, "_STREAMED_ROWS", 2)
     first = start(warehouse)
     assert first.log_until is None
     feed([Append(call(f"m{number}", f"c{number}")) for number in range(5)], warehouse.append(IDENTITY_CALLS, first))
