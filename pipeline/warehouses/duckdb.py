@@ -62,7 +62,7 @@ _STREAMED_ROWS: Final = 2_000
 _CHECKPOINT: Final = "96MB"
 _BUFFER_BYTES: Final = 128_000_000
 _KEY_BYTES: Final = 64
-"""What DuckDB keeps in memory for each row with a key; the rest of its memory is bounded."""
+"""What DuckDB keeps in memory for each row with a key; while messages are read, the rest of its memory is bounded."""
 _SUSPECT_NUMBER: Final = r"[0-9][eE]\+?[0-9]{3}|[0-9]{200}"
 """Finds every JSON number that may be beyond FLOAT64, and little else."""
 
@@ -153,7 +153,8 @@ class _Database:
         self._connection = schemas.duckdb.connect(file)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="duckdb-writer")
         self._keys = 0
-        self._buffer_for_keys = -1
+        self._most = _one(self._connection, "SELECT current_setting('memory_limit')")
+        self._limit = self._most
 
     @classmethod
     def of(cls, file: str) -> _Database:
@@ -194,8 +195,8 @@ class _Database:
                 f"CREATE OR REPLACE TABLE staged.{table.name} AS SELECT *, NULL::BIGINT[] AS version, FALSE AS removed"
                 f" FROM main.{table.name} LIMIT 0"
             )
-        for table in APPENDED:
-            self._keys += _one(db, f"SELECT count(*) FROM {table.name}")
+        self._keys = sum(_one(db, f"SELECT count(*) FROM {table.name}") for table in APPENDED)
+        self._keys += sum(2 * _one(db, f"SELECT count(*) FROM internal.{table.name}") for table in KEYED)
         self._fit_buffer()
         log_until = _one(db, f"SELECT epoch_us(max(written_at)) FROM {IDENTITY_CALLS.name}")
         if not history and log_until is not None:
@@ -248,12 +249,16 @@ class _Database:
             cursor.execute(f"INSERT INTO staged.{table.name} BY NAME SELECT * FROM batch")
         else:
             cursor.begin()
+            before = _one(cursor, f"SELECT count(*) FROM internal.{table.name}")
             _merge(cursor, table, "batch")
+            self._keys += 2 * (_one(cursor, f"SELECT count(*) FROM internal.{table.name}") - before)
             cursor.commit()
+            self._fit_buffer()
 
     def publish(self, job: Job) -> dict[str, int]:
         """In one transaction: shows what was staged, removes what no job since this one started has written, and enters
         that the history is through. Returns the rows shown, by table."""
+        self._allow(self._most)  # the changes of one transaction are held in memory
         cursor = self._connection.cursor()
         cursor.begin()
         shown = {}
@@ -270,15 +275,19 @@ class _Database:
         cursor.commit()
         for table in KEYED:
             cursor.execute(f"TRUNCATE staged.{table.name}")
+        self._fit_buffer()
         return shown
 
     def _fit_buffer(self) -> None:
         """Lets DuckDB's memory grow with the keys that it must hold, and with nothing else."""
-        millions = self._keys // 1_000_000
-        if millions != self._buffer_for_keys:
-            self._buffer_for_keys = millions
-            size = _BUFFER_BYTES + (millions + 1) * 1_000_000 * _KEY_BYTES
-            self._connection.execute(f"SET memory_limit = '{size}B'")
+        millions = self._keys // 1_000_000 + 1
+        self._allow(f"{_BUFFER_BYTES + millions * 1_000_000 * _KEY_BYTES}B")
+
+    def _allow(self, limit: str) -> None:
+        """Bounds DuckDB's memory."""
+        if limit != self._limit:
+            self._limit = limit
+            self._connection.execute(f"SET memory_limit = '{limit}'")  # RESET would not reach its buffers
 
 
 class _Contents:

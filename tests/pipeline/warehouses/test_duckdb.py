@@ -379,3 +379,16 @@ def test_a_bounded_jobs_rows_are_shown_when_it_publishes_and_others_at_once(
     job = start(warehouse, bounded=bounded)
     feed([label("a", 1, "b")], warehouse.upsert(IDENTITIES, job), expected=[1])
     assert labels(warehouse, file) == expected
+
+
+def test_more_rows_are_shown_at_once_than_its_memory_for_reading_holds(
+    warehouse: Warehouse, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warehouses, "_BUFFER_BYTES", 24_000_000)
+    monkeypatch.setattr(warehouses, "_KEY_BYTES", 0)
+    job = start(warehouse)
+    people = [label(f"anonymous-{number:064}", 1, f"user-{number:064}") for number in range(60_000)]
+    database = warehouses._Database.of(str(file))
+    for first in range(0, len(people), 4_000):
+        database.run(database.upsert, IDENTITIES, people[first : first + 4_000], job).result()
+    assert database.run(database.publish, job).result()["identities"] == len(people)
