@@ -13,8 +13,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from transforms.coders import StructCoder
 from transforms.core.facts import Known, learn
 from transforms.core.identity import chains, contact, household, person
+from transforms.core.identity.messages import Edge, Member
 
 Fact = tuple[str, Known]
 Call = list[Fact]
@@ -141,6 +143,35 @@ def heavy_keys() -> None:
         _print("  its neighbours", statistics.median(neighbours), NEIGHBOURS_GOAL)
 
 
+def over_windows() -> None:
+    """What a window with one piece of news costs a heavy key: its state read, changed and written, as bytes."""
+    print("Over windows (state of a key, and what a window with one piece of news costs it)")
+    for count in (1_000, 10_000, 100_000):
+        arrivals = [Member(f"anonymous-{number:08}", (0, 1), Known()) for number in range(count)]
+        edges = [Known(out={f"user-{number:08}": _stamp(number)}) for number in range(count)]
+        links = [Edge(_stamp(n), f"{n // 10}-{n % 10}", f"{n // 10}-{n % 10 + 1}") for n in range(count)]
+        _window(
+            "ids of a contact", count, household.Household, household.step, arrivals, Member("new", (0, 1), Known())
+        )
+        _window("edges out of one id", count, person.Person, person.step, edges, Known(out={"new": _stamp(count)}))
+        _window("edges between chain ids", count, chains.Chains, chains.step, links, Edge(_stamp(count), "new", "0-0"))
+
+
+def _stamp(number: int) -> tuple[int, str]:
+    return 1_700_000_000_000_000 + number, f"message-{number:08}-0000"
+
+
+def _window(what: str, count: int, state: Any, step: Callable[..., Any], inbox: list[Any], news: object) -> None:
+    coder = StructCoder(state)
+    encoded = coder.encode(step("key", None, inbox)[0])
+    seconds = []
+    for _ in range(_ROUNDS):
+        started = time.perf_counter()
+        coder.encode(step("key", coder.decode(encoded), [news])[0])
+        seconds.append(time.perf_counter() - started)
+    print(f"  {count:7,} {what:<26} {len(encoded) / 1e6:6.2f} MB {min(seconds) * 1e3:8.1f} ms")
+
+
 def _print(what: str, ratio: float, goal: float) -> None:
     print(f"  {what:<50} {ratio:6.2f}   goal: at most {goal}")
 
@@ -150,6 +181,7 @@ def main() -> None:
     many_ids()
     long_chains()
     heavy_keys()
+    over_windows()
 
 
 if __name__ == "__main__":

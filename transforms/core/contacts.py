@@ -14,6 +14,7 @@ from transforms.core.accounts import Way
 from transforms.core.facts import Known, Span, Stamp, learn
 
 MAX_PREVIOUS_IDS: Final = 1000
+_NOTHING: Final = Known()
 
 
 class ContactRows(msgspec.Struct, frozen=True):
@@ -37,14 +38,14 @@ def rows(external_id: str, members: Mapping[str, Known]) -> ContactRows:
 
     A delete of any of the ids forgets the person: every fact up to it, of all ids.
     """
-    deletes = [known.deleted for known in members.values() if known.deleted]
-    forgotten = max(deletes, default=None)
-    accounts = _accounts(members.values(), forgotten)
+    said = [known for known in members.values() if known != _NOTHING]  # of a device's thousand ids few say anything
+    forgotten = max((known.deleted for known in said if known.deleted), default=None)
+    accounts = _accounts(said, forgotten)
     memberships = tuple(_membership(external_id, account_id, accounts[account_id]) for account_id in sorted(accounts))
-    seen = [span for known in members.values() if (span := _after(known.seen, forgotten))]
+    seen = [span for known in said if (span := _after(known.seen, forgotten))]
     if not seen:
         return ContactRows(None, memberships)
-    everything = reduce(learn, members.values(), Known())
+    everything = reduce(learn, said, Known())
     traits = promoted.newest(everything.traits, forgotten)
     first_name = promoted.string(traits, ("firstName", "first_name"))
     last_name = promoted.string(traits, ("lastName", "last_name"))

@@ -10,9 +10,11 @@ from collections.abc import Iterable
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from schemas.tables import CONTACTS, MEMBERSHIPS, Row
 from transforms.core import contacts
+from transforms.core.identity import crowd
 from transforms.core.identity.messages import Member, Members, hear
 from transforms.core.rows import Upsert
 
@@ -31,10 +33,11 @@ class RowsOutbox(Protocol):
 
 
 class Contact(msgspec.Struct, array_like=True, gc=False):
-    """Who belongs to the contact, and the version of the rows last written."""
+    """Who belongs to the contact, the version of the rows last written, and those of the members that are packed."""
 
     members: Members = {}
     version: int = 0
+    crowd: crowd.Crowd = ()
 
 
 class Outbox(msgspec.Struct, gc=False):
@@ -46,19 +49,23 @@ class Outbox(msgspec.Struct, gc=False):
 
 def size(state: Contact) -> int:
     """Ids of the contact, and those that have left."""
-    return len(state.members)
+    return len(state.members) + len(state.crowd) * crowd.ROOM
 
 
 def step(key: str, state: Contact | None, inbox: Iterable[Member]) -> tuple[Contact, Outbox]:
     """Takes what is newer, and writes the rows that it changes."""
+    inbox = list(inbox)
     before = state or Contact()
+    if before.crowd and not crowd.stays_packed(inbox):
+        before = replace(before, members=crowd.unpacked(before.members, before.crowd), crowd=())
     members = dict(before.members)
     if not [said for said in inbox if hear(members, said)]:
-        return before, Outbox()
+        return state or before, Outbox()
     outbox = Outbox()
     version = before.version + 1
     write(rows(key, before.members), rows(key, members), (BY_CONTACT, version), outbox)
-    return Contact(members, version), outbox
+    few, packed = crowd.packed(members, before.crowd)
+    return Contact(few, version, packed), outbox
 
 
 def write(before: Rows, now: Rows, version: tuple[int, ...], outbox: RowsOutbox) -> None:

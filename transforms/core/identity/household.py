@@ -16,9 +16,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
+from msgspec.structs import replace
 
 from schemas.tables import Identity
-from transforms.core.identity import contact
+from transforms.core.identity import contact, crowd
 from transforms.core.identity.messages import Label, Member, Members, Message, Version, hear
 from transforms.core.rows import Upsert
 
@@ -27,11 +28,13 @@ _GONE = -1
 
 
 class Household(msgspec.Struct, array_like=True, gc=False):
-    """Who lives here; the label, None while chains has not spoken of this id; and how often it has written its rows."""
+    """Who lives here; the label, None while chains has not spoken of this id; how often it has written its rows; and
+    those of its members that are packed."""
 
     members: Members = {}
     label: Label | None = None
     written: int = 0
+    crowd: crowd.Crowd = ()
 
 
 class Outbox(msgspec.Struct, gc=False):
@@ -45,12 +48,15 @@ class Outbox(msgspec.Struct, gc=False):
 
 def size(state: Household) -> int:
     """Ids that live here, and those that have left."""
-    return len(state.members)
+    return len(state.members) + len(state.crowd) * crowd.ROOM
 
 
 def step(key: str, state: Household | None, inbox: Iterable[Member | Label]) -> tuple[Household, Outbox]:
     """Takes what is newer, and writes or passes on what that changes."""
+    inbox = list(inbox)
     before = state or Household()
+    if before.crowd and not crowd.stays_packed(inbox):
+        before = replace(before, members=crowd.unpacked(before.members, before.crowd), crowd=())
     members = dict(before.members)
     label = before.label
     heard = set()
@@ -61,7 +67,7 @@ def step(key: str, state: Household | None, inbox: Iterable[Member | Label]) -> 
         elif label is None or said.version > label.version:
             label = said
     if not heard and label == before.label:
-        return before, Outbox()
+        return state or before, Outbox()
     outbox = Outbox()
     written = before.written
     if before.label is None:
@@ -74,7 +80,8 @@ def step(key: str, state: Household | None, inbox: Iterable[Member | Label]) -> 
         if label is not None:
             _pass_on(id, before, members, was.label, label, outbox)
         _identify(id, before.members, members, was.label, now, outbox)
-    return Household(members, label, written), outbox
+    few, packed = crowd.packed(members, before.crowd)
+    return Household(few, label, written, packed), outbox
 
 
 def _pass_on(id: str, before: Household, members: Members, was: str, label: Label, outbox: Outbox) -> None:

@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.replay import Config, Tables, replay
-from tests.histories import CONFIGS, Message, configs, deal, histories, history, line
+from tests.histories import CONFIGS, Alphabet, Message, configs, deal, histories, history, line
 from tests.judge import connections, facts, plain
 from tests.transforms.core.identity.network import Network
+from transforms.core import contacts
+from transforms.core.identity import crowd
 
 RANDOM_HISTORIES = 1_000
 
@@ -63,6 +65,22 @@ def test_random_histories_equal_the_replay(block: int) -> None:
         config = rng.choice(list(CONFIGS.values()))
         messages = history(rng, rng.randint(1, 25))
         expected = judged(replay(map(line, messages), config))
+        assert run(rng, deal(rng, messages, rng.randint(1, 4)), config) == expected, f"seed {seed}"
+
+
+@pytest.mark.parametrize("room", [1, 2])
+def test_packing_a_crowd_changes_nothing(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contacts, "MAX_PREVIOUS_IDS", 1)
+    monkeypatch.setattr(crowd, "KEPT", 2)
+    monkeypatch.setattr(crowd, "ROOM", room)
+    alphabet = Alphabet(ids=("p0", "p1", "p2", "p3", "p4", "p5", "p6"))
+    for seed in range(RANDOM_HISTORIES // 2):
+        rng = Random(seed)
+        config = rng.choice(list(CONFIGS.values()))
+        messages = history(rng, rng.randint(1, 25), alphabet)
+        expected = judged(replay(map(line, messages), config))
+        for contact in expected["contacts"].values():
+            del contact["previous_ids"][1:]
         assert run(rng, deal(rng, messages, rng.randint(1, 4)), config) == expected, f"seed {seed}"
 
 

@@ -1,0 +1,59 @@
+"""The crowd: members of a heavy contact that say nothing themselves, packed, so that a window need not unpack them.
+
+A user of a bot or of a script without cookies gathers ids by the ten thousand. Each is a member that is here and has no
+facts: a *bare* one. All that rows need of them is the first in order, for `previous_ids`. Those stay among the members;
+the others are packed into rooms, which a state carries as bytes.
+
+Invariant: where there is a crowd, `KEPT` bare members are less than every id in it. An id may be in it and among the
+members as well; what was said of it last then counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from transforms.core.contacts import MAX_PREVIOUS_IDS
+from transforms.core.facts import Known
+from transforms.core.identity.messages import Member, Members
+
+KEPT: Final = MAX_PREVIOUS_IDS + 1
+"""How many bare ids stay at least: the contact's label, which may be one, is none of its previous ids."""
+ROOM: Final = 1000
+"""How many ids a room has."""
+
+Crowd = tuple[bytes, ...]
+"""Rooms, each the msgpack array of `(id, version)`."""
+
+_BARE: Final = Known()
+_decode = msgspec.msgpack.Decoder(list[tuple[str, tuple[int, ...]]]).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def stays_packed(inbox: Iterable[object]) -> bool:
+    """Whether what was said needs no look into the crowd: only arrivals. Facts of an id never become none again, so an
+    arrival with facts is newer than the bare one in the crowd; a departure or a label may be older."""
+    return all(isinstance(said, Member) and said.facts is not None for said in inbox)
+
+
+def unpacked(members: Members, crowd: Crowd) -> Members:
+    """All members."""
+    everyone = dict(members)
+    for room in crowd:
+        for id, version in _decode(room):
+            if id not in everyone or everyone[id][0] < version:
+                everyone[id] = (version, Known())
+    return everyone
+
+
+def packed(members: Members, crowd: Crowd) -> tuple[Members, Crowd]:
+    """The members that must stay, and the crowd with full rooms of the others added."""
+    if len(members) < KEPT + ROOM:
+        return members, crowd
+    bare = sorted(id for id, (_, facts) in members.items() if facts == _BARE)
+    rooms = [bare[end - ROOM : end] for end in range(KEPT + ROOM, len(bare) + 1, ROOM)]
+    moved = {id for room in rooms for id in room}
+    added = tuple(_encode([(id, members[id][0]) for id in room]) for room in rooms)
+    return {id: member for id, member in members.items() if id not in moved}, (*crowd, *added)
