@@ -14,6 +14,7 @@ from apache_beam.coders import Coder, registry
 
 from transforms.core.facts import AccountKnown, Known
 from transforms.core.identity.messages import Edge, Label, Member, Message
+from transforms.core.packed_event import PackedEvent
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -56,5 +57,5 @@ class StructCoder(Coder, Generic[S]):
         return hash((StructCoder, self.struct))
 
 
-for struct in (Known, AccountKnown, Message):
+for struct in (Known, AccountKnown, Message, PackedEvent):
     registry.register_coder(struct, StructCoder)
