@@ -1,0 +1,95 @@
+"""A protocol double of BigQuery: real servers on this machine that speak its REST, Storage Write and Storage Read APIs.
+
+It behaves as BigQuery's documentation says, including change data capture, limits and errors, fails as it is told to,
+and says what it received::
+
+    with BigQueryDouble() as bigquery:
+        environment["BIGQUERY_EMULATOR_HOST"] = bigquery.rest_url
+        environment["BIGQUERY_STORAGE_EMULATOR_HOST"] = bigquery.storage_target
+        bigquery.faults.at(3, BROKEN_AFTER_WRITING)
+        …
+        assert bigquery.rows("project.dataset.contacts") == […]
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+import grpc
+from grpc import StatusCode
+
+from tests.bigquery_double.faults import Faults
+from tests.bigquery_double.requests import Requests
+from tests.bigquery_double.rest import RestApi, RestServer
+from tests.bigquery_double.tables import Catalog, TableName
+from tests.bigquery_double.write_api import WriteApi
+
+_CONNECTIONS = 256
+"""How many calls can be open at one time."""
+
+
+class BigQueryDouble:
+    """All of BigQuery, empty. `now` is in microseconds since the epoch (None: the clock's), `request_limit` in bytes;
+    at most `named_row_errors` (None: all) of the bad rows of a request are named in one answer."""
+
+    def __init__(
+        self,
+        *,
+        now: int | None = None,
+        request_limit: int = 10 * 1024 * 1024,
+        named_row_errors: int | None = None,
+    ) -> None:
+        self.faults = Faults()
+        self.requests = Requests()
+        self.catalog = Catalog(now)
+        self.write_api = WriteApi(self.catalog, self.faults, self.requests, request_limit, named_row_errors)
+        self._rest = RestServer(RestApi(self.catalog, self.faults, self.requests))
+        self._grpc = grpc.server(
+            ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="bigquery-double"),
+            options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],
+        )
+        self._grpc.add_generic_rpc_handlers((self.write_api.handlers(),))
+        self._port = self._grpc.add_insecure_port("127.0.0.1:0")
+
+    def __enter__(self) -> BigQueryDouble:
+        self._rest.start()
+        self._grpc.start()
+        return self
+
+    def __exit__(
+        self, type_: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.write_api.stopped.set()
+        self._grpc.stop(grace=None).wait()
+        self._rest.stop()
+
+    @property
+    def rest_url(self) -> str:
+        """For BIGQUERY_EMULATOR_HOST: `http://127.0.0.1:PORT`."""
+        return self._rest.url
+
+    @property
+    def storage_target(self) -> str:
+        """For BIGQUERY_STORAGE_EMULATOR_HOST, without TLS: `127.0.0.1:PORT`."""
+        return f"127.0.0.1:{self._port}"
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """What a query of `PROJECT.DATASET.TABLE` would see now, every change applied: TIMESTAMP as microseconds since
+        the epoch, JSON as its text, a STRUCT as a dict. Raises KeyError where there is no such table."""
+        with self.catalog.lock:
+            found = self.catalog.tables[TableName.parse(table)]
+            names = [field.name for field in found.fields]
+            return [dict(zip(names, row, strict=True)) for row in found.rows()]
+
+    def close_idle(self) -> None:
+        """Ends every connection of the Write API when all that it sent is answered, as BigQuery does after minutes
+        without a request."""
+        for connection in list(self.write_api.connections):
+            connection.end(StatusCode.ABORTED, "Closing the stream because it was idle", at_once=False)
+
+    def break_connections(self) -> None:
+        """Breaks every connection of the Write API now: what was not answered yet stays unanswered."""
+        for connection in list(self.write_api.connections):
+            connection.end(StatusCode.UNAVAILABLE, "Connection reset by peer", at_once=True)

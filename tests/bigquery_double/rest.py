@@ -1,0 +1,241 @@
+"""BigQuery's REST API, version 2: datasets, tables and views, and query jobs. No credentials are looked at.
+
+https://cloud.google.com/bigquery/docs/reference/rest
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.bigquery_double.faults import Faults
+from tests.bigquery_double.requests import Requests
+from tests.bigquery_double.schema import Field
+from tests.bigquery_double.tables import Catalog, Refused, Table, TableName, check
+
+STATUS = {
+    "invalid": 400,
+    "invalidQuery": 400,
+    "notFound": 404,
+    "duplicate": 409,
+    "conditionNotMet": 412,
+    "resourceInUse": 400,
+    "notImplemented": 501,
+    "backendError": 503,
+}
+"""The HTTP status of each reason: https://cloud.google.com/bigquery/docs/error-messages"""
+
+Resource = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request: `options` are those of the query string, the last value of each."""
+
+    body: Mapping[str, Any]
+    options: Mapping[str, str]
+    if_match: str | None
+
+
+@dataclass(eq=False)
+class RestApi:
+    """The service, which answers `(method, path)`."""
+
+    catalog: Catalog
+    faults: Faults
+    requests: Requests
+
+    def answer(self, method: str, path: str, request: Request) -> tuple[int, Resource | None]:
+        """(HTTP status, the resource or the error)."""
+        self.requests.rest.append((method, path))
+        try:
+            if self.faults.away:
+                raise Refused("backendError", "The service is currently unavailable.")
+            for verb, pattern, handle in ROUTES:
+                match = pattern.fullmatch(path)
+                if match and verb == method:
+                    with self.catalog.lock:
+                        resource = handle(self, request, *map(unquote, match.groups()))
+                    return (204, None) if resource is None else (200, resource)
+            raise Refused("notFound", f"Not found: {method} {path}")
+        except Refused as refused:
+            status = STATUS[refused.reason]
+            detail = {"message": refused.message, "domain": "global", "reason": refused.reason}
+            return status, {"error": {"code": status, "message": refused.message, "errors": [detail]}}
+
+    def list_datasets(self, _: Request, project: str) -> Resource:
+        found = [_dataset(*key, made) for key, made in self.catalog.datasets.items() if key[0] == project]
+        return {"kind": "bigquery#datasetList", "datasets": found}
+
+    def get_dataset(self, _: Request, project: str, dataset: str) -> Resource:
+        return _dataset(project, dataset, self.catalog.dataset(project, dataset))
+
+    def insert_dataset(self, request: Request, project: str) -> Resource:
+        dataset = request.body["datasetReference"]["datasetId"]
+        return _dataset(project, dataset, self.catalog.create_dataset(project, dataset, request.body))
+
+    def patch_dataset(self, request: Request, project: str, dataset: str) -> Resource:
+        made = self.catalog.dataset(project, dataset)
+        made.update(request.body)
+        return _dataset(project, dataset, made)
+
+    def delete_dataset(self, request: Request, project: str, dataset: str) -> None:
+        self.catalog.dataset(project, dataset)
+        inside = [name for name in self.catalog.tables if name[:2] == (project, dataset)]
+        if inside and request.options.get("deleteContents") != "true":
+            raise Refused("resourceInUse", f"Dataset {project}:{dataset} is still in use")
+        for name in inside:
+            del self.catalog.tables[name]
+        del self.catalog.datasets[project, dataset]
+
+    def list_tables(self, _: Request, project: str, dataset: str) -> Resource:
+        self.catalog.dataset(project, dataset)
+        found = [self._table(table) for name, table in self.catalog.tables.items() if name[:2] == (project, dataset)]
+        kept = ("kind", "id", "tableReference", "type", "labels", "timePartitioning", "clustering", "creationTime")
+        return {
+            "kind": "bigquery#tableList",
+            "tables": [{key: each[key] for key in kept if key in each} for each in found],
+            "totalItems": len(found),
+        }
+
+    def get_table(self, _: Request, project: str, dataset: str, table: str) -> Resource:
+        return self._table(self.catalog.table(TableName(project, dataset, table)))
+
+    def insert_table(self, request: Request, project: str, dataset: str) -> Resource:
+        body = dict(request.body)
+        name = TableName(project, dataset, body["tableReference"]["tableId"])
+        fields = [Field.from_rest(each) for each in body.pop("schema", {}).get("fields", ())]
+        return self._table(self.catalog.create_table(name, fields, body))
+
+    def patch_table(self, request: Request, project: str, dataset: str, table: str) -> Resource:
+        """Fields that are null are taken away; the schema is given whole, and only grows."""
+        changed = self.catalog.table(TableName(project, dataset, table))
+        if request.if_match not in (None, "*", etag(changed)):
+            raise Refused("conditionNotMet", "Precondition check failed.")
+        body = dict(request.body)
+        schema = body.pop("schema", None)
+        if schema is not None and changed.view is None:
+            changed.alter([Field.from_rest(each) for each in schema["fields"]])
+        for key, value in body.items():
+            if value is None:
+                changed.resource.pop(key, None)
+            else:
+                changed.resource[key] = value
+        check(changed)
+        changed.revision += 1
+        return self._table(changed)
+
+    def delete_table(self, _: Request, project: str, dataset: str, table: str) -> None:
+        name = TableName(project, dataset, table)
+        self.catalog.table(name)
+        del self.catalog.tables[name]
+
+    def _table(self, table: Table) -> Resource:
+        project, dataset, name = table.name
+        resource = {
+            **table.resource,
+            "kind": "bigquery#table",
+            "etag": etag(table),
+            "id": str(table.name),
+            "tableReference": {"projectId": project, "datasetId": dataset, "tableId": name},
+            "schema": {"fields": [each.rest() for each in table.fields]},
+            "type": "TABLE" if table.view is None else "VIEW",
+            "creationTime": str(table.created // 1000),
+            "location": self.catalog.dataset(project, dataset)["location"],
+        }
+        if table.view is None:
+            resource["numRows"] = str(len(table.rows()))
+        return resource
+
+
+def etag(table: Table) -> str:
+    return f'"{table.name.table}-{table.revision}"'
+
+
+def _dataset(project: str, dataset: str, made: Mapping[str, Any]) -> Resource:
+    return {
+        **made,
+        "kind": "bigquery#dataset",
+        "id": f"{project}:{dataset}",
+        "datasetReference": {"projectId": project, "datasetId": dataset},
+    }
+
+
+_DATASETS, _DATASET = "/projects/([^/]+)/datasets", "/projects/([^/]+)/datasets/([^/]+)"
+_TABLES, _TABLE = f"{_DATASET}/tables", f"{_DATASET}/tables/([^/]+)"
+
+ROUTES: list[tuple[str, re.Pattern[str], Callable[..., Resource | None]]] = [
+    (method, re.compile(f"/bigquery/v2{path}"), handle)
+    for method, path, handle in (
+        ("GET", _DATASETS, RestApi.list_datasets),
+        ("POST", _DATASETS, RestApi.insert_dataset),
+        ("GET", _DATASET, RestApi.get_dataset),
+        ("PATCH", _DATASET, RestApi.patch_dataset),
+        ("DELETE", _DATASET, RestApi.delete_dataset),
+        ("GET", _TABLES, RestApi.list_tables),
+        ("POST", _TABLES, RestApi.insert_table),
+        ("GET", _TABLE, RestApi.get_table),
+        ("PATCH", _TABLE, RestApi.patch_table),
+        ("PUT", _TABLE, RestApi.patch_table),
+        ("DELETE", _TABLE, RestApi.delete_table),
+    )
+]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    api: RestApi
+
+    def _handle(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        url = urlsplit(self.path)
+        options = {key: values[-1] for key, values in parse_qs(url.query).items()}
+        request = Request(json.loads(body) if body else {}, options, self.headers.get("If-Match"))
+        status, resource = self.api.answer(self.command, url.path, request)
+        answer = b"" if resource is None else json.dumps(resource).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json; charset=UTF-8")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _handle  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        """The tests' output is no access log."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+
+@dataclass
+class RestServer:
+    """Serves the API on a port of its own."""
+
+    api: RestApi
+    _server: ThreadingHTTPServer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"api": self.api}))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def start(self) -> None:
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()

@@ -1,0 +1,290 @@
+"""google.cloud.bigquery.storage.v1.BigQueryWrite: appends to the default stream, and change data capture.
+
+https://cloud.google.com/bigquery/docs/reference/storage/rpc/google.cloud.bigquery.storage.v1#bigquerywrite
+https://cloud.google.com/bigquery/docs/change-data-capture
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any
+
+import grpc
+from google.cloud.bigquery_storage_v1 import types
+from google.rpc import code_pb2
+from grpc import StatusCode
+
+from tests.bigquery_double.faults import Fault, Faults
+from tests.bigquery_double.requests import Append, Requests
+from tests.bigquery_double.schema import Decoder, Field, RowRefused, SchemaError
+from tests.bigquery_double.tables import Catalog, Refused, Row, Table, TableName, sequence_number
+
+_STREAM = re.compile(r"projects/([^/]+)/datasets/([^/]+)/tables/([^/]+)(?:/streams)?/([^/]+)")
+_ROWS_REFUSED = (
+    "Errors found while processing rows. Please refer to the row_errors field for details. "
+    "The list may not be complete because of the size limitations."
+)
+
+
+class CallEnds(Exception):
+    """The call ends with this status."""
+
+    def __init__(self, code: StatusCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def storage_schema(fields: Sequence[Field]) -> types.TableSchema:
+    """The columns as the Storage API describes them."""
+    return types.TableSchema(
+        fields=[
+            types.TableFieldSchema(
+                name=each.name,
+                type_="DOUBLE" if each.type == "FLOAT64" else each.type,
+                mode=each.mode,
+                description=each.description or "",
+                fields=storage_schema(each.fields).fields,
+            )
+            for each in fields
+        ]
+    )
+
+
+@dataclass(eq=False)
+class Connection:
+    """One AppendRows call. What stands in its first request goes for those that follow, until one says otherwise."""
+
+    number: int
+    queue: SimpleQueue[bytes | CallEnds | None] = field(default_factory=SimpleQueue)
+    """The requests that came in, None at their end; or why the call ends before that."""
+    killed: CallEnds | None = None
+    """Ends the call before anything else is answered."""
+    stream: str = ""
+    table: Table | None = None
+    schema: Any = None
+    decoder: Decoder | None = None
+    columns: int = 0
+    changes: bool | None = None
+    schema_revision: int = 0
+
+    def end(self, code: StatusCode, message: str, *, at_once: bool) -> None:
+        """Ends the call: `at_once`, leaving unanswered what came in, or after that is answered."""
+        ending = CallEnds(code, message)
+        if at_once:
+            self.killed = ending
+        self.queue.put(ending)
+
+
+@dataclass(eq=False)
+class WriteApi:
+    """The service. `request_limit` is in bytes; at most `named_row_errors` bad rows are named in one answer."""
+
+    catalog: Catalog
+    faults: Faults
+    requests: Requests
+    request_limit: int = 10 * 1024 * 1024
+    named_row_errors: int | None = None
+    stopped: threading.Event = field(default_factory=threading.Event)
+    connections: set[Connection] = field(default_factory=set)
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        return grpc.method_handlers_generic_handler(
+            "google.cloud.bigquery.storage.v1.BigQueryWrite",
+            {
+                "AppendRows": grpc.stream_stream_rpc_method_handler(self._append_rows),
+                "GetWriteStream": grpc.unary_unary_rpc_method_handler(
+                    self._get_write_stream,
+                    types.GetWriteStreamRequest.deserialize,
+                    types.WriteStream.serialize,
+                ),
+            },
+        )
+
+    def _get_write_stream(self, request: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            if self.faults.away:
+                raise CallEnds(StatusCode.UNAVAILABLE, "The service is currently unavailable.")
+            with self.catalog.lock:
+                table = self._find(request.name)
+                stream = types.WriteStream(
+                    name=request.name,
+                    type_=types.WriteStream.Type.COMMITTED,
+                    location=self.catalog.dataset(table.name.project, table.name.dataset)["location"],
+                )
+                if request.view == types.WriteStreamView.FULL:
+                    stream.table_schema = storage_schema(table.fields)
+                return stream
+        except CallEnds as ending:
+            context.abort(ending.code, ending.message)
+
+    def _append_rows(self, incoming: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        connection = Connection(self.requests.connected())
+        self.connections.add(connection)
+        threading.Thread(target=self._receive, args=(incoming, connection), daemon=True).start()
+        try:
+            while (raw := connection.queue.get()) is not None:
+                if connection.killed:
+                    raise connection.killed
+                if isinstance(raw, CallEnds):
+                    raise raw
+                yield self._answer(connection, raw)
+        except CallEnds as ending:
+            context.abort(ending.code, ending.message)
+        finally:
+            self.connections.discard(connection)
+            self.requests.disconnected()
+
+    @staticmethod
+    def _receive(incoming: Iterator[bytes], connection: Connection) -> None:
+        try:
+            for raw in incoming:
+                connection.queue.put(raw)
+        except Exception:  # grpc raises a bare Exception when the client is gone
+            pass
+        finally:
+            connection.queue.put(None)
+
+    def _answer(self, connection: Connection, raw: bytes) -> bytes:
+        """The answer to one request. Raises CallEnds."""
+        request = types.AppendRowsRequest.pb().FromString(raw)
+        outcome = StatusCode.OK.name
+        try:
+            if len(raw) > self.request_limit:
+                raise CallEnds(
+                    StatusCode.INVALID_ARGUMENT,
+                    f"AppendRows request too large: {len(raw)} limit {self.request_limit}",
+                )
+            self._open(connection, request)
+            assert connection.table is not None
+            fault = self.faults.next(connection.table.name.table)
+            response = self._struck(connection, request, fault) if fault else self._write(connection, request)
+            if response.error.code:
+                outcome = code_pb2.Code.Name(response.error.code)
+            return response.SerializeToString()
+        except CallEnds as ending:
+            outcome = ending.code.name
+            raise
+        finally:
+            table = connection.table.name.table if connection.table else connection.stream
+            rows = len(request.proto_rows.rows.serialized_rows)
+            self.requests.appends.append(Append(table, rows, len(raw), connection.number, outcome))
+
+    def _struck(self, connection: Connection, request: Any, fault: Fault) -> Any:
+        """Raises CallEnds."""
+        response = self._write(connection, request) if fault.written else types.AppendRowsResponse.pb()()
+        if fault.delay:
+            self.stopped.wait(fault.delay)
+        if fault.code is None:
+            return response
+        if not fault.answered:
+            raise CallEnds(fault.code, fault.message)
+        refusal = types.AppendRowsResponse.pb()(write_stream=connection.stream)
+        refusal.error.code, refusal.error.message = fault.code.value[0], fault.message
+        return refusal
+
+    def _open(self, connection: Connection, request: Any) -> None:
+        """Takes the stream and the writer schema where the request has them. Raises CallEnds."""
+        if request.HasField("arrow_rows"):
+            raise CallEnds(StatusCode.UNIMPLEMENTED, "this double takes protobuf rows only")
+        if request.HasField("offset"):
+            raise CallEnds(StatusCode.INVALID_ARGUMENT, "Offset cannot be specified for the default stream")
+        moved = bool(request.write_stream) and request.write_stream != connection.stream
+        if moved:
+            connection.stream, connection.table, connection.decoder = request.write_stream, None, None
+        if not connection.stream:
+            raise CallEnds(StatusCode.INVALID_ARGUMENT, "Cannot find stream: the first request has no write_stream")
+        with self.catalog.lock:
+            connection.table = table = self._find(connection.stream)
+            described = request.proto_rows.HasField("writer_schema")
+            if not described and connection.decoder is None:
+                raise CallEnds(
+                    StatusCode.INVALID_ARGUMENT,
+                    f"Invalid writer schema: it must be in the first request to a stream. Entity: {connection.stream}",
+                )
+            if described:
+                connection.schema = request.proto_rows.writer_schema.proto_descriptor
+                connection.schema_revision = table.schema_revision
+            if described or len(table.fields) != connection.columns:
+                self._describe(connection, table)
+
+    def _describe(self, connection: Connection, table: Table) -> None:
+        """Raises CallEnds."""
+        try:
+            connection.decoder = decoder = Decoder(connection.schema, table.fields)
+        except SchemaError as error:
+            raise CallEnds(StatusCode.INVALID_ARGUMENT, f"{error} Entity: {connection.stream}") from None
+        connection.columns = len(table.fields)
+        if decoder.changes and not table.key:
+            raise CallEnds(
+                StatusCode.INVALID_ARGUMENT,
+                f"_CHANGE_TYPE needs a primary key, which table {table.name} does not have. "
+                f"Entity: {connection.stream}",
+            )
+        if connection.changes not in (None, decoder.changes):
+            raise CallEnds(
+                StatusCode.INVALID_ARGUMENT,
+                f"Rows with and without _CHANGE_TYPE cannot be mixed on one connection. Entity: {connection.stream}",
+            )
+        connection.changes = decoder.changes
+
+    def _find(self, stream: str) -> Table:
+        """Raises CallEnds."""
+        match = _STREAM.fullmatch(stream)
+        if match is None or match[4] != "_default":
+            raise CallEnds(StatusCode.INVALID_ARGUMENT, f"Invalid stream name: {stream}. Only _default is known here.")
+        try:
+            table = self.catalog.table(TableName(match[1], match[2], match[3]))
+        except Refused as refused:
+            raise CallEnds(StatusCode.NOT_FOUND, f"{refused.message} Entity: {stream}") from None
+        if table.view is not None:
+            raise CallEnds(StatusCode.INVALID_ARGUMENT, f"{table.name} is a view: it cannot be written. {stream}")
+        return table
+
+    def _write(self, connection: Connection, request: Any) -> Any:
+        """Writes every row of the request, or none, and names those that cannot be written."""
+        table, decoder = connection.table, connection.decoder
+        assert table is not None
+        assert decoder is not None
+        response = types.AppendRowsResponse.pb()(write_stream=connection.stream)
+        now = self.catalog.time()
+        rows: list[Row] = []
+        changes: list[tuple[str, tuple[int, ...], Row]] = []
+        refused: list[tuple[int, str]] = []
+        for index, serialized in enumerate(request.proto_rows.rows.serialized_rows):
+            try:
+                row, pseudo = decoder.row(serialized)
+                table.check_partition(row, now)
+                if decoder.changes:
+                    changes.append((_change_type(pseudo[0]), sequence_number(pseudo[1]), row))
+                else:
+                    rows.append(row)
+            except RowRefused as reason:
+                refused.append((index, str(reason)))
+        if refused:
+            response.error.code = code_pb2.INVALID_ARGUMENT
+            response.error.message = f"{_ROWS_REFUSED} Entity: {connection.stream}"
+            for index, message in refused[: self.named_row_errors]:
+                response.row_errors.add(index=index, code=types.RowError.RowErrorCode.FIELDS_ERROR, message=message)
+            return response
+        with self.catalog.lock:
+            if decoder.changes:
+                table.change(changes)
+            else:
+                table.append(rows)
+            if table.schema_revision != connection.schema_revision:
+                connection.schema_revision = table.schema_revision
+                response.updated_schema.CopyFrom(types.TableSchema.pb(storage_schema(table.fields)))
+        response.append_result.SetInParent()
+        return response
+
+
+def _change_type(value: str | None) -> str:
+    """`UPSERT` or `DELETE`. Raises RowRefused."""
+    if value not in ("UPSERT", "DELETE"):
+        raise RowRefused(f"_CHANGE_TYPE: {value!r} is neither UPSERT nor DELETE")
+    return value
