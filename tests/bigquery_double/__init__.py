@@ -21,6 +21,7 @@ import grpc
 from grpc import StatusCode
 
 from tests.bigquery_double.faults import Faults
+from tests.bigquery_double.read_api import ReadApi
 from tests.bigquery_double.requests import Requests
 from tests.bigquery_double.rest import RestApi, RestServer
 from tests.bigquery_double.tables import Catalog, TableName
@@ -45,12 +46,13 @@ class BigQueryDouble:
         self.requests = Requests()
         self.catalog = Catalog(now)
         self.write_api = WriteApi(self.catalog, self.faults, self.requests, request_limit, named_row_errors)
+        read_api = ReadApi(self.catalog, self.faults, self.requests)
         self._rest = RestServer(RestApi(self.catalog, self.faults, self.requests))
         self._grpc = grpc.server(
             ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="bigquery-double"),
             options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],
         )
-        self._grpc.add_generic_rpc_handlers((self.write_api.handlers(),))
+        self._grpc.add_generic_rpc_handlers((self.write_api.handlers(), read_api.handlers()))
         self._port = self._grpc.add_insecure_port("127.0.0.1:0")
 
     def __enter__(self) -> BigQueryDouble:

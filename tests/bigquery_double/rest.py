@@ -5,6 +5,7 @@ https://cloud.google.com/bigquery/docs/reference/rest
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import re
@@ -12,12 +13,14 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.bigquery_double.faults import Faults
+from tests.bigquery_double.jobs import Jobs
 from tests.bigquery_double.requests import Requests
 from tests.bigquery_double.schema import Field
+from tests.bigquery_double.sql import Script
 from tests.bigquery_double.tables import Catalog, Refused, Table, TableName, check
 
 STATUS = {
@@ -33,6 +36,8 @@ STATUS = {
 """The HTTP status of each reason: https://cloud.google.com/bigquery/docs/error-messages"""
 
 Resource = dict[str, Any]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,17 @@ class Request:
     if_match: str | None
 
 
+def _locked(handle: Callable[Concatenate[RestApi, P], T]) -> Callable[Concatenate[RestApi, P], T]:
+    """Keeps the tables as they are while a request is handled."""
+
+    @functools.wraps(handle)
+    def locked(api: RestApi, *args: P.args, **kwargs: P.kwargs) -> T:
+        with api.catalog.lock:
+            return handle(api, *args, **kwargs)
+
+    return locked
+
+
 @dataclass(eq=False)
 class RestApi:
     """The service, which answers `(method, path)`."""
@@ -51,6 +67,10 @@ class RestApi:
     catalog: Catalog
     faults: Faults
     requests: Requests
+    jobs: Jobs = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.jobs = Jobs(self.catalog, self.requests)
 
     def answer(self, method: str, path: str, request: Request) -> tuple[int, Resource | None]:
         """(HTTP status, the resource or the error)."""
@@ -61,8 +81,7 @@ class RestApi:
             for verb, pattern, handle in ROUTES:
                 match = pattern.fullmatch(path)
                 if match and verb == method:
-                    with self.catalog.lock:
-                        resource = handle(self, request, *map(unquote, match.groups()))
+                    resource = handle(self, request, *map(unquote, match.groups()))
                     return (204, None) if resource is None else (200, resource)
             raise Refused("notFound", f"Not found: {method} {path}")
         except Refused as refused:
@@ -70,22 +89,27 @@ class RestApi:
             detail = {"message": refused.message, "domain": "global", "reason": refused.reason}
             return status, {"error": {"code": status, "message": refused.message, "errors": [detail]}}
 
+    @_locked
     def list_datasets(self, _: Request, project: str) -> Resource:
         found = [_dataset(*key, made) for key, made in self.catalog.datasets.items() if key[0] == project]
         return {"kind": "bigquery#datasetList", "datasets": found}
 
+    @_locked
     def get_dataset(self, _: Request, project: str, dataset: str) -> Resource:
         return _dataset(project, dataset, self.catalog.dataset(project, dataset))
 
+    @_locked
     def insert_dataset(self, request: Request, project: str) -> Resource:
         dataset = request.body["datasetReference"]["datasetId"]
         return _dataset(project, dataset, self.catalog.create_dataset(project, dataset, request.body))
 
+    @_locked
     def patch_dataset(self, request: Request, project: str, dataset: str) -> Resource:
         made = self.catalog.dataset(project, dataset)
         made.update(request.body)
         return _dataset(project, dataset, made)
 
+    @_locked
     def delete_dataset(self, request: Request, project: str, dataset: str) -> None:
         self.catalog.dataset(project, dataset)
         inside = [name for name in self.catalog.tables if name[:2] == (project, dataset)]
@@ -95,6 +119,7 @@ class RestApi:
             del self.catalog.tables[name]
         del self.catalog.datasets[project, dataset]
 
+    @_locked
     def list_tables(self, _: Request, project: str, dataset: str) -> Resource:
         self.catalog.dataset(project, dataset)
         found = [self._table(table) for name, table in self.catalog.tables.items() if name[:2] == (project, dataset)]
@@ -105,15 +130,20 @@ class RestApi:
             "totalItems": len(found),
         }
 
+    @_locked
     def get_table(self, _: Request, project: str, dataset: str, table: str) -> Resource:
         return self._table(self.catalog.table(TableName(project, dataset, table)))
 
+    @_locked
     def insert_table(self, request: Request, project: str, dataset: str) -> Resource:
         body = dict(request.body)
         name = TableName(project, dataset, body["tableReference"]["tableId"])
         fields = [Field.from_rest(each) for each in body.pop("schema", {}).get("fields", ())]
+        if "view" in body:
+            fields = self._columns(name, body["view"]["query"])
         return self._table(self.catalog.create_table(name, fields, body))
 
+    @_locked
     def patch_table(self, request: Request, project: str, dataset: str, table: str) -> Resource:
         """Fields that are null are taken away; the schema is given whole, and only grows."""
         changed = self.catalog.table(TableName(project, dataset, table))
@@ -123,6 +153,8 @@ class RestApi:
         schema = body.pop("schema", None)
         if schema is not None and changed.view is None:
             changed.alter([Field.from_rest(each) for each in schema["fields"]])
+        if "view" in body:
+            changed.fields = tuple(self._columns(changed.name, body["view"]["query"]))
         for key, value in body.items():
             if value is None:
                 changed.resource.pop(key, None)
@@ -132,10 +164,30 @@ class RestApi:
         changed.revision += 1
         return self._table(changed)
 
+    @_locked
     def delete_table(self, _: Request, project: str, dataset: str, table: str) -> None:
         name = TableName(project, dataset, table)
         self.catalog.table(name)
         del self.catalog.tables[name]
+
+    def insert_job(self, request: Request, project: str) -> Resource:
+        return self.jobs.insert(project, request.body).resource()
+
+    def get_job(self, _: Request, project: str, job: str) -> Resource:
+        return self.jobs.get(project, job).resource()
+
+    def query(self, request: Request, project: str) -> Resource:
+        options = {name: str(request.body[name]) for name in ("maxResults",) if name in request.body}
+        for name, value in request.body.get("formatOptions", {}).items():
+            options[f"formatOptions.{name}"] = str(value)
+        return self.jobs.query(project, request.body).answer(options, "bigquery#queryResponse")
+
+    def get_query_results(self, request: Request, project: str, job: str) -> Resource:
+        return self.jobs.get(project, job).answer(request.options, "bigquery#getQueryResultsResponse")
+
+    def _columns(self, name: TableName, query: str) -> list[Field]:
+        """Those of a view. Raises Refused for a query that cannot be run."""
+        return list(Script(self.catalog, name.project).run(query).fields)
 
     def _table(self, table: Table) -> Resource:
         project, dataset, name = table.name
@@ -185,6 +237,10 @@ ROUTES: list[tuple[str, re.Pattern[str], Callable[..., Resource | None]]] = [
         ("PATCH", _TABLE, RestApi.patch_table),
         ("PUT", _TABLE, RestApi.patch_table),
         ("DELETE", _TABLE, RestApi.delete_table),
+        ("POST", "/projects/([^/]+)/jobs", RestApi.insert_job),
+        ("GET", "/projects/([^/]+)/jobs/([^/]+)", RestApi.get_job),
+        ("POST", "/projects/([^/]+)/queries", RestApi.query),
+        ("GET", "/projects/([^/]+)/queries/([^/]+)", RestApi.get_query_results),
     )
 ]
 

@@ -38,7 +38,11 @@ _PROTO_TYPES: Mapping[str, Sequence[str]] = {
 
 
 class SchemaError(Exception):
-    """Why a writer schema does not fit the table, in BigQuery's manner."""
+    """Why a writer schema does not fit the table: whether because of fields that the table lacks."""
+
+    def __init__(self, message: str, *, extra_fields: bool = False) -> None:
+        super().__init__(message)
+        self.extra_fields = extra_fields
 
 
 class RowRefused(Exception):
@@ -141,7 +145,9 @@ def _message(fields: Sequence[Field], message: Any, path: str) -> Callable[[Any]
     unknown = [each.name for each in message.fields if each.name.lower() not in columns]
     if unknown:
         names = ", ".join(f"'{path}{name}'" for name in unknown)
-        raise SchemaError(f"Input schema has more fields than BigQuery schema, extra fields: {names}")
+        raise SchemaError(
+            f"Input schema has more fields than BigQuery schema, extra fields: {names}", extra_fields=True
+        )
     written = {each.name.lower() for each in message.fields}
     for field in fields:
         if field.mode == "REQUIRED" and field.name.lower() not in written:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NamedTuple
 
+from tests.bigquery_double import arrow
 from tests.bigquery_double.schema import Field, RowRefused, added
 
 DAY = 86_400_000_000
@@ -86,6 +87,7 @@ class Table:
     _rows: list[tuple[int, Row]] = field(default_factory=list)
     _changes: dict[Row, Change] = field(default_factory=dict)
     _ingested: Iterator[int] = field(default_factory=count)
+    _arrow: tuple[tuple[int, int], Any] | None = None
 
     @property
     def view(self) -> str | None:
@@ -163,6 +165,13 @@ class Table:
             missing: Row = tuple([] if each.mode == "REPEATED" else None for each in self.fields)
             rows = [row + missing[len(row) :] for row in rows]
         return rows
+
+    def arrow(self) -> Any:
+        """What a query sees now, as an Arrow table."""
+        revision = self.schema_revision, self.data_revision
+        if self._arrow is None or self._arrow[0] != revision:
+            self._arrow = revision, arrow.table(self.fields, self.rows())
+        return self._arrow[1]
 
     def _stands(self, ingested: int, key: Row) -> bool:
         change = self._changes.get(key)

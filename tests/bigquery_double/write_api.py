@@ -21,6 +21,7 @@ from grpc import StatusCode
 from tests.bigquery_double.faults import Fault, Faults
 from tests.bigquery_double.requests import Append, Requests
 from tests.bigquery_double.schema import Decoder, Field, RowRefused, SchemaError
+from tests.bigquery_double.status import AWAY, CallEnds, StorageErrorCode
 from tests.bigquery_double.tables import Catalog, Refused, Row, Table, TableName, sequence_number
 
 _STREAM = re.compile(r"projects/([^/]+)/datasets/([^/]+)/tables/([^/]+)(?:/streams)?/([^/]+)")
@@ -28,15 +29,6 @@ _ROWS_REFUSED = (
     "Errors found while processing rows. Please refer to the row_errors field for details. "
     "The list may not be complete because of the size limitations."
 )
-
-
-class CallEnds(Exception):
-    """The call ends with this status."""
-
-    def __init__(self, code: StatusCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
 
 
 def storage_schema(fields: Sequence[Field]) -> types.TableSchema:
@@ -108,7 +100,7 @@ class WriteApi:
     def _get_write_stream(self, request: Any, context: grpc.ServicerContext) -> Any:
         try:
             if self.faults.away:
-                raise CallEnds(StatusCode.UNAVAILABLE, "The service is currently unavailable.")
+                raise CallEnds(*AWAY)
             with self.catalog.lock:
                 table = self._find(request.name)
                 stream = types.WriteStream(
@@ -120,7 +112,7 @@ class WriteApi:
                     stream.table_schema = storage_schema(table.fields)
                 return stream
         except CallEnds as ending:
-            context.abort(ending.code, ending.message)
+            ending.abort(context)
 
     def _append_rows(self, incoming: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         connection = Connection(self.requests.connected())
@@ -134,7 +126,7 @@ class WriteApi:
                     raise raw
                 yield self._answer(connection, raw)
         except CallEnds as ending:
-            context.abort(ending.code, ending.message)
+            ending.abort(context)
         finally:
             self.connections.discard(connection)
             self.requests.disconnected()
@@ -204,7 +196,8 @@ class WriteApi:
             if not described and connection.decoder is None:
                 raise CallEnds(
                     StatusCode.INVALID_ARGUMENT,
-                    f"Invalid writer schema: it must be in the first request to a stream. Entity: {connection.stream}",
+                    "Invalid writer schema: it must be in the first request to a stream.",
+                    entity=connection.stream,
                 )
             if described:
                 connection.schema = request.proto_rows.writer_schema.proto_descriptor
@@ -217,18 +210,20 @@ class WriteApi:
         try:
             connection.decoder = decoder = Decoder(connection.schema, table.fields)
         except SchemaError as error:
-            raise CallEnds(StatusCode.INVALID_ARGUMENT, f"{error} Entity: {connection.stream}") from None
+            extra = StorageErrorCode.SCHEMA_MISMATCH_EXTRA_FIELDS if error.extra_fields else None
+            raise CallEnds(StatusCode.INVALID_ARGUMENT, str(error), extra, connection.stream) from None
         connection.columns = len(table.fields)
         if decoder.changes and not table.key:
             raise CallEnds(
                 StatusCode.INVALID_ARGUMENT,
-                f"_CHANGE_TYPE needs a primary key, which table {table.name} does not have. "
-                f"Entity: {connection.stream}",
+                f"_CHANGE_TYPE needs a primary key, which table {table.name} does not have.",
+                entity=connection.stream,
             )
         if connection.changes not in (None, decoder.changes):
             raise CallEnds(
                 StatusCode.INVALID_ARGUMENT,
-                f"Rows with and without _CHANGE_TYPE cannot be mixed on one connection. Entity: {connection.stream}",
+                "Rows with and without _CHANGE_TYPE cannot be mixed on one connection.",
+                entity=connection.stream,
             )
         connection.changes = decoder.changes
 
@@ -236,13 +231,18 @@ class WriteApi:
         """Raises CallEnds."""
         match = _STREAM.fullmatch(stream)
         if match is None or match[4] != "_default":
-            raise CallEnds(StatusCode.INVALID_ARGUMENT, f"Invalid stream name: {stream}. Only _default is known here.")
+            raise CallEnds(
+                StatusCode.INVALID_ARGUMENT,
+                "Invalid stream name, or not a default stream.",
+                StorageErrorCode.STREAM_NOT_FOUND,
+                stream,
+            )
         try:
             table = self.catalog.table(TableName(match[1], match[2], match[3]))
         except Refused as refused:
-            raise CallEnds(StatusCode.NOT_FOUND, f"{refused.message} Entity: {stream}") from None
+            raise CallEnds(StatusCode.NOT_FOUND, refused.message, StorageErrorCode.TABLE_NOT_FOUND, stream) from None
         if table.view is not None:
-            raise CallEnds(StatusCode.INVALID_ARGUMENT, f"{table.name} is a view: it cannot be written. {stream}")
+            raise CallEnds(StatusCode.INVALID_ARGUMENT, f"{table.name} is a view: it cannot be written.", entity=stream)
         return table
 
     def _write(self, connection: Connection, request: Any) -> Any:

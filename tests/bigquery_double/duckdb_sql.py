@@ -1,0 +1,22 @@
+"""GoogleSQL in DuckDB's words: sqlglot's transpiler, and what it lacks or gets wrong."""
+
+from __future__ import annotations
+
+from sqlglot import ErrorLevel, exp
+
+
+def written(statement: exp.Expression) -> str:
+    """The statement for DuckDB. Raises sqlglot's UnsupportedError."""
+    rewritten = statement.transform(_rewritten)
+    return rewritten.sql("duckdb", comments=False, unsupported_level=ErrorLevel.RAISE)
+
+
+def _rewritten(node: exp.Expression) -> exp.Expression:
+    if isinstance(node, exp.JSONExtractScalar) and not isinstance(node.this, exp.TryCast):
+        # of a text that is no JSON, GoogleSQL's JSON_VALUE is NULL and DuckDB's an error
+        node.set("this", exp.TryCast(this=node.this, to=exp.DataType.build("JSON")))
+    elif isinstance(node, exp.TimestampDiff):
+        # GoogleSQL counts whole units, DuckDB's date_diff the boundaries between them
+        unit = exp.Literal.string(node.text("unit").lower())
+        return exp.Anonymous(this="date_sub", expressions=[unit, node.expression, node.this])
+    return node

@@ -1,0 +1,40 @@
+"""How a call of a Storage API ends in an error."""
+
+from __future__ import annotations
+
+import grpc
+from google.cloud.bigquery_storage_v1.types import StorageError
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc import status_pb2
+from grpc import StatusCode
+from grpc_status import rpc_status
+
+StorageErrorCode = StorageError.StorageErrorCode
+
+
+class CallEnds(Exception):
+    """The call ends with this status; `storage_error` says in its details what BigQuery tells programs.
+    https://cloud.google.com/bigquery/docs/reference/storage/rpc/google.cloud.bigquery.storage.v1#storageerror"""
+
+    def __init__(
+        self, code: StatusCode, message: str, storage_error: StorageErrorCode | None = None, entity: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = f"{message} Entity: {entity}" if entity else message
+        self.storage_error = storage_error
+        self.entity = entity
+
+    def abort(self, context: grpc.ServicerContext) -> None:
+        """Ends the call: does not return."""
+        status = status_pb2.Status(code=self.code.value[0], message=self.message)
+        if self.storage_error is not None:
+            detail = AnyMessage()
+            detail.Pack(
+                StorageError.pb(StorageError(code=self.storage_error, entity=self.entity, error_message=self.message))
+            )
+            status.details.append(detail)
+        context.abort_with_status(rpc_status.to_status(status))
+
+
+AWAY = StatusCode.UNAVAILABLE, "The service is currently unavailable."
