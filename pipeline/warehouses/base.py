@@ -26,6 +26,11 @@ class Job(msgspec.Struct, frozen=True):
     log_until: Timestamp | None
     bounded: bool
 
+    def written_at(self, now: int) -> int:
+        """When a row is written to the log or beside it: now, but after all that earlier jobs logged, whatever the
+        clock says."""
+        return max(now, (self.log_until or 0) + 1)
+
 
 class Contents(Protocol):
     """What a warehouse holds, for commands that only look. All of it is as of one moment."""

@@ -50,7 +50,7 @@ from schemas.tables import (
     Type,
 )
 from transforms import metrics
-from transforms.core.dead_letters import Reason, Refused, Stage, dead_letter
+from transforms.core.dead_letters import Reason
 from transforms.core.messages import Received
 from transforms.core.rows import Append, Upsert
 
@@ -464,20 +464,11 @@ class _AppendFn(beam.DoFn):
             self._settle()
         self.tally.report()
         for append, why in self.refused:
-            row = append.row
-            letter = dead_letter(
-                Stage.WRITE,
-                Refused(Reason.INVALID_FIELD, why),
-                append.message,
-                append.attributes,
-                message_id=getattr(row, "message_id", None),
-                connection=getattr(row, "connection", None),
-            )
-            yield WindowedValue(Append(letter), MIN_TIMESTAMP, (GlobalWindow(),))
+            yield WindowedValue(append.refused(why), MIN_TIMESTAMP, (GlobalWindow(),))
 
     def _hand_over(self) -> None:
         for outcome, appends in self.rows.items():
-            batch = _batch(self.table, [append.row for append in appends], _written_at(self.job))
+            batch = _batch(self.table, [append.row for append in appends], self.job.written_at(_now()))
             future = self.database.run(self.database.append, self.table, appends, batch)
             self.ahead.append((outcome, len(appends), future))
         self.rows, self.count, self.bytes = {}, 0, 0
@@ -593,8 +584,3 @@ def _quoted(name: str) -> str:
 
 def _now() -> int:
     return time.time_ns() // 1000
-
-
-def _written_at(job: Job) -> int:
-    """Now, but after everything that earlier jobs logged, whatever the clock says."""
-    return max(_now(), (job.log_until or 0) + 1)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 import msgspec
 
+from schemas.messages import MAX_MESSAGE_BYTES
 from schemas.tables import Row
+from transforms.core.dead_letters import Reason, Refused, Stage, dead_letter
 
 
 class Append(msgspec.Struct, frozen=True, gc=False):
@@ -18,6 +21,18 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     message: bytes = b""
     attributes: Mapping[str, str] = {}
 
+    def refused(self, why: str) -> Append:
+        """The dead letter of a row that the warehouse cannot store."""
+        letter = dead_letter(
+            Stage.WRITE,
+            Refused(Reason.INVALID_FIELD, why),
+            self.message,
+            self.attributes,
+            message_id=getattr(self.row, "message_id", None),
+            connection=getattr(self.row, "connection", None),
+        )
+        return Append(letter)
+
 
 class Upsert(msgspec.Struct, frozen=True, gc=False):
     """The state of one key of a keyed table at a version: the row, or None for a key that has none. Versions of a key
@@ -26,3 +41,12 @@ class Upsert(msgspec.Struct, frozen=True, gc=False):
     key: tuple[str, ...]
     version: tuple[int, ...]
     row: Row | None
+
+    def refused(self, table: str, why: str) -> Append:
+        """The dead letter of a row that the warehouse cannot store: it holds the row as JSON."""
+        payload = msgspec.json.encode({"table": table, "key": self.key, "version": self.version, "row": self.row})
+        detail = f"{table} {self.key}: {why}"
+        if len(payload) <= MAX_MESSAGE_BYTES:
+            return Append(dead_letter(Stage.WRITE, Refused(Reason.INVALID_FIELD, detail), payload, {}))
+        detail = f"{len(payload)} bytes, SHA-256 {hashlib.sha256(payload).hexdigest()}; {detail}"
+        return Append(dead_letter(Stage.WRITE, Refused(Reason.TOO_LARGE, detail), payload, {}))
