@@ -64,6 +64,11 @@ GROUPS_WITHOUT_EFFECT = Counter(
 LONG_PREVIOUS_IDS = Counter(
     "contact-previous-ids-cut-rows", "contacts written with as many previous_ids as a row holds; identities has all"
 )
+APPENDS = Counter("sent-append-requests", "requests with rows that were sent to BigQuery", labels="table")
+RETRIES = Counter("failed-append-requests", "of those, the ones that were sent again", labels="status")
+STREAMS = Counter("opened-append-streams", "streams to BigQuery that were opened, first or again", labels="table")
+APPEND_BYTES = Distribution("append-request-bytes", "rows of one request to BigQuery")
+IN_FLIGHT = Distribution("append-in-flight-bytes", "rows on their way to one BigQuery table, each time some are sent")
 EDGES = Distribution("person-edges", "edges out of an id, each time it is told something")
 CHAIN_EDGES = Distribution("chains-edges", "edges between chain ids, each time there are new ones")
 RESIDENTS = Distribution("household-ids", "ids that live with an id, each time that is told something")
@@ -84,8 +89,11 @@ COUNTERS = (
     UNREADABLE_HISTORY,
     GROUPS_WITHOUT_EFFECT,
     LONG_PREVIOUS_IDS,
+    APPENDS,
+    RETRIES,
+    STREAMS,
 )
-DISTRIBUTIONS = (EDGES, CHAIN_EDGES, RESIDENTS, MEMBERS)
+DISTRIBUTIONS = (APPEND_BYTES, IN_FLIGHT, EDGES, CHAIN_EDGES, RESIDENTS, MEMBERS)
 
 
 class Tally(collections.Counter[str]):

@@ -1,0 +1,94 @@
+"""What BigQuery answers to an append, by what is to be done about it.
+
+https://cloud.google.com/bigquery/docs/write-api-best-practices and
+https://cloud.google.com/bigquery/docs/reference/storage/rpc/google.cloud.bigquery.storage.v1#appendrowsresponse
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import grpc
+from google.cloud.bigquery_storage_v1.types import StorageError
+from google.protobuf.any_pb2 import Any as AnyMessage
+from grpc_status import rpc_status
+
+_TRANSIENT: Final = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.UNKNOWN,
+}
+_TOO_LARGE: Final = re.compile(r"request too large|message ?(size )?(is )?(too large|larger than max)", re.IGNORECASE)
+_UNKNOWN_COLUMN: Final = re.compile(r"more fields than BigQuery schema", re.IGNORECASE)
+_EXTRA_FIELDS: Final = StorageError.StorageErrorCode.SCHEMA_MISMATCH_EXTRA_FIELDS
+_CODES: Final[Mapping[int, grpc.StatusCode]] = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class AppendError(Exception):
+    """An append that was not taken, in BigQuery's words. Unless a class below says so, trying again would not help."""
+
+    def __init__(self, code: grpc.StatusCode, words: str) -> None:
+        super().__init__(f"{code.name}: {words}")
+        self.code = code
+        self.words = words
+
+
+class Transient(AppendError):
+    """Passes by itself: the same append may be taken later."""
+
+
+class NotYetKnown(AppendError):
+    """A table or column that there is not, or that was made a moment ago: BigQuery learns of it within minutes."""
+
+
+class TooLarge(AppendError):
+    """The request is larger than this server takes."""
+
+
+class RowsRefused(AppendError):
+    """No row was written, because of these, by their index in the request; there may be more."""
+
+    def __init__(self, code: grpc.StatusCode, words: str, rows: Mapping[int, str]) -> None:
+        super().__init__(code, words)
+        self.rows = rows
+
+
+def refusal(response: Any) -> AppendError | None:
+    """Why an append was not taken, None where it was. `response` is the protobuf message of an AppendRowsResponse."""
+    if response.row_errors:
+        rows = {error.index: error.message for error in response.row_errors}
+        return RowsRefused(_CODES[response.error.code], response.error.message, rows)
+    if response.WhichOneof("response") != "error":
+        return None
+    return _error(_CODES[response.error.code], response.error.message, response.error.details)
+
+
+def end(call: grpc.Call) -> AppendError:
+    """Why a stream has ended."""
+    code: grpc.StatusCode = call.code()
+    if code is grpc.StatusCode.OK:
+        return Transient(grpc.StatusCode.ABORTED, "BigQuery has closed the stream")
+    status = rpc_status.from_call(call)
+    return _error(code, call.details() or "", () if status is None else status.details)
+
+
+def _error(code: grpc.StatusCode, words: str, details: Iterable[AnyMessage]) -> AppendError:
+    if _TOO_LARGE.search(words):
+        return TooLarge(code, words)
+    is_unknown_column = _UNKNOWN_COLUMN.search(words) or _EXTRA_FIELDS in _storage_errors(details)
+    if code is grpc.StatusCode.NOT_FOUND or is_unknown_column:
+        return NotYetKnown(code, words)
+    return Transient(code, words) if code in _TRANSIENT else AppendError(code, words)
+
+
+def _storage_errors(details: Iterable[AnyMessage]) -> Iterable[int]:
+    for detail in details:
+        error = StorageError.pb()()
+        if detail.Unpack(error):
+            yield error.code

@@ -1,0 +1,73 @@
+"""What is to be done about each answer of BigQuery."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+from google.cloud.bigquery_storage_v1.types import AppendRowsResponse, StorageError
+
+from pipeline.warehouses.bigquery.answers import (
+    AppendError,
+    NotYetKnown,
+    RowsRefused,
+    TooLarge,
+    Transient,
+    refusal,
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "expected"),
+    [
+        ("UNAVAILABLE", "The service is currently unavailable.", Transient),
+        ("ABORTED", "Closing the stream because server is closing", Transient),
+        ("INTERNAL", "Internal error encountered.", Transient),
+        ("DEADLINE_EXCEEDED", "Deadline Exceeded", Transient),
+        (
+            "RESOURCE_EXHAUSTED",
+            "Exceeds 'AppendRows throughput' quota",
+            Transient,
+        ),
+        ("CANCELLED", "Channel closed!", Transient),
+        ("UNKNOWN", "Stream removed", Transient),
+        ("INVALID_ARGUMENT", "AppendRows request too large: 11854265 limit 10485760 Entity: projects/p", TooLarge),
+        ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (11854265 vs. 4194304)", TooLarge),
+        ("RESOURCE_EXHAUSTED", "CLIENT: Sent message larger than max (11854265 vs. 4194304)", TooLarge),
+        ("INVALID_ARGUMENT", "MessageSize is too large. Max allow: 10000000 Actual: 11854265", TooLarge),
+        ("NOT_FOUND", "Requested entity was not found. Entity: projects/p", NotYetKnown),
+        ("INVALID_ARGUMENT", "Input schema has more fields than BigQuery schema, extra fields: 'plan'", NotYetKnown),
+        ("PERMISSION_DENIED", "Permission 'TABLES_UPDATE_DATA' denied on resource", AppendError),
+        ("UNAUTHENTICATED", "Request had invalid authentication credentials.", AppendError),
+        ("INVALID_ARGUMENT", "The proto field mismatched with BigQuery field at plan", AppendError),
+        ("UNIMPLEMENTED", "", AppendError),
+    ],
+)
+def test_an_error_is_one_of_a_few_kinds(code: str, words: str, expected: type[AppendError]) -> None:
+    response = AppendRowsResponse.pb()()
+    response.error.code, response.error.message = grpc.StatusCode[code].value[0], words
+    error = refusal(response)
+    assert type(error) is expected
+    assert str(error) == f"{code}: {words}"
+
+
+def test_an_unknown_column_is_known_by_its_code_whatever_the_words() -> None:
+    response = AppendRowsResponse.pb()()
+    response.error.code = grpc.StatusCode.INVALID_ARGUMENT.value[0]
+    detail = StorageError(code=StorageError.StorageErrorCode.SCHEMA_MISMATCH_EXTRA_FIELDS)
+    response.error.details.add().Pack(StorageError.pb(detail))
+    assert type(refusal(response)) is NotYetKnown
+
+
+def test_refused_rows_are_named_by_their_index_in_bigquerys_words() -> None:
+    response = AppendRowsResponse.pb()()
+    response.error.code, response.error.message = 3, "Errors found while processing rows."
+    response.row_errors.add(index=4, code=1, message="Field properties: invalid JSON")
+    error = refusal(response)
+    assert isinstance(error, RowsRefused)
+    assert error.rows == {4: "Field properties: invalid JSON"}
+
+
+def test_rows_that_were_taken_are_no_error() -> None:
+    response = AppendRowsResponse.pb()()
+    response.append_result.SetInParent()
+    assert refusal(response) is None

@@ -1,0 +1,218 @@
+"""Batches: what is tried again and how long, what is divided, and which rows are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
+import pytest
+from grpc import StatusCode
+from msgspec import Raw
+
+from pipeline.warehouses.bigquery.appends import Appender, WriteFailed
+from pipeline.warehouses.bigquery.connection import Connection, Delivery
+from pipeline.warehouses.bigquery.protobuf import RowEncoder
+from schemas.tables import EVENTS, Event, Timestamp
+from tests.bigquery_double import BigQueryDouble
+from tests.bigquery_double.faults import ANY, BROKEN, Fault, late
+from tests.bigquery_double.schema import Field
+from tests.bigquery_double.tables import TableName
+from transforms import metrics
+
+NOW = Timestamp(1_700_000_000_000_000)
+YEAR = 366 * 86_400_000_000
+PATH = "projects/analytics-prod/datasets/segment/tables/events"
+NAME = "analytics-prod.segment.events"
+DELIVERY = Delivery(answer_s=20, outage_s=20, news_s=0.5, first_pause_s=0.01, longest_pause_s=0.05)
+ENCODER = RowEncoder(EVENTS)
+
+Opened = Callable[..., AbstractContextManager[BigQueryDouble]]
+
+
+@pytest.fixture
+def bigquery(open_bigquery: Opened) -> Iterator[BigQueryDouble]:
+    with open_bigquery(now=NOW) as opened:
+        yield opened
+
+
+def event(id: str, properties: bytes = b"{}", received_at: int = NOW) -> bytes:
+    row = Event(
+        id,
+        "Page",
+        "",
+        Timestamp(NOW),
+        Timestamp(received_at),
+        None,
+        "ann",
+        None,
+        None,
+        "web",
+        Raw(properties),
+        Raw(b"{}"),
+        None,
+    )
+    return ENCODER.encode(row)
+
+
+def appender(delivery: Delivery = DELIVERY) -> Appender:
+
+    return Appender(Connection.of(PATH, ENCODER.descriptor, delivery), metrics.Tally())
+
+
+def ids(bigquery: BigQueryDouble) -> list[str]:
+    return sorted(row["message_id"] for row in bigquery.rows(NAME))
+
+
+BAD_ROWS = [
+    ("JSON with a number beyond FLOAT64", event("bad", b'{"a": 1e999}'), "Field properties: invalid JSON"),
+    ("JSON with NaN", event("bad", b'{"a": NaN}'), "Field properties: invalid JSON"),
+    ("JSON too deep", event("bad", b'{"a":' * 501 + b"1" + b"}" * 501), "Field properties: the JSON is nested deeper"),
+    ("a partition too old", event("bad", received_at=NOW - 11 * YEAR), "Field received_at: the partition is outside"),
+    ("a partition too far ahead", event("bad", received_at=NOW + 2 * YEAR), "Field received_at: the partition is"),
+]
+
+
+@pytest.mark.parametrize(("what", "bad", "words"), BAD_ROWS)
+def test_a_row_that_bigquery_refuses_is_told_in_its_words_and_the_rest_is_written(
+    bigquery: BigQueryDouble, what: str, bad: bytes, words: str
+) -> None:
+    writer = appender()
+    refused = writer.settle(writer.send([event("m1"), bad, event("m2")]))
+    assert list(refused) == [1]
+    assert refused[1].startswith(words)
+    assert ids(bigquery) == ["m1", "m2"]
+
+
+@pytest.mark.parametrize("named", [1, 2, None])
+def test_rows_are_sent_again_until_no_more_are_refused(open_bigquery: Opened, named: int | None) -> None:
+    with open_bigquery(now=NOW, named_row_errors=named) as bigquery:
+        writer = appender()
+        bad = {1, 2, 5, 9}
+        rows = [event(f"m{number}", b"NaN" if number in bad else b"{}") for number in range(10)]
+        assert set(writer.settle(writer.send(rows))) == bad
+        assert ids(bigquery) == [f"m{number}" for number in range(10) if number not in bad]
+
+
+def test_a_batch_of_refused_rows_alone_leaves_nothing_to_send(bigquery: BigQueryDouble) -> None:
+    writer = appender()
+    assert set(writer.settle(writer.send([event("m1", b"NaN"), event("m2", b"NaN")]))) == {0, 1}
+    assert [append.rows for append in bigquery.requests.appends] == [2]
+
+
+def test_a_request_that_is_too_large_is_halved_and_the_next_ones_are_smaller(open_bigquery: Opened) -> None:
+    with open_bigquery(now=NOW, request_limit=4_000) as bigquery:
+        writer = appender()
+        rows = [event(f"m{number:02}", b'"' + b"x" * 500 + b'"') for number in range(20)]
+        assert writer.settle(writer.send(rows)) == {}
+        assert ids(bigquery) == [f"m{number:02}" for number in range(20)]
+        assert Connection.of(PATH, ENCODER.descriptor, DELIVERY).largest_request < 4_000
+
+
+def test_a_row_that_no_request_can_hold_is_refused_and_the_rest_is_written(open_bigquery: Opened) -> None:
+    with open_bigquery(now=NOW, request_limit=4_000) as bigquery:
+        writer = appender()
+        large = event("large", b'"' + b"x" * 5_000 + b'"')
+        refused = writer.settle(writer.send([event("m1"), large, event("m2"), event("m3")]))
+        assert list(refused) == [1]
+        assert refused[1].startswith(f"the row of {len(large)} bytes: AppendRows request too large")
+        assert ids(bigquery) == ["m1", "m2", "m3"]
+
+
+@pytest.mark.parametrize("fault", ANY, ids=lambda fault: f"{fault.code.name}{'-answered' * fault.answered}")
+def test_what_passes_is_tried_again(bigquery: BigQueryDouble, fault: Fault) -> None:
+    tally = metrics.Tally()
+
+    writer = Appender(Connection.of(PATH, ENCODER.descriptor, DELIVERY), tally)
+    for request in (1, 2, 3):
+        bigquery.faults.at(request, fault)
+    assert writer.settle(writer.send([event("m1")])) == {}
+    assert set(ids(bigquery)) == {"m1"}
+    assert len(bigquery.requests.appends) == 4
+    assert fault.code is not None
+    assert tally[metrics.RETRIES.of(fault.code.name)] == 3
+    assert tally[metrics.APPENDS.of("events")] == 4
+    assert tally[metrics.STREAMS.of("events")] == (1 if fault.answered else 4)
+
+
+def test_an_answer_that_does_not_come_is_not_waited_for_for_ever(bigquery: BigQueryDouble) -> None:
+    writer = appender(replace(DELIVERY, answer_s=0.3))
+    bigquery.faults.at(1, late(30))
+    assert writer.settle(writer.send([event("m1")])) == {}
+    assert ids(bigquery) == ["m1", "m1"]
+
+
+PERMANENT = [
+    (StatusCode.PERMISSION_DENIED, "Permission denied on resource", "the role roles/bigquery.dataEditor has"),
+    (StatusCode.UNAUTHENTICATED, "invalid credentials", "trying again would not help"),
+    (StatusCode.INVALID_ARGUMENT, "no rows are named here", "trying again would not help"),
+]
+
+
+@pytest.mark.parametrize(("code", "words", "remedy"), PERMANENT, ids=lambda value: getattr(value, "name", None))
+@pytest.mark.parametrize("answered", [True, False])
+def test_what_does_not_pass_fails_at_once_in_one_line(
+    bigquery: BigQueryDouble, code: StatusCode, words: str, remedy: str, answered: bool
+) -> None:
+    writer = appender()
+    bigquery.faults.at(1, Fault(code, words, answered=answered))
+    with pytest.raises(WriteFailed) as failed:
+        writer.settle(writer.send([event("m1")]))
+    said = str(failed.value)
+    assert said.startswith(f"{NAME}: {code.name}: {words}; ")
+    assert remedy in said
+    assert "\n" not in said
+    assert len(bigquery.requests.appends) == 1
+
+
+def test_an_outage_that_lasts_fails_the_batch_and_a_later_one_is_written(bigquery: BigQueryDouble) -> None:
+    writer = appender(replace(DELIVERY, outage_s=0.5))
+    with bigquery.faults.outage():
+        batch = writer.send([event("m1")])
+        with pytest.raises(WriteFailed, match=r"UNAVAILABLE: .*; this did not pass in 0\.5 s"):
+            writer.settle(batch)
+    assert writer.settle(writer.send([event("m1")])) == {}
+    assert ids(bigquery) == ["m1"]
+
+
+def test_a_table_that_was_made_a_moment_ago_is_looked_for(bigquery: BigQueryDouble) -> None:
+    writer = appender(replace(DELIVERY, news_s=20))
+    for request in range(1, 6):
+        bigquery.faults.at(request, Fault(StatusCode.NOT_FOUND, "Requested entity was not found"))
+    assert writer.settle(writer.send([event("m1")])) == {}
+    assert ids(bigquery) == ["m1"]
+
+
+def test_a_table_that_there_is_not_fails_the_batch_in_the_end(bigquery: BigQueryDouble) -> None:
+    del bigquery.catalog.tables[TableName.parse(NAME)]
+    writer = appender()
+    with pytest.raises(WriteFailed, match=r"NOT_FOUND: .*; python -m schemas create makes the tables and columns"):
+        writer.settle(writer.send([event("m1")]))
+
+
+def test_a_column_that_an_older_table_lacks_fails_the_batch_and_is_told_by_name(bigquery: BigQueryDouble) -> None:
+    table = bigquery.catalog.tables[TableName.parse(NAME)]
+    table.fields = tuple(field for field in table.fields if field.name != "integrations")
+    writer = appender()
+    with pytest.raises(WriteFailed, match=r"extra fields: 'integrations'.*; python -m schemas create makes"):
+        writer.settle(writer.send([event("m1")]))
+
+
+def test_a_column_that_is_added_meanwhile_is_picked_up(bigquery: BigQueryDouble) -> None:
+    table = bigquery.catalog.tables[TableName.parse(NAME)]
+    missing = table.fields[-1]
+    table.fields = table.fields[:-1]
+    writer = appender(replace(DELIVERY, news_s=20))
+    batch = writer.send([event("m1")])
+    table.alter([*table.fields, missing, Field("of_a_newer_version", "STRING")])
+    assert writer.settle(batch) == {}
+    assert writer.settle(writer.send([event("m2")])) == {}
+    assert ids(bigquery) == ["m1", "m2"]
+
+
+def test_other_batches_of_a_broken_stream_are_sent_again_too(bigquery: BigQueryDouble) -> None:
+    writer = appender()
+    bigquery.faults.at(2, BROKEN)
+    batches = [writer.send([event(f"m{number}")]) for number in range(5)]
+    assert [writer.settle(batch) for batch in batches] == [{}] * 5
+    assert sorted(set(ids(bigquery))) == [f"m{number}" for number in range(5)]
