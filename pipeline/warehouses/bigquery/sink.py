@@ -1,0 +1,241 @@
+"""Rows to BigQuery: appended ones as they are, keyed ones as changes for its change data capture.
+
+A row is encoded when it comes; batches are on their way while the next is gathered; a bundle ends when every row is
+written or refused. So rows are durable when their bundle ends, and a bundle that is tried again writes its rows again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Generic, TypeVar
+
+import apache_beam as beam
+from apache_beam.pvalue import PCollection, TaggedOutput
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.windowed_value import WindowedValue
+from msgspec.structs import replace
+
+from pipeline.progress import TALLY
+from pipeline.warehouses.base import Job
+from pipeline.warehouses.bigquery.appends import Appender, Batch, WriteFailed
+from pipeline.warehouses.bigquery.changes import CHANGE_SEQUENCE_NUMBER, CHANGE_TYPE, DELETE, UPSERT, sequence_number
+from pipeline.warehouses.bigquery.connection import Connection, Delivery
+from pipeline.warehouses.bigquery.protobuf import RowEncoder
+from schemas.messages import KEPT_OF_TOO_LARGE_BYTES
+from schemas.tables import DEAD_LETTERS, DeadLetter, Row, Table
+from transforms import metrics
+from transforms.core.dead_letters import Reason
+from transforms.core.rows import Append, Upsert
+
+_BATCHES_AHEAD: Final = 3
+"""How many batches of a bundle may be on their way while it gathers the next: memory is bounded."""
+_ROW_OVERHEAD_BYTES: Final = 8
+"""What a request holds beside each row's bytes, at most."""
+
+T = TypeVar("T", Append, Upsert)
+
+
+class AppendRows(beam.PTransform):
+    """`Append` → `Append` of a dead letter for each row that BigQuery refuses. `dataset` is `projects/P/datasets/D`."""
+
+    def __init__(self, dataset: str, table: Table, job: Job, delivery: Delivery) -> None:
+        super().__init__()
+        self.fn = AppendFn(dataset, table, job, delivery)
+
+    def expand(self, appends: PCollection[Append]) -> PCollection[Append]:
+        return appends | "Append" >> beam.ParDo(self.fn).with_output_types(Append)
+
+
+class UpsertRows(beam.PTransform):
+    """`Upsert` → on `TAKEN` the number of rows that were taken, once they are; on `DEAD_LETTERS` an `Append` of a dead
+    letter for each that BigQuery refuses. `dataset` is `projects/P/datasets/D`."""
+
+    TAKEN = "taken"
+    DEAD_LETTERS = "dead_letters"
+
+    def __init__(self, dataset: str, table: Table, job: Job, delivery: Delivery) -> None:
+        super().__init__()
+        self.is_bounded = job.bounded
+        self.fn = UpsertFn(dataset, table, job, delivery)
+
+    def expand(self, upserts: PCollection[Upsert]) -> dict[str, PCollection]:
+        if not self.is_bounded:  # a bundle that is tried again must not give other rows for versions that were written
+            upserts = upserts | "Stable" >> beam.Reshuffle()
+        outputs = upserts | "Change" >> beam.ParDo(self.fn).with_outputs(self.DEAD_LETTERS, main=self.TAKEN)
+        return {name: outputs[name] for name in (self.TAKEN, self.DEAD_LETTERS)}
+
+
+class _WriteFn(metrics.CountingFn, Generic[T]):
+    """Encodes and sends; what becomes of each element is told to `settled` and `refuse`."""
+
+    def __init__(self, dataset: str, table: Table, job: Job, delivery: Delivery) -> None:
+        super().__init__()
+        self.dataset, self.table, self.job, self.delivery = dataset, table, job, delivery
+
+    def setup(self) -> None:
+        self.encoder = RowEncoder(self.table)
+        path = f"{self.dataset}/tables/{self.table.name}"
+        self.connection = Connection.of(path, self.encoder.descriptor, self.delivery)
+        self.appender = Appender(self.connection, self.tally)
+
+    def start_bundle(self) -> None:
+        self.elements: list[T] = []
+        self.rows: list[bytes] = []
+        self.bytes = 0
+        self.ahead: deque[tuple[list[T], Batch]] = deque()
+
+    def settled(self, elements: Sequence[T], refused: Mapping[int, str]) -> None:
+        """These elements are written, but for those refused, by index."""
+        raise NotImplementedError
+
+    def refuse(self, element: T, why: str) -> None:
+        """BigQuery cannot hold the row of this element."""
+        raise NotImplementedError
+
+    def encode(self, row: Row, **filled: Any) -> bytes:
+        """The bytes of a row. Raises _Misfit for one that the table cannot hold."""
+        try:
+            return self.encoder.encode(row, **filled)
+        except (ValueError, TypeError):
+            why = self.table.misfit(row)
+            if why is None:
+                raise
+            raise _Misfit(why) from None
+
+    def add(self, element: T, row: bytes) -> None:
+        """Sends an element's row with the next batch."""
+        size = len(row) + _ROW_OVERHEAD_BYTES
+        if size > self.delivery.request_bytes:
+            self.refuse(element, f"the row of {len(row)} bytes is larger than a request can hold")
+            return
+        if self.bytes + size > self.connection.largest_request:
+            self.send()
+        self.elements.append(element)
+        self.rows.append(row)
+        self.bytes += size
+        if self.bytes >= self.delivery.batch_bytes:
+            self.send()
+
+    def send(self) -> None:
+        """Sends what was gathered, once few enough batches are on their way."""
+        if self.rows:
+            self.ahead.append((self.elements, self.appender.send(self.rows)))
+            self.elements, self.rows, self.bytes = [], [], 0
+        while len(self.ahead) > _BATCHES_AHEAD:
+            self.settle()
+
+    def settle(self) -> None:
+        """Waits until the oldest batch is written."""
+        elements, batch = self.ahead.popleft()
+        refused = self.appender.settle(batch)
+        self.settled(elements, refused)
+        for index, why in refused.items():
+            self.refuse(elements[index], why)
+
+    def finish_bundle(self) -> Any:
+        while self.rows or self.ahead:
+            self.send()
+            if self.ahead:
+                self.settle()
+        super().finish_bundle()
+
+
+class _Misfit(Exception):
+    """Why the table cannot hold a row."""
+
+
+class AppendFn(_WriteFn[Append]):
+    """Writes rows as they are, maybe more than once: the first of a key stands in the views."""
+
+    def start_bundle(self) -> None:
+        super().start_bundle()
+        self.refused: list[Append] = []
+        self.is_dead_letters = self.table == DEAD_LETTERS
+
+    def process(self, append: Append) -> None:
+        if self.is_dead_letters:
+            TALLY.add(dead_letters=1)
+        written = {} if self.table.written is None else {self.table.written: self.job.written_at(_now())}
+        try:
+            row = self.encode(append.row, **written)
+        except _Misfit as misfit:
+            self.refuse(append, str(misfit))
+        else:
+            self.add(append, row)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        super().finish_bundle()
+        for append in self.refused:
+            yield WindowedValue(append, MIN_TIMESTAMP, (GlobalWindow(),))
+
+    def settled(self, elements: Sequence[Append], refused: Mapping[int, str]) -> None:
+        self.tally[metrics.WRITTEN.of(self.table.name)] += len(elements) - len(refused)
+        outcomes = Counter(append.outcome for append in elements)
+        outcomes.subtract(elements[index].outcome for index in refused)
+        for outcome, calls in outcomes.items():
+            if outcome is not None:
+                self.tally[metrics.OUTCOMES.of(outcome)] += calls
+
+    def refuse(self, element: Append, why: str) -> None:
+        if self.is_dead_letters:
+            self.process(Append(_shortened(element.row, why)))
+            return
+        self.refused.append(element.refused(why))
+        if element.outcome is not None:
+            self.tally.refused(Reason.INVALID_FIELD.value)
+
+
+def _shortened(letter: Row, why: str) -> DeadLetter:
+    """A dead letter that BigQuery takes in place of one that it does not: nothing may be lost without a trace."""
+    assert isinstance(letter, DeadLetter)
+    if len(letter.payload) <= KEPT_OF_TOO_LARGE_BYTES:
+        raise WriteFailed(f"BigQuery refuses the dead letter {letter.dead_letter_id}: {why}")
+    digest = hashlib.sha256(letter.payload).hexdigest()
+    detail = f"{letter.detail}; cut from {len(letter.payload)} bytes, SHA-256 {digest}, since {why}"
+    return replace(letter, detail=detail, payload=letter.payload[:KEPT_OF_TOO_LARGE_BYTES])
+
+
+class UpsertFn(_WriteFn[Upsert]):
+    """Writes the newest version of keyed rows, and takes rows away; BigQuery keeps the greatest version of each key."""
+
+    def start_bundle(self) -> None:
+        super().start_bundle()
+        self.taken = 0
+        self.refused: list[Append] = []
+
+    def process(self, upsert: Upsert) -> None:
+        change: dict[str, Any] = {CHANGE_SEQUENCE_NUMBER: sequence_number(self.job.generation, upsert.version)}
+        try:
+            if upsert.row is None:
+                key = dict(zip(self.table.key, upsert.key, strict=True))
+                row = self.encoder.encode_key(key, **change, **{CHANGE_TYPE: DELETE})
+            else:
+                if self.table.written is not None:
+                    change[self.table.written] = max(_now(), self.job.generation)
+                row = self.encode(upsert.row, **change, **{CHANGE_TYPE: UPSERT})
+        except _Misfit as misfit:
+            self.refuse(upsert, str(misfit))
+        else:
+            self.add(upsert, row)
+
+    def finish_bundle(self) -> Iterator[WindowedValue | TaggedOutput]:
+        super().finish_bundle()
+        yield WindowedValue(self.taken, MIN_TIMESTAMP, (GlobalWindow(),))
+        for append in self.refused:
+            yield TaggedOutput(UpsertRows.DEAD_LETTERS, WindowedValue(append, MIN_TIMESTAMP, (GlobalWindow(),)))
+
+    def settled(self, elements: Sequence[Upsert], refused: Mapping[int, str]) -> None:
+        self.taken += len(elements) - len(refused)
+        rows = sum(upsert.row is not None for upsert in elements) - len(refused)
+        self.tally[metrics.WRITTEN.of(self.table.name)] += rows
+
+    def refuse(self, element: Upsert, why: str) -> None:
+        self.refused.append(element.refused(self.table.name, why))
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
