@@ -31,7 +31,7 @@ _TYPES = {
 _SECONDS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86_400}
 
 
-def column(name: str, type_: exp.DataType, constraints: Iterable[exp.Expression] = ()) -> Field:
+def column(name: str, type_: exp.DataType, constraints: Iterable[exp.Expr] = ()) -> Field:
     """A column of this GoogleSQL type. Raises Refused."""
     if type_.this == exp.DataType.Type.ARRAY:
         return replace(column(name, type_.expressions[0], constraints), mode="REPEATED")
@@ -50,7 +50,7 @@ def column(name: str, type_: exp.DataType, constraints: Iterable[exp.Expression]
     return made
 
 
-def definition(node: exp.Expression) -> Field:
+def definition(node: exp.Expr) -> Field:
     """A column's definition."""
     return column(node.name, node.args["kind"], node.args.get("constraints") or ())
 
@@ -82,7 +82,7 @@ def table(create: exp.Create) -> tuple[list[Field], dict[str, Any]]:
 _OPTIONS = {"description": "description", "friendly_name": "friendlyName", "max_staleness": "maxStaleness"}
 
 
-def options(properties: exp.Expression | None) -> dict[str, Any]:
+def options(properties: exp.Expr | None) -> dict[str, Any]:
     """OPTIONS as fields of a resource. Raises Refused for one that this double does not know."""
     resource: dict[str, Any] = {}
     for name, value in _options(properties) if properties else ():
@@ -95,13 +95,13 @@ def options(properties: exp.Expression | None) -> dict[str, Any]:
     return resource
 
 
-def _options(properties: exp.Expression) -> Iterator[tuple[str, Any]]:
+def _options(properties: exp.Expr) -> Iterator[tuple[str, Any]]:
     for each in properties.find_all(exp.Property):
         if type(each) is exp.Property:
             yield each.name, _value(each.args["value"])
 
 
-def _value(node: exp.Expression) -> Any:
+def _value(node: exp.Expr) -> Any:
     if isinstance(node, exp.Array):
         return [[_value(part) for part in pair.expressions] for pair in node.expressions]
     if isinstance(node, exp.Interval):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from sqlglot import ErrorLevel, exp
 
 
-def written(statement: exp.Expression) -> str:
+def written(statement: exp.Expr) -> str:
     """The statement for DuckDB. Raises sqlglot's UnsupportedError."""
     rewritten = statement.transform(_rewritten)
     return rewritten.sql("duckdb", comments=False, unsupported_level=ErrorLevel.RAISE)
 
 
-def _rewritten(node: exp.Expression) -> exp.Expression:
+def _rewritten(node: exp.Expr) -> exp.Expr:
     if isinstance(node, exp.JSONExtractScalar) and not isinstance(node.this, exp.TryCast):
         # of a text that is no JSON, GoogleSQL's JSON_VALUE is NULL and DuckDB's an error
         node.set("this", exp.TryCast(this=node.this, to=exp.DataType.build("JSON")))

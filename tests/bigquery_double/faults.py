@@ -77,7 +77,7 @@ class Faults:
 
     @contextmanager
     def outage(self) -> Iterator[None]:
-        """Until it ends, BigQuery is away: every call is refused, and open connections break."""
+        """Until it ends, BigQuery is away: every call is refused, and open connections break at their next request."""
         self.away = True
         try:
             yield
@@ -94,8 +94,6 @@ class Faults:
 
     def next(self, table: str) -> Fault | None:
         """What strikes the append request that has come in."""
-        if self.away:
-            return UNAVAILABLE
         with self._lock:
             due = None
             waiting = []

@@ -5,7 +5,6 @@ https://cloud.google.com/bigquery/docs/reference/rest
 
 from __future__ import annotations
 
-import functools
 import gzip
 import json
 import re
@@ -52,8 +51,7 @@ class Request:
 def _locked(handle: Callable[Concatenate[RestApi, P], T]) -> Callable[Concatenate[RestApi, P], T]:
     """Keeps the tables as they are while a request is handled."""
 
-    @functools.wraps(handle)
-    def locked(api: RestApi, *args: P.args, **kwargs: P.kwargs) -> T:
+    def locked(api: RestApi, /, *args: P.args, **kwargs: P.kwargs) -> T:
         with api.catalog.lock:
             return handle(api, *args, **kwargs)
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, unknown_fields
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
+from google.protobuf.unknown_fields import UnknownFieldSet  # type: ignore[import-not-found]  # its stubs lack it
 
 CHANGE_TYPE, CHANGE_SEQUENCE_NUMBER = "_change_type", "_change_sequence_number"
 PSEUDO_COLUMNS = (CHANGE_TYPE, CHANGE_SEQUENCE_NUMBER)
@@ -170,7 +171,7 @@ def _message(fields: Sequence[Field], message: Any, path: str) -> Callable[[Any]
         for index, name in required:
             if values[index] is None:
                 raise RowRefused(f"Field {path}{name}: a REQUIRED field is missing")
-        if len(unknown_fields.UnknownFieldSet(row)):
+        if len(UnknownFieldSet(row)):
             raise RowRefused(f"The row has fields that the writer schema lacks{f', in {path[:-1]}' if path else ''}")
         return values
 

@@ -89,7 +89,7 @@ class Script:
             raise Refused("invalid", f"Invalid row restriction: {_COLOURS.sub('', str(error))}") from None
         return found.cast(arrow.schema(fields))
 
-    def _run(self, statement: exp.Expression) -> Result | None:
+    def _run(self, statement: exp.Expr) -> Result | None:
         if isinstance(statement, exp.Declare):
             self._declare(statement)
         elif isinstance(statement, exp.Set):
@@ -117,7 +117,7 @@ class Script:
             raise Refused("notImplemented", f"this double cannot run: {statement.sql('bigquery')}")
         return None
 
-    def _select(self, query: exp.Expression) -> Result:
+    def _select(self, query: exp.Expr) -> Result:
         connection = _connect()
         self._name_columns(query)
         relation = connection.sql(self._translated(connection, query))
@@ -127,7 +127,7 @@ class Script:
         fields = tuple(values.column(name, type_) for name, type_ in zip(relation.columns, relation.types, strict=True))
         return Result("SELECT", fields, [values.row(row, fields) for row in relation.fetchall()])
 
-    def _name_columns(self, query: exp.Expression) -> None:
+    def _name_columns(self, query: exp.Expr) -> None:
         """Gives the columns that have no name those that BigQuery gives: a variable's, else `f0_`, `f1_` …"""
         while isinstance(query, exp.SetOperation):
             query = query.this
@@ -138,7 +138,7 @@ class Script:
             elif isinstance(each, exp.Column) and each.name.lower() in self._variables:
                 each.replace(exp.alias_(each.copy(), each.name, quoted=True))
 
-    def _change(self, statement: exp.Expression) -> Result:
+    def _change(self, statement: exp.Expr) -> Result:
         """INSERT, UPDATE, DELETE and MERGE."""
         kind = type(statement).__name__.upper()
         named = statement.this.this if isinstance(statement.this, exp.Schema) else statement.this
@@ -184,7 +184,7 @@ class Script:
                 value = self._evaluate(default) if default else None
                 if type_:
                     typed = ddl.column(name.name, type_)
-                    empty = [] if typed.mode == "REPEATED" else None
+                    empty: Any = [] if typed.mode == "REPEATED" else None
                     self._variables[name.name.lower()] = typed, empty if value is None else value[1]
                 elif value:
                     self._variables[name.name.lower()] = value
@@ -196,7 +196,7 @@ class Script:
                 raise Refused("invalidQuery", f"Undeclared variable: {name}")
             self._variables[name] = self._variables[name][0], self._evaluate(item.this.expression)[1]
 
-    def _evaluate(self, expression: exp.Expression) -> Value:
+    def _evaluate(self, expression: exp.Expr) -> Value:
         result = self._select(exp.select(exp.alias_(expression.copy(), "value")))
         return result.fields[0], result.rows[0][0]
 
@@ -222,12 +222,12 @@ class Script:
             self._temporary[named.name.lower()] = made
             return
         with self.catalog.lock:
-            name = self._name(named)
-            if create.args.get("exists") and name in self.catalog.tables:
+            target = self._name(named)
+            if create.args.get("exists") and target in self.catalog.tables:
                 return
             if create.args.get("replace"):
-                self.catalog.tables.pop(name, None)
-            self.catalog.create_table(name, fields, resource).append(rows)
+                self.catalog.tables.pop(target, None)
+            self.catalog.create_table(target, fields, resource).append(rows)
 
     def _create_dataset(self, create: exp.Create) -> None:
         parts = [part for each in create.this.parts for part in each.name.split(".")]
@@ -240,11 +240,15 @@ class Script:
 
     def _drop(self, drop: exp.Drop) -> None:
         for each in drop.args["tables"]:
-            if not each.db and self._temporary.pop(each.name.lower(), None):
+            if not each.db and each.name.lower() in self._temporary:
+                del self._temporary[each.name.lower()]
                 continue
             with self.catalog.lock:
-                if self.catalog.tables.pop(self._name(each), None) is None and not drop.args.get("exists"):
-                    raise Refused("notFound", f"Not found: Table {self._name(each)}")
+                name = self._name(each)
+                if name in self.catalog.tables:
+                    del self.catalog.tables[name]
+                elif not drop.args.get("exists"):
+                    raise Refused("notFound", f"Not found: Table {name}")
 
     def _alter(self, alter: exp.Alter) -> None:
         with self.catalog.lock:
@@ -264,7 +268,7 @@ class Script:
             table.alter(fields)
             table.revision += 1
 
-    def _translated(self, connection: DuckDBPyConnection, statement: exp.Expression) -> str:
+    def _translated(self, connection: DuckDBPyConnection, statement: exp.Expr) -> str:
         """The statement in DuckDB's SQL, on relations of this connection."""
         bound = statement.copy()
         self._bind(bound)
@@ -286,7 +290,7 @@ class Script:
             raise Refused("notImplemented", f"variables that are also columns, which would win: {sorted(ambiguous)}")
         return duckdb_sql.written(bound)
 
-    def _bind(self, statement: exp.Expression) -> None:
+    def _bind(self, statement: exp.Expr) -> None:
         """Puts literals where parameters, variables and `@@row_count` stand."""
         for position, each in enumerate(list(statement.find_all(exp.Placeholder))):
             each.replace(self._literal(str(position)))
@@ -300,7 +304,7 @@ class Script:
                 typed, value = self._variables[name.name.lower()]
                 name.replace(values.literal(value, typed))
 
-    def _literal(self, parameter: str) -> exp.Expression:
+    def _literal(self, parameter: str) -> exp.Expr:
         if parameter not in self.parameters:
             raise Refused("invalidQuery", f"Query parameter '{parameter}' not found")
         typed, value = self.parameters[parameter]
@@ -342,7 +346,7 @@ class Script:
         connection.execute(f"CREATE {kind} {_quoted(name)} AS SELECT {chosen} FROM {_quoted(f'{name} rows')}")
 
 
-def named_by(insert: exp.Insert) -> exp.Expression:
+def named_by(insert: exp.Insert) -> exp.Expr:
     """The table that an INSERT writes to."""
     return insert.this.this if isinstance(insert.this, exp.Schema) else insert.this
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 from google.cloud.bigquery_storage_v1.types import StorageError
 from google.protobuf.any_pb2 import Any as AnyMessage
-from google.rpc import status_pb2
+from google.rpc import status_pb2  # type: ignore[import-untyped]
 from grpc import StatusCode
 from grpc_status import rpc_status
 
@@ -16,9 +16,7 @@ class CallEnds(Exception):
     """The call ends with this status; `storage_error` says in its details what BigQuery tells programs.
     https://cloud.google.com/bigquery/docs/reference/storage/rpc/google.cloud.bigquery.storage.v1#storageerror"""
 
-    def __init__(
-        self, code: StatusCode, message: str, storage_error: StorageErrorCode | None = None, entity: str = ""
-    ) -> None:
+    def __init__(self, code: StatusCode, message: str, storage_error: int | None = None, entity: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.message = f"{message} Entity: {entity}" if entity else message

@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
-from duckdb.sqltypes import DuckDBPyType
 from sqlglot import exp
 
 from tests.bigquery_double.schema import Field
@@ -40,8 +39,8 @@ _TO_DUCKDB = {
 }
 
 
-def column(name: str, type_: DuckDBPyType) -> Field:
-    """A column of DuckDB's, as a column of a query's result. Raises Refused."""
+def column(name: str, type_: Any) -> Field:
+    """A column of this type of DuckDB's, as a column of a query's result. Raises Refused."""
     if type_.id == "list":
         element = column(name, type_.children[0][1])
         if element.mode == "REPEATED":
@@ -133,12 +132,12 @@ def duckdb_type(field: Field) -> str:
     return f"{spelled}[]" if field.mode == "REPEATED" else spelled
 
 
-def literal(value: Any, field: Field) -> exp.Expression:
+def literal(value: Any, field: Field) -> exp.Expr:
     """The value as an expression."""
     return exp.cast(_uncast(value, field), exp.DataType.build(duckdb_type(field), dialect="duckdb"))
 
 
-def _uncast(value: Any, field: Field) -> exp.Expression:
+def _uncast(value: Any, field: Field) -> exp.Expr:
     if field.mode == "REPEATED":
         element = replace(field, mode="NULLABLE")
         return exp.Array(expressions=[literal(each, element) for each in value])

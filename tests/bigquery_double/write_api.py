@@ -15,7 +15,6 @@ from typing import Any
 
 import grpc
 from google.cloud.bigquery_storage_v1 import types
-from google.rpc import code_pb2
 from grpc import StatusCode
 
 from tests.bigquery_double.faults import Fault, Faults
@@ -24,6 +23,7 @@ from tests.bigquery_double.schema import Decoder, Field, RowRefused, SchemaError
 from tests.bigquery_double.status import AWAY, CallEnds, StorageErrorCode
 from tests.bigquery_double.tables import Catalog, Refused, Row, Table, TableName, sequence_number
 
+_CODES = {code.value[0]: code.name for code in StatusCode}
 _STREAM = re.compile(r"projects/([^/]+)/datasets/([^/]+)/tables/([^/]+)(?:/streams)?/([^/]+)")
 _ROWS_REFUSED = (
     "Errors found while processing rows. Please refer to the row_errors field for details. "
@@ -146,6 +146,8 @@ class WriteApi:
         request = types.AppendRowsRequest.pb().FromString(raw)
         outcome = StatusCode.OK.name
         try:
+            if self.faults.away:
+                raise CallEnds(*AWAY)
             if len(raw) > self.request_limit:
                 raise CallEnds(
                     StatusCode.INVALID_ARGUMENT,
@@ -156,7 +158,7 @@ class WriteApi:
             fault = self.faults.next(connection.table.name.table)
             response = self._struck(connection, request, fault) if fault else self._write(connection, request)
             if response.error.code:
-                outcome = code_pb2.Code.Name(response.error.code)
+                outcome = _CODES[response.error.code]
             return response.SerializeToString()
         except CallEnds as ending:
             outcome = ending.code.name
@@ -266,7 +268,7 @@ class WriteApi:
             except RowRefused as reason:
                 refused.append((index, str(reason)))
         if refused:
-            response.error.code = code_pb2.INVALID_ARGUMENT
+            response.error.code = StatusCode.INVALID_ARGUMENT.value[0]
             response.error.message = f"{_ROWS_REFUSED} Entity: {connection.stream}"
             for index, message in refused[: self.named_row_errors]:
                 response.row_errors.add(index=index, code=types.RowError.RowErrorCode.FIELDS_ERROR, message=message)
