@@ -450,7 +450,7 @@ class _AppendFn(beam.DoFn):
         self.refused: list[tuple[Append, str]] = []
 
     def process(self, append: Append) -> None:
-        if self.table is DEAD_LETTERS:
+        if self.table.name == DEAD_LETTERS.name:
             TALLY.add(dead_letters=1)
         self.rows.setdefault(append.outcome, []).append(append)
         self.count += 1
