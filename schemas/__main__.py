@@ -9,9 +9,11 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from schemas import ddl, tables, views
+from schemas.ddl import IncompatibleSchemaError
 
 _DATASET = re.compile(r"(?:[\w.:-]+\.)?\w+", re.ASCII)
 _DUCKDB_URL = "duckdb:///relative.duckdb or duckdb:////absolute.duckdb"
+_BIGQUERY_URL = "bigquery://PROJECT/DATASET"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -32,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "ddl":
             print("\n\n".join(_ddl(options.dialect, options.dataset)))
         else:
-            print("\n".join(_create(options.warehouse)))
+            print("\n".join(_create(options.warehouse, options.location)))
     except _RefusalError as refusal:
         for line in refusal.args:
             print(line if line.isprintable() else ascii(line)[1:-1], file=sys.stderr)
@@ -51,7 +53,9 @@ def _parser() -> argparse.ArgumentParser:
 
     told = "create the tables, columns and views that are missing; nothing is dropped"
     command = commands.add_parser("create", help=told, description=told, allow_abbrev=False)
-    command.add_argument("--warehouse", required=True, metavar="URL", help=_DUCKDB_URL)
+    command.add_argument("--warehouse", required=True, metavar="URL", help=f"{_DUCKDB_URL}, or {_BIGQUERY_URL}")
+    told = "where a new BigQuery dataset is to lie, such as EU or europe-west1; default: the multi-region US"
+    command.add_argument("--location", metavar="LOCATION", help=told)
     return parser
 
 
@@ -72,28 +76,37 @@ def _ddl(dialect: str, dataset: str | None) -> Iterator[str]:
         yield f"{views.googlesql(view, dataset)};"
 
 
-def _create(url: str) -> Iterator[str]:
-    from schemas import duckdb
-
+def _create(url: str, location: str | None) -> Iterator[str]:
     option = f"--warehouse={url}"
-    if url.startswith("bigquery://"):
-        raise _RefusalError(
-            f"{option}: this version does not write the `bigquery` warehouse yet, a later one will; name {_DUCKDB_URL}"
-        )
-    file = duckdb.path(url)
-    if file is None:
-        raise _RefusalError(f"{option}: is no warehouse; name {_DUCKDB_URL}")
     try:
-        with duckdb.connect(file) as connection:
-            made = duckdb.create(connection)
-    except duckdb.UnusableFileError as error:
-        raise _RefusalError(f"{option}: {error}") from error
-    except duckdb.IncompatibleSchemaError as error:
+        made = _created(url, location)
+    except IncompatibleSchemaError as error:
+        other = "dataset" if url.startswith("bigquery:") else "file"
         raise _RefusalError(
-            *(f"{option}: {line}; name another file, or move this one away" for line in error.lines)
+            *(f"{option}: {line}; name another {other}, or move this one away" for line in error.lines)
         ) from error
     yield from (f"created {each}" for each in made)
     yield f"{url} has {len(tables.ALL)} tables and {len(views.ALL)} views"
+
+
+def _created(url: str, location: str | None) -> tuple[str, ...]:
+    """What was made in a warehouse."""
+    from schemas import bigquery, duckdb
+
+    option = f"--warehouse={url}"
+    dataset, file = bigquery.dataset(url), duckdb.path(url)
+    if dataset is None and file is None:
+        raise _RefusalError(f"{option}: is no warehouse; name {_DUCKDB_URL}, or {_BIGQUERY_URL}")
+    try:
+        if dataset is not None:
+            return bigquery.create(bigquery.connect(dataset.project), dataset, location)
+        if location is not None:
+            raise _RefusalError(f"--location={location}: a file has no location; leave it out")
+        assert file is not None
+        with duckdb.connect(file) as connection:
+            return duckdb.create(connection)
+    except (bigquery.UnusableDatasetError, duckdb.UnusableFileError) as error:
+        raise _RefusalError(f"{option}: {error}") from error
 
 
 if __name__ == "__main__":

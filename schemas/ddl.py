@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from schemas.tables import KEYED, Column, Mode, Table, Type, Write
 
 MAX_STALENESS_MINUTES = 15
 """How old a keyed table's rows may be when BigQuery is asked. Without it each query merges the changes that are still
 pending, and meanwhile the table cannot be copied or read by the Storage API."""
+
+LABELS: Mapping[str, str] = {"managed-by": "segment-bigquery"}
+"""The labels of BigQuery's dataset, tables and views, for example to find their cost in a bill."""
+
+_MAX_STALENESS = f"max_staleness = INTERVAL {MAX_STALENESS_MINUTES} MINUTE"
 
 _DUCKDB_TYPES: Mapping[Type, str] = {
     Type.STRING: "VARCHAR",
@@ -34,10 +41,7 @@ def googlesql(table: Table, dataset: str | None = None) -> str:
         clauses.append(f"PARTITION BY TIMESTAMP_TRUNC(`{table.partition_by}`, DAY)")
     if table.cluster_by:
         clauses.append(f"CLUSTER BY {_googlesql_names(table.cluster_by)}")
-    options = [described(table.description)]
-    if table in KEYED:
-        options.append(f"max_staleness = INTERVAL {MAX_STALENESS_MINUTES} MINUTE")
-    clauses.append(f"OPTIONS ({', '.join(options)})")
+    clauses.append(labelled(table.description, *([_MAX_STALENESS] if table in KEYED else [])))
     columns = ",\n".join(parts)
     return "\n".join([f"CREATE TABLE IF NOT EXISTS {qualified(table.name, dataset)} (", columns, ")", *clauses])
 
@@ -45,6 +49,24 @@ def googlesql(table: Table, dataset: str | None = None) -> str:
 def qualified(name: str, dataset: str | None = None) -> str:
     """The GoogleSQL path of a table or view; a project's name may hold dots, a dataset's cannot."""
     return ".".join(f"`{part}`" for part in (*(dataset.rsplit(".", 1) if dataset else ()), name))
+
+
+def googlesql_addition(table: Table, column: Column, dataset: str | None = None) -> str:
+    """`ALTER TABLE` that adds a column: never NOT NULL, since rows that are there have no value for it."""
+    if column.mode is Mode.REQUIRED:
+        column = replace(column, mode=Mode.NULLABLE)
+    return f"ALTER TABLE {qualified(table.name, dataset)} ADD COLUMN IF NOT EXISTS {_googlesql_column(column, '')}"
+
+
+def googlesql_staleness(table: Table, dataset: str | None = None) -> str:
+    """`ALTER TABLE` that gives a keyed table its maximum staleness."""
+    return f"ALTER TABLE {qualified(table.name, dataset)} SET OPTIONS ({_MAX_STALENESS})"
+
+
+def labelled(description: str, *more: str) -> str:
+    """GoogleSQL's options of a table or view."""
+    labels = ", ".join(f"('{name}', '{value}')" for name, value in LABELS.items())
+    return f"OPTIONS ({', '.join((described(description), f'labels = [{labels}]', *more))})"
 
 
 def described(description: str) -> str:
@@ -97,6 +119,14 @@ def googlesql_type(column: Column) -> str:
     else:
         spelled = column.type.value
     return f"ARRAY<{spelled}>" if column.mode is Mode.REPEATED else spelled
+
+
+class IncompatibleSchemaError(Exception):
+    """What stands in the way of an upgrade: a line for each table or column."""
+
+    def __init__(self, lines: tuple[str, ...]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
 
 
 class Difference(NamedTuple):

@@ -11,6 +11,7 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from schemas import ddl, tables, views
+from schemas.ddl import IncompatibleSchemaError
 
 _STORAGE = "v1.2.0"
 """The oldest DuckDB that can open the file; older formats cannot compress JSON, at ten times the size."""
@@ -24,14 +25,6 @@ class UnusableFileError(Exception):
         super().__init__(f"{problem}; {remedy}")
         self.problem = problem
         self.remedy = remedy
-
-
-class IncompatibleSchemaError(Exception):
-    """What stands in the way of an upgrade: a line for each table or column."""
-
-    def __init__(self, lines: tuple[str, ...]) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = lines
 
 
 def path(url: str) -> str | None:

@@ -28,9 +28,13 @@ class View(NamedTuple):
 
 def googlesql(view: View, dataset: str | None = None) -> str:
     """`CREATE OR REPLACE VIEW`, one statement without the semicolon; `dataset` is `DATASET` or `PROJECT.DATASET`."""
-    sql = _REFERENCE.sub(lambda reference: f"{reference[1]} {ddl.qualified(reference[2], dataset)}", view.sql)
     name = ddl.qualified(view.name, dataset)
-    return f"CREATE OR REPLACE VIEW {name}\nOPTIONS ({ddl.described(view.description)}) AS\n{sql}"
+    return f"CREATE OR REPLACE VIEW {name}\n{ddl.labelled(view.description)} AS\n{googlesql_query(view, dataset)}"
+
+
+def googlesql_query(view: View, dataset: str | None = None) -> str:
+    """The view's query, on tables and views of the dataset."""
+    return _REFERENCE.sub(lambda reference: f"{reference[1]} {ddl.qualified(reference[2], dataset)}", view.sql)
 
 
 @functools.cache

@@ -34,6 +34,7 @@ import schemas.duckdb
 from pipeline.errors import UsageError
 from pipeline.progress import TALLY
 from pipeline.warehouses.base import Contents, Job
+from schemas.ddl import IncompatibleSchemaError
 from schemas.messages import ALIAS, IDENTIFY
 from schemas.tables import (
     APPENDED,
@@ -90,7 +91,7 @@ class DuckDbWarehouse:
         database = _Database.of(self.file)
         try:
             return database.start(bounded=bounded, runner=runner, options=options, history=history)
-        except schemas.duckdb.IncompatibleSchemaError as error:
+        except IncompatibleSchemaError as error:
             raise UsageError(
                 "; ".join(error.lines), "name another file", option="--warehouse", value=self.file
             ) from None

@@ -30,8 +30,8 @@ FEATURES = """
 """
 """Those of GoogleSQL's optional features that BigQuery has and this project uses."""
 
-STATEMENTS = "CREATE_TABLE CREATE_VIEW QUERY"
-OPTIONS = {"description": "STRING", "max_staleness": "INTERVAL"}
+STATEMENTS = "ALTER_TABLE CREATE_TABLE CREATE_VIEW INSERT QUERY UPDATE"
+OPTIONS = {"description": "STRING", "labels": "ARRAY<STRUCT<STRING, STRING>>", "max_staleness": "INTERVAL"}
 """The options of BigQuery's tables, columns and views that this project uses."""
 
 
@@ -66,11 +66,13 @@ class GoogleSQL:
         self._catalog.builtin_function_options.language_options.CopyFrom(language)
         self._rows: dict[str, Any] = {}
 
-    def analyze(self, sql: str) -> Any:
-        """The resolved form of one statement. Raises InvalidSqlError."""
+    def analyze(self, sql: str, **parameters: str) -> Any:
+        """The resolved form of one statement, with the types of its parameters. Raises InvalidSqlError."""
         from zetasql.wasi._pb2.zetasql.local_service.local_service_pb2 import AnalyzeRequest, AnalyzeResponse
 
         request = AnalyzeRequest(options=self._options, simple_catalog=self._catalog, sql_statement=sql)
+        for name, type_ in parameters.items():
+            request.options.query_parameters.add(name=name).type.CopyFrom(_type(type_))
         node = _call("Analyze", request, AnalyzeResponse).resolved_statement
         while node.DESCRIPTOR.name.startswith("Any"):
             node = getattr(node, node.WhichOneof("node"))
@@ -248,7 +250,14 @@ def _python(proto: Any, type_: Any) -> object:
 def _type(name: str) -> Any:
     from zetasql.wasi._pb2.zetasql.public.type_pb2 import TypeKind, TypeProto
 
-    return TypeProto(type_kind=TypeKind.Value(f"TYPE_{name}"))
+    outer, _, inner = name.removesuffix(">").partition("<")
+    proto = TypeProto(type_kind=TypeKind.Value(f"TYPE_{outer}"))
+    if inner and outer == "ARRAY":
+        proto.array_type.element_type.CopyFrom(_type(inner))
+    elif inner and outer == "STRUCT":
+        for each in inner.split(", "):
+            proto.struct_type.field.add(field_type=_type(each))
+    return proto
 
 
 def _kinds(names: str) -> set[int]:

@@ -10,7 +10,8 @@ import pytest
 from duckdb import DuckDBPyConnection
 
 from schemas import ddl, tables, views
-from schemas.duckdb import IncompatibleSchemaError, UnusableFileError, connect, create, path
+from schemas.ddl import IncompatibleSchemaError
+from schemas.duckdb import UnusableFileError, connect, create, path
 
 
 @pytest.fixture

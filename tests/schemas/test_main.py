@@ -94,9 +94,12 @@ MISTAKES = [
         "--dataset=a: DuckDB has no datasets; leave it out, or take --dialect=bigquery",
     ),
     (
-        ["create", "--warehouse=bigquery://project/dataset"],
-        "--warehouse=bigquery://project/dataset: this version does not write the `bigquery` warehouse yet, a later one"
-        f" will; name {FILES}",
+        ["create", "--warehouse=bigquery://project"],
+        f"--warehouse=bigquery://project: is no warehouse; name {FILES}, or bigquery://PROJECT/DATASET",
+    ),
+    (
+        ["create", "--warehouse=duckdb:///a.duckdb", "--location=EU"],
+        "--location=EU: a file has no location; leave it out",
     ),
     (["create", "--warehouse=a.duckdb"], f"--warehouse=a.duckdb: is no warehouse; name {FILES}"),
     (["create", "--warehouse=duckdb://a.duckdb"], f"--warehouse=duckdb://a.duckdb: is no warehouse; name {FILES}"),

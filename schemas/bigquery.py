@@ -1,0 +1,227 @@
+"""What a BigQuery warehouse contains: opens a client, and creates or upgrades the dataset, its tables and its views.
+
+What is there is read by REST, which costs nothing. Missing tables and columns are made by the statements of
+`schemas.ddl`; views by REST, which keeps their text as it was given, so that one that has changed can be told.
+With BIGQUERY_EMULATOR_HOST set, Google's client asks that server instead.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final, NamedTuple
+
+from google.api_core.exceptions import Conflict, Forbidden, GoogleAPICallError, NotFound, RetryError
+from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError
+from google.cloud import bigquery
+from google.cloud.bigquery.retry import DEFAULT_RETRY
+from requests import RequestException
+
+from schemas import ddl, tables, views
+from schemas.ddl import IncompatibleSchemaError
+from schemas.tables import Write
+
+_URL = re.compile(r"bigquery://([a-z][-a-z0-9:.]{4,61}[a-z0-9])/([A-Za-z0-9_]{1,1024})")
+_DESCRIPTION = "Segment calls as events, contacts and accounts"
+_LOGIN = "log in with: gcloud auth application-default login"
+_ROLES = (
+    "ask for the roles BigQuery Data Editor (roles/bigquery.dataEditor), BigQuery Job User (roles/bigquery.jobUser) and"
+    " BigQuery Read Session User (roles/bigquery.readSessionUser)"
+)
+_REACHED_S: Final = 30.0
+"""How long BigQuery is tried before it counts as out of reach."""
+_STANDARD_TYPES: Final = {"INTEGER": "INT64", "BOOLEAN": "BOOL", "FLOAT": "FLOAT64", "RECORD": "STRUCT"}
+"""GoogleSQL's names of the types that the REST API calls by older ones."""
+
+
+class Dataset(NamedTuple):
+    """A dataset of a project, which also pays for the queries."""
+
+    project: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.project}.{self.name}"
+
+
+class UnusableDatasetError(Exception):
+    """Why a dataset cannot be used, in one line: the problem, and what would be right."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem}; {remedy}")
+        self.problem = problem
+        self.remedy = remedy
+
+
+def dataset(url: str) -> Dataset | None:
+    """The dataset of `bigquery://PROJECT/DATASET`, or None for anything else."""
+    match = _URL.fullmatch(url)
+    return Dataset(*match.groups()) if match else None
+
+
+def connect(project: str, location: str | None = None) -> bigquery.Client:
+    """A client whose queries the project pays for. Raises UnusableDatasetError where there are no credentials."""
+    credentials = AnonymousCredentials() if os.environ.get("BIGQUERY_EMULATOR_HOST") else None  # type: ignore[no-untyped-call]
+    with usable():
+        return bigquery.Client(project, credentials, location=location)
+
+
+@contextmanager
+def usable() -> Iterator[None]:
+    """Raises UnusableDatasetError for what a user or an administrator can put right, whatever Google's libraries raise
+    for it."""
+    try:
+        yield
+    except DefaultCredentialsError:
+        raise UnusableDatasetError("there are no credentials for Google Cloud", _LOGIN) from None
+    except RefreshError as error:
+        raise UnusableDatasetError(f"the credentials are not accepted: {_said(error)}", _LOGIN) from None
+    except Forbidden as error:
+        raise UnusableDatasetError(f"BigQuery refuses it: {_said(error)}", _ROLES) from None
+    except NotFound as error:
+        raise UnusableDatasetError(_said(error), "name a project and a dataset that exist") from None
+    except (GoogleAuthError, RequestException, RetryError) as error:
+        raise UnusableDatasetError(f"BigQuery cannot be reached: {_said(error)}", "try again") from None
+
+
+def create(client: bigquery.Client, dataset: Dataset, location: str | None = None) -> tuple[str, ...]:
+    """Makes the dataset, tables, columns and views that are missing, and views anew that read otherwise. A keyed table
+    without `max_staleness` gets it back.
+
+    `location` is where a new dataset lies; BigQuery's default is the multi-region US. Returns what it made, a line
+    each; no data are touched. Raises IncompatibleSchemaError, with nothing changed, where what is there cannot hold
+    what this version writes, and UnusableDatasetError.
+    """
+    with usable():
+        made = [f"dataset {dataset}"] if _create_dataset(client, dataset, location) else []
+        existing = _existing(client, dataset)
+        for makes, statement in _statements(existing, dataset):
+            client.query_and_wait(statement)
+            made.append(makes)
+        for table in tables.KEYED:
+            if table.name in existing and existing[table.name].max_staleness is None:
+                client.query_and_wait(ddl.googlesql_staleness(table, str(dataset)))
+                made.append(f"max_staleness of {table.name}")
+        for view in views.ALL:
+            if _make_view(client, dataset, view, existing.get(view.name)):
+                made.append(f"view {view.name}")
+    return tuple(made)
+
+
+def lacking(client: bigquery.Client, dataset: Dataset) -> tuple[str, ...]:
+    """The tables and columns that `create` would make, a line each. Raises as `create` does."""
+    with usable():
+        client.get_dataset(str(dataset), retry=DEFAULT_RETRY.with_timeout(_REACHED_S))
+        return tuple(makes for makes, _ in _statements(_existing(client, dataset), dataset))
+
+
+def _create_dataset(client: bigquery.Client, dataset: Dataset, location: str | None) -> bool:
+    try:
+        there = client.get_dataset(str(dataset), retry=DEFAULT_RETRY.with_timeout(_REACHED_S))
+    except NotFound:
+        there = None
+    if there is not None:
+        if location is not None and there.location.lower() != location.lower():
+            raise UnusableDatasetError(
+                f"dataset {dataset} lies in {there.location}, and cannot be moved", "leave the location out"
+            )
+        return False
+    wanted = bigquery.Dataset(str(dataset))
+    if location is not None:
+        wanted.location = location
+    wanted.description = _DESCRIPTION
+    wanted.labels = dict(ddl.LABELS)
+    try:
+        client.create_dataset(wanted)
+    except Conflict:  # somebody else has just made it
+        return False
+    return True
+
+
+def _existing(client: bigquery.Client, dataset: Dataset) -> Mapping[str, bigquery.Table]:
+    """What of ours is there, by name."""
+    ours = {*tables.BY_NAME, *(view.name for view in views.ALL)}
+    there = (each.table_id for each in client.list_tables(str(dataset)))
+    return {name: client.get_table(f"{dataset}.{name}") for name in there if name in ours}
+
+
+def _statements(existing: Mapping[str, bigquery.Table], dataset: Dataset) -> Iterator[tuple[str, str]]:
+    """(what it makes, statement) for each table and column that is missing. Raises IncompatibleSchemaError."""
+    incompatible = tuple(_incompatible(existing))
+    if incompatible:
+        raise IncompatibleSchemaError(incompatible)
+    for table in tables.ALL:
+        there = existing.get(table.name)
+        if there is None:
+            yield f"table {table.name}", ddl.googlesql(table, str(dataset))
+            continue
+        for column in ddl.difference(table, _types(there), ddl.googlesql_type).added:
+            yield f"column {table.name}.{column.name}", ddl.googlesql_addition(table, column, str(dataset))
+
+
+def _make_view(client: bigquery.Client, dataset: Dataset, view: views.View, there: bigquery.Table | None) -> bool:
+    """Whether the view was missing, or read otherwise."""
+    wanted = bigquery.Table(f"{dataset}.{view.name}")
+    wanted.view_query = views.googlesql_query(view, str(dataset))
+    wanted.description = view.description
+    wanted.labels = dict(ddl.LABELS)
+    if there is None:
+        client.create_table(wanted, exists_ok=True)
+    elif (there.view_query, there.description) != (wanted.view_query, wanted.description):
+        client.update_table(wanted, ["view_query", "description", "labels"])
+    else:
+        return False
+    return True
+
+
+def _incompatible(existing: Mapping[str, bigquery.Table]) -> Iterator[str]:
+    for table in tables.ALL:
+        there = existing.get(table.name)
+        if there is None:
+            continue
+        if there.table_type != "TABLE":
+            yield f"table {table.name}: there is a {there.table_type.lower().replace('_', ' ')} of that name"
+            continue
+        yield from ddl.difference(table, _types(there), ddl.googlesql_type).incompatible
+        always = {column.name for column in table.columns if column.mode is tables.Mode.REQUIRED}
+        for field in there.schema:
+            if field.mode == "REQUIRED" and field.name.lower() not in always:
+                yield f"table {table.name}, column {field.name}: is NOT NULL, and not every row has a value for it"
+        key = _key(there)
+        if table.write is Write.UPSERT and key != table.key:
+            wanted = ", ".join(table.key)
+            yield f"table {table.name}: its primary key is {', '.join(key) or 'none'}, which cannot become {wanted}"
+    for view in views.ALL:
+        there = existing.get(view.name)
+        if there is not None and there.table_type != "VIEW":
+            yield f"view {view.name}: there is a {there.table_type.lower().replace('_', ' ')} of that name"
+
+
+def _key(table: bigquery.Table) -> tuple[str, ...]:
+    constraints = table.table_constraints
+    return tuple(constraints.primary_key.columns) if constraints and constraints.primary_key else ()
+
+
+def _types(table: bigquery.Table) -> Mapping[str, str]:
+    return {field.name: _type(field) for field in table.schema}
+
+
+def _type(field: bigquery.SchemaField) -> str:
+    """A column's type as `ddl.googlesql_type` writes it."""
+    name = _STANDARD_TYPES.get(field.field_type, field.field_type)
+    if name == "STRUCT":
+        name = f"STRUCT<{', '.join(f'{each.name} {_type(each)}' for each in field.fields)}>"
+    return f"ARRAY<{name}>" if field.mode == "REPEATED" else name
+
+
+def _said(error: Exception) -> str:
+    """The first line of what an error says."""
+    text = error.message if isinstance(error, GoogleAPICallError) else str(error)
+    return next(iter(_lines(text)), type(error).__name__)
+
+
+def _lines(text: str) -> Iterable[str]:
+    return (line.strip().rstrip(".") for line in text.splitlines() if line.strip())

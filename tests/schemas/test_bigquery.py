@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from google.api_core import exceptions
+from google.auth.exceptions import RefreshError, TransportError
+from google.cloud import bigquery
+
+import schemas.bigquery
+from schemas import ddl, tables, views
+from schemas.__main__ import main
+from schemas.bigquery import Dataset, UnusableDatasetError, connect, create, lacking, usable
+from schemas.ddl import IncompatibleSchemaError
+from schemas.tables import Mode, Write
+from tests.bigquery_double import BigQueryDouble
+from tests.schemas import googlesql
+
+SALES = Dataset("acme-data", "sales")
+EVERYTHING = (
+    "dataset acme-data.sales",
+    *(f"table {table.name}" for table in tables.ALL),
+    *(f"view {view.name}" for view in views.ALL),
+)
+
+
+@pytest.fixture
+def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[BigQueryDouble]:
+    with BigQueryDouble() as served:
+        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", served.rest_url)
+        yield served
+
+
+@pytest.fixture
+def client(double: BigQueryDouble) -> bigquery.Client:
+    return connect(SALES.project)
+
+
+def got(client: bigquery.Client, name: str) -> bigquery.Table:
+    return client.get_table(f"{SALES}.{name}")
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("bigquery://acme-data/sales", SALES),
+        ("bigquery://example.com:acme-data/a_1", Dataset("example.com:acme-data", "a_1")),
+        ("bigquery://acme-data", None),
+        ("bigquery://acme-data/", None),
+        ("bigquery:///sales", None),
+        ("bigquery://acme-data/sales/contacts", None),
+        ("bigquery://acme-data/sa-les", None),
+        ("bigquery://Acme/sales", None),
+        ("duckdb:///sales", None),
+    ],
+)
+def test_a_url_names_a_project_and_a_dataset(url: str, expected: Dataset | None) -> None:
+    assert schemas.bigquery.dataset(url) == expected
+
+
+def test_a_new_warehouse_has_every_table_and_view(client: bigquery.Client) -> None:
+    assert create(client, SALES) == EVERYTHING
+    for table in tables.ALL:
+        made = got(client, table.name)
+        assert [(f.name, f.mode, f.description) for f in made.schema] == [
+            (c.name, c.mode.value, c.description) for c in table.columns
+        ]
+        assert (made.description, made.labels) == (table.description, ddl.LABELS)
+        assert (made.time_partitioning.field if made.time_partitioning else None) == table.partition_by
+        assert tuple(made.clustering_fields or ()) == table.cluster_by
+        key = made.table_constraints.primary_key.columns if made.table_constraints else []
+        assert tuple(key) == (table.key if table.write is Write.UPSERT else ())
+        assert made.max_staleness == ("0-0 0 0:15:0" if table in tables.KEYED else None)
+    for view in views.ALL:
+        made = got(client, view.name)
+        assert (made.description, made.labels) == (view.description, ddl.LABELS)
+        assert list(client.query_and_wait(f"SELECT * FROM {ddl.qualified(view.name, str(SALES))}")) == []
+
+
+@pytest.mark.parametrize(("asked", "location"), [(None, "US"), ("EU", "EU"), ("europe-west1", "europe-west1")])
+def test_a_new_dataset_lies_where_it_is_wanted(client: bigquery.Client, asked: str | None, location: str) -> None:
+    create(client, SALES, asked)
+    made = client.get_dataset(str(SALES))
+    assert (made.location, made.labels) == (location, ddl.LABELS)
+
+
+def test_a_dataset_elsewhere_is_refused(client: bigquery.Client) -> None:
+    create(client, SALES, "EU")
+    assert create(client, SALES, "eu") == create(client, SALES) == ()
+    with pytest.raises(UnusableDatasetError, match=r"sales lies in EU, and cannot be moved"):
+        create(client, SALES, "US")
+
+
+def test_creating_again_changes_nothing(double: BigQueryDouble, client: bigquery.Client) -> None:
+    create(client, SALES)
+    client.query_and_wait("INSERT INTO sales.identities VALUES ('a', 'b', NULL)")
+    double.requests.clear()
+    assert lacking(client, SALES) == create(client, SALES) == ()
+    assert {method for method, _ in double.requests.rest} == {"GET"}
+    assert double.requests.queries == []
+
+
+def test_an_older_warehouse_is_upgraded_with_its_rows(double: BigQueryDouble, client: bigquery.Client) -> None:
+    create(client, SALES)
+    for name in ("accounts", "memberships", "users"):
+        client.delete_table(f"{SALES}.{name}")
+    older = ddl.googlesql(tables.ACCOUNTS, str(SALES))
+    lines = [line for line in older.splitlines() if not line.startswith(("  `plan`", "  `connections`"))]
+    client.query_and_wait("\n".join(lines))
+    client.query_and_wait("INSERT INTO sales.accounts (account_id, name, traits) VALUES ('acme', 'Acme', JSON '{}')")
+    outdated = bigquery.Table(f"{SALES}.pages")
+    outdated.view_query = "SELECT 1 AS older"
+    client.update_table(outdated, ["view_query"])
+    added = ("column accounts.plan", "column accounts.connections")
+    assert lacking(client, SALES) == (*added, "table memberships")
+    assert create(client, SALES) == (*added, "table memberships", "view pages", "view users")
+    types = {field.name: (field.field_type, field.mode, field.description) for field in got(client, "accounts").schema}
+    assert types["plan"] == ("STRING", "NULLABLE", tables.ACCOUNTS.column("plan").description)
+    assert types["connections"] == ("STRING", "REPEATED", tables.ACCOUNTS.column("connections").description)
+    assert [(row["name"], row["plan"]) for row in double.rows(f"{SALES}.accounts")] == [("Acme", None)]
+    assert create(client, SALES) == ()
+
+
+def test_an_added_column_is_nullable_whatever_a_new_table_has(client: bigquery.Client) -> None:
+    create(client, SALES)
+    client.delete_table(f"{SALES}.jobs")
+    client.query_and_wait(
+        f"CREATE TABLE {SALES}.jobs (generation INT64 NOT NULL, PRIMARY KEY (generation) NOT ENFORCED)".replace(
+            "acme-data", "`acme-data`"
+        )
+    )
+    create(client, SALES)
+    assert [field.mode for field in got(client, "jobs").schema] == ["REQUIRED", *["NULLABLE"] * 5]
+
+
+def test_what_is_not_ours_stays(client: bigquery.Client) -> None:
+    create(client, SALES)
+    contacts = got(client, "contacts")
+    contacts.schema = [*contacts.schema, bigquery.SchemaField("mine", "STRING")]
+    contacts.max_staleness = "0-0 0 4:0:0"
+    client.update_table(contacts, ["schema", "max_staleness"])
+    client.query_and_wait("CREATE TABLE sales.mine (a INT64)")
+    assert create(client, SALES) == ()
+    assert got(client, "contacts").schema[-1].name == "mine"
+    assert got(client, "contacts").max_staleness == "0-0 0 4:0:0"
+
+
+def test_a_keyed_table_without_max_staleness_gets_it_back(client: bigquery.Client) -> None:
+    create(client, SALES)
+    contacts = got(client, "contacts")
+    contacts.max_staleness = None
+    client.update_table(contacts, ["max_staleness"])
+    assert create(client, SALES) == ("max_staleness of contacts",)
+    assert got(client, "contacts").max_staleness == "0-0 0 0:15:0"
+
+
+def without(table: tables.Table, name: str, instead: str) -> str:
+    """The DDL of a table in which a column's line is another."""
+    lines = ddl.googlesql(table, str(SALES)).splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith(f"  `{name}`"))
+    end = start + (len(tables.Column.__struct_fields__) if table.column(name).fields else 1)
+    return "\n".join([*lines[:start], *([instead] if instead else []), *lines[end:]])
+
+
+INCOMPATIBLE = [
+    (
+        "a column of another type",
+        "accounts",
+        without(tables.ACCOUNTS, "employees", "`employees` FLOAT64,"),
+        ["table accounts, column employees: is FLOAT64, which cannot become INT64"],
+    ),
+    (
+        "a struct with other fields",
+        "contacts",
+        without(tables.CONTACTS, "audiences", "`audiences` ARRAY<STRUCT<a STRING>>,"),
+        [
+            "table contacts, column audiences: is ARRAY<STRUCT<a STRING>>, which cannot become"
+            f" {ddl.googlesql_type(tables.CONTACTS.column('audiences'))}"
+        ],
+    ),
+    (
+        "a column that must have a value, where a row may have none",
+        "events",
+        without(tables.EVENTS, "sent_at", "`sent_at` TIMESTAMP NOT NULL, `mine` STRING NOT NULL,"),
+        [
+            "table events, column sent_at: is NOT NULL, and not every row has a value for it",
+            "table events, column mine: is NOT NULL, and not every row has a value for it",
+        ],
+    ),
+    (
+        "a table of the same name that is somebody else's",
+        "jobs",
+        "CREATE TABLE sales.jobs (id INT64, runner DATE, PRIMARY KEY (id) NOT ENFORCED)",
+        [
+            "table jobs, column generation: is missing, and a key column cannot be added",
+            "table jobs, column runner: is DATE, which cannot become STRING",
+            "table jobs: its primary key is id, which cannot become generation",
+        ],
+    ),
+    (
+        "a table without its key",
+        "memberships",
+        without(tables.MEMBERSHIPS, "updated_at", "`updated_at` TIMESTAMP").replace(
+            "  PRIMARY KEY (`external_id`, `account_id`) NOT ENFORCED\n", ""
+        ),
+        ["table memberships: its primary key is none, which cannot become external_id, account_id"],
+    ),
+    (
+        "a view for a table",
+        "jobs",
+        "CREATE VIEW sales.jobs AS SELECT 1 AS a",
+        ["table jobs: there is a view of that name"],
+    ),
+    (
+        "a table for a view",
+        "pages",
+        "CREATE TABLE sales.pages (a INT64)",
+        ["view pages: there is a table of that name"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("what", "name", "statement", "lines"), INCOMPATIBLE, ids=[case[0] for case in INCOMPATIBLE])
+def test_an_incompatible_warehouse_is_refused_and_left_as_it_was(
+    client: bigquery.Client, what: str, name: str, statement: str, lines: list[str]
+) -> None:
+    create(client, SALES)
+    for each in (name, "identities"):
+        client.delete_table(f"{SALES}.{each}")
+    client.query_and_wait(statement)
+    with pytest.raises(IncompatibleSchemaError) as error:
+        create(client, SALES)
+    assert list(error.value.lines) == lines
+    assert "identities" not in {each.table_id for each in client.list_tables(str(SALES))}
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (RefreshError("Reauthentication is needed."), "gcloud auth application-default login"),
+        (
+            exceptions.Forbidden("Access Denied: Project a: no permission\nmore"),
+            "roles/bigquery.jobUser",
+        ),
+        (exceptions.NotFound("Not found: Project a"), "Not found: Project a; name a project and a dataset that exist"),
+        (TransportError("no route"), "BigQuery cannot be reached: no route"),
+        (exceptions.RetryError("Timeout of 30.0s exceeded", None), "BigQuery cannot be reached: Timeout of 30.0s"),
+    ],
+    ids=lambda case: type(case).__name__ if isinstance(case, Exception) else "",
+)
+def test_what_a_user_can_put_right_is_said_in_one_line(raised: Exception, said: str) -> None:
+    with pytest.raises(UnusableDatasetError) as error, usable():
+        raise raised
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_without_credentials_it_is_said_how_to_log_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BIGQUERY_EMULATOR_HOST", raising=False)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/missing.json")
+    with pytest.raises(UnusableDatasetError, match="gcloud auth application-default login"):
+        connect("acme-data")
+
+
+def test_a_bug_is_no_mistake_of_the_users() -> None:
+    with pytest.raises(exceptions.BadRequest), usable():
+        raise exceptions.BadRequest("Syntax error")
+
+
+def test_the_command_creates_upgrades_and_refuses(
+    double: BigQueryDouble, client: bigquery.Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = "bigquery://acme-data/sales"
+    there = f"{url} has 8 tables and 11 views"
+    assert main(["create", f"--warehouse={url}", "--location=EU"]) == 0
+    assert capsys.readouterr().out.splitlines() == [*(f"created {each}" for each in EVERYTHING), there]
+    assert client.get_dataset(str(SALES)).location == "EU"
+    assert main(["create", f"--warehouse={url}"]) == 0
+    assert capsys.readouterr().out.splitlines() == [there]
+    client.delete_table(f"{SALES}.jobs")
+    client.query_and_wait("CREATE TABLE sales.jobs (runner DATE)")
+    assert main(["create", f"--warehouse={url}"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith(f"--warehouse={url}: table jobs") for line in lines)
+    assert all(line.endswith("; name another dataset, or move this one away") for line in lines)
+
+
+@pytest.mark.parametrize("column", [tables.EVENTS.column("name"), tables.CONTACTS.column("audiences")])
+def test_googlesql_takes_the_statements_of_an_upgrade(column: tables.Column) -> None:
+    analyzer = googlesql.available()
+    for table in tables.KEYED:
+        analyzer.create(ddl.googlesql(table))
+        analyzer.analyze(ddl.googlesql_addition(table, column))
+        analyzer.analyze(ddl.googlesql_staleness(table))
+    assert column.mode is Mode.REQUIRED or "NOT NULL" in ddl.googlesql_addition(tables.CONTACTS, column)
