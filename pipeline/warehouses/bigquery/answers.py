@@ -63,10 +63,10 @@ def refusal(response: Any) -> AppendError | None:
     """Why an append was not taken, None where it was. `response` is the protobuf message of an AppendRowsResponse."""
     if response.row_errors:
         rows = {error.index: error.message for error in response.row_errors}
-        return RowsRefused(_CODES[response.error.code], response.error.message, rows)
+        return RowsRefused(_code(response), response.error.message, rows)
     if response.WhichOneof("response") != "error":
         return None
-    return _error(_CODES[response.error.code], response.error.message, response.error.details)
+    return _error(_code(response), response.error.message, response.error.details)
 
 
 def end(call: grpc.Call) -> AppendError:
@@ -76,6 +76,10 @@ def end(call: grpc.Call) -> AppendError:
         return Transient(grpc.StatusCode.ABORTED, "BigQuery has closed the stream")
     status = rpc_status.from_call(call)
     return _error(code, call.details() or "", () if status is None else status.details)
+
+
+def _code(response: Any) -> grpc.StatusCode:
+    return _CODES.get(response.error.code, grpc.StatusCode.UNKNOWN)
 
 
 def _error(code: grpc.StatusCode, words: str, details: Iterable[AnyMessage]) -> AppendError:

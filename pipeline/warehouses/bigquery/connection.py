@@ -139,7 +139,7 @@ class Connection:
             append.future.result(max(0.0, append.deadline - time.monotonic()))
         except Unanswered:
             self._break_off(append.stream)
-            append.future.result(0)
+            append.future.result(self.delivery.answer_s)
 
     def shrink(self, too_large: int) -> None:
         """Keeps later requests to half of one that was too large."""
@@ -216,9 +216,8 @@ class _Stream:
     def _requests(self) -> Iterator[AppendRowsRequest]:
         """The requests, made as they are sent; only the first says which table, and how rows are to be read."""
         message = AppendRowsRequest.pb()
-        first = message(write_stream=self._name, trace_id=_TRACE_ID)
-        first.proto_rows.writer_schema.proto_descriptor.CopyFrom(self._descriptor)
-        request = first
+        request = message(write_stream=self._name, trace_id=_TRACE_ID)
+        request.proto_rows.writer_schema.proto_descriptor.CopyFrom(self._descriptor)
         while (append := self._outgoing.get()) is not None:
             request.proto_rows.rows.serialized_rows.extend(append.rows)
             yield AppendRowsRequest.wrap(request)

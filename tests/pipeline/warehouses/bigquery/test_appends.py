@@ -73,7 +73,7 @@ BAD_ROWS = [
 ]
 
 
-@pytest.mark.parametrize(("what", "bad", "words"), BAD_ROWS)
+@pytest.mark.parametrize(("what", "bad", "words"), BAD_ROWS, ids=[what for what, *_ in BAD_ROWS])
 def test_a_row_that_bigquery_refuses_is_told_in_its_words_and_the_rest_is_written(
     bigquery: BigQueryDouble, what: str, bad: bytes, words: str
 ) -> None:

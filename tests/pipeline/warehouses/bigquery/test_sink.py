@@ -17,6 +17,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.utils.windowed_value import WindowedValue
 from msgspec import Raw, structs
 
+from pipeline.progress import TALLY
 from pipeline.warehouses import Job
 from pipeline.warehouses.bigquery.appends import WriteFailed
 from pipeline.warehouses.bigquery.connection import Delivery
@@ -232,6 +233,17 @@ def test_a_dead_letter_that_is_too_large_is_cut_and_written(open_bigquery: Opene
         cut, whole = sorted(written(bigquery, DEAD_LETTERS), key=lambda row: row["payload"])
         assert (cut["payload"], whole["payload"]) == (b"x" * 1_000_000, b"y")
         assert cut["detail"].startswith("why; cut from 2000000 bytes, SHA-256 ")
+
+
+def test_dead_letters_show_in_the_progress_of_the_process(bigquery: BigQueryDouble) -> None:
+    bigquery.catalog.now = None
+    TALLY.clear()
+    feed(
+        [Append(letter(b"x"))],
+        AppendRows(DATASET, DEAD_LETTERS, structs.replace(JOB, log_until=None), DELIVERY),
+        {"": []},
+    )
+    assert TALLY.dead_letters == 1
 
 
 def test_a_dead_letter_that_is_refused_fails_the_bundle(bigquery: BigQueryDouble) -> None:
