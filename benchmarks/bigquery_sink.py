@@ -32,9 +32,10 @@ from benchmarks.data import calls
 from pipeline.options import BOUNDED_RUNNER
 from pipeline.warehouses import Job
 from pipeline.warehouses.bigquery.clients import EMULATOR
-from pipeline.warehouses.bigquery.connection import Connection, Delivery
+from pipeline.warehouses.bigquery.connection import Connection
 from pipeline.warehouses.bigquery.protobuf import RowEncoder
 from pipeline.warehouses.bigquery.sink import AppendRows
+from schemas.bigquery import Dataset
 from schemas.tables import EVENTS, Event, Timestamp, Type
 from transforms.core import classify
 from transforms.core.connections import DEFAULT, Router
@@ -103,7 +104,7 @@ def ours(count: int) -> Cost:
     """Our sink, the bundle's end and the closing of its connections included."""
     try:
         return _run(
-            functools.partial(our_elements, count), AppendRows("projects/p/datasets/d", EVENTS, _JOB, Delivery())
+            functools.partial(our_elements, count), AppendRows(Dataset("benchmark-project", "segment"), EVENTS, _JOB)
         )
     finally:
         Connection.close_all()
@@ -173,7 +174,7 @@ def _serve(pipe: Pipe) -> None:
         return (answer for _ in requests)
 
     server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", -1)])
-    handler = grpc.stream_stream_rpc_method_handler(append_rows)
+    handler: Any = grpc.stream_stream_rpc_method_handler(append_rows)
     service = "google.cloud.bigquery.storage.v1.BigQueryWrite"
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"AppendRows": handler}),))
     port = server.add_insecure_port("127.0.0.1:0")

@@ -25,6 +25,7 @@ from pipeline.warehouses.bigquery.appends import Appender, Batch, WriteFailed
 from pipeline.warehouses.bigquery.changes import CHANGE_SEQUENCE_NUMBER, CHANGE_TYPE, DELETE, UPSERT, sequence_number
 from pipeline.warehouses.bigquery.connection import Connection, Delivery
 from pipeline.warehouses.bigquery.protobuf import RowEncoder
+from schemas.bigquery import Dataset
 from schemas.messages import KEPT_OF_TOO_LARGE_BYTES
 from schemas.tables import DEAD_LETTERS, DeadLetter, Row, Table
 from transforms import metrics
@@ -36,13 +37,15 @@ _BATCHES_AHEAD: Final = 3
 _ROW_OVERHEAD_BYTES: Final = 8
 """What a request holds beside each row's bytes, at most."""
 
+_DELIVERY: Final = Delivery()
+
 T = TypeVar("T", Append, Upsert)
 
 
 class AppendRows(beam.PTransform):
-    """`Append` → `Append` of a dead letter for each row that BigQuery refuses. `dataset` is `projects/P/datasets/D`."""
+    """`Append` → `Append` of a dead letter for each row that BigQuery refuses."""
 
-    def __init__(self, dataset: str, table: Table, job: Job, delivery: Delivery) -> None:
+    def __init__(self, dataset: Dataset, table: Table, job: Job, delivery: Delivery = _DELIVERY) -> None:
         super().__init__()
         self.fn = AppendFn(dataset, table, job, delivery)
 
@@ -52,12 +55,12 @@ class AppendRows(beam.PTransform):
 
 class UpsertRows(beam.PTransform):
     """`Upsert` → on `TAKEN` the number of rows that were taken, once they are; on `DEAD_LETTERS` an `Append` of a dead
-    letter for each that BigQuery refuses. `dataset` is `projects/P/datasets/D`."""
+    letter for each that BigQuery refuses."""
 
     TAKEN = "taken"
     DEAD_LETTERS = "dead_letters"
 
-    def __init__(self, dataset: str, table: Table, job: Job, delivery: Delivery) -> None:
+    def __init__(self, dataset: Dataset, table: Table, job: Job, delivery: Delivery = _DELIVERY) -> None:
         super().__init__()
         self.is_bounded = job.bounded
         self.fn = UpsertFn(dataset, table, job, delivery)
@@ -72,14 +75,13 @@ class UpsertRows(beam.PTransform):
 class _WriteFn(metrics.CountingFn, Generic[T]):
     """Encodes and sends; what becomes of each element is told to `settled` and `refuse`."""
 
-    def __init__(self, dataset: str, table: Table, job: Job, delivery: Delivery) -> None:
+    def __init__(self, dataset: Dataset, table: Table, job: Job, delivery: Delivery = _DELIVERY) -> None:
         super().__init__()
         self.dataset, self.table, self.job, self.delivery = dataset, table, job, delivery
 
     def setup(self) -> None:
         self.encoder = RowEncoder(self.table)
-        path = f"{self.dataset}/tables/{self.table.name}"
-        self.connection = Connection.of(path, self.encoder.descriptor, self.delivery)
+        self.connection = Connection.of(_path(self.dataset, self.table), self.encoder.descriptor, self.delivery)
         self.appender = Appender(self.connection, self.tally)
 
     def start_bundle(self) -> None:
@@ -235,6 +237,10 @@ class UpsertFn(_WriteFn[Upsert]):
 
     def refuse(self, element: Upsert, why: str) -> None:
         self.refused.append(element.refused(self.table.name, why))
+
+
+def _path(dataset: Dataset, table: Table) -> str:
+    return f"projects/{dataset.project}/datasets/{dataset.name}/tables/{table.name}"
 
 
 def _now() -> int:

@@ -22,6 +22,7 @@ from pipeline.warehouses import Job
 from pipeline.warehouses.bigquery.appends import WriteFailed
 from pipeline.warehouses.bigquery.connection import Delivery
 from pipeline.warehouses.bigquery.sink import AppendFn, AppendRows, UpsertFn, UpsertRows
+from schemas.bigquery import Dataset
 from schemas.tables import (
     ACCOUNTS,
     CONTACTS,
@@ -47,7 +48,7 @@ from transforms.core.rows import Append, Upsert
 NOW = Timestamp(1_700_000_000_000_000)
 LATER = Timestamp(4_000_000_000_000_000)
 """After whatever the clock of the machine says."""
-DATASET = "projects/analytics-prod/datasets/segment"
+DATASET = Dataset("analytics-prod", "segment")
 JOB = Job(generation=LATER, started_at=NOW, log_until=LATER, bounded=True)
 DELIVERY = Delivery(batch_bytes=20_000, answer_s=20, outage_s=60, news_s=0, first_pause_s=0.01, longest_pause_s=0.05)
 
