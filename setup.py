@@ -4,6 +4,7 @@ PACKAGES = [
     "pipeline",
     "pipeline.sources",
     "pipeline.warehouses",
+    "pipeline.warehouses.bigquery",
     "schemas",
     "transforms",
     "transforms.core",
