@@ -37,6 +37,9 @@ _PROTO_TYPES: Mapping[str, Sequence[str]] = {
     "STRUCT": ("message",),
 }
 
+TYPES = frozenset(_PROTO_TYPES)
+"""The types that a column can have here."""
+
 
 class SchemaError(Exception):
     """Why a writer schema does not fit the table: whether because of fields that the table lacks."""

@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from tests.bigquery_double import arrow
-from tests.bigquery_double.schema import Field, RowRefused, added
+from tests.bigquery_double.schema import TYPES, Field, RowRefused, added
 
 DAY = 86_400_000_000
 PAST, FUTURE = 3650 * DAY, 366 * DAY
@@ -241,6 +241,22 @@ _KEY_TYPES = {"STRING", "INT64", "BOOL", "TIMESTAMP", "DATE", "DATETIME", "NUMER
 _CLUSTER_TYPES = _KEY_TYPES - {"BYTES"}
 
 
+_RESERVED = ("_TABLE_", "_FILE_", "_PARTITION", "_ROW_TIMESTAMP", "__ROOT__", "_COLIDENTIFIER", "_CHANGE_")
+
+
+def _check_names(fields: Sequence[Field]) -> None:
+    """https://cloud.google.com/bigquery/docs/schemas#column_names"""
+    names = [each.name.upper() for each in fields]
+    for each in fields:
+        if names.count(each.name.upper()) > 1:
+            raise Refused("invalid", f"Duplicate column name {each.name}")
+        if each.name.upper().startswith(_RESERVED):
+            raise Refused("invalid", f"Invalid field name {each.name}: its prefix is reserved")
+        if each.type not in TYPES:
+            raise Refused("invalid", f"Invalid value for type: {each.type} is not a type that this double knows")
+        _check_names(each.fields)
+
+
 def check(table: Table) -> None:
     """Raises Refused for a table that BigQuery does not make.
 
@@ -248,6 +264,7 @@ def check(table: Table) -> None:
     https://cloud.google.com/bigquery/docs/clustered-tables ; partitioning:
     https://cloud.google.com/bigquery/docs/partitioned-tables .
     """
+    _check_names(table.fields)
     if len(table.key) > 16:
         raise Refused("invalid", f"Primary key of {table.name} has more than 16 columns")
     for column in table.key:
