@@ -65,7 +65,9 @@ LONG_PREVIOUS_IDS = Counter(
     "contact-previous-ids-cut-rows", "contacts written with as many previous_ids as a row holds; identities has all"
 )
 APPENDS = Counter("sent-append-requests", "requests with rows that were sent to BigQuery", labels="table")
-RETRIES = Counter("failed-append-requests", "of those, the ones that were sent again", labels="status")
+RETRIES = Counter(
+    "retried-append-requests", "of those, the ones sent again, by what the one before failed with", labels="status"
+)
 STREAMS = Counter("opened-append-streams", "streams to BigQuery that were opened, first or again", labels="table")
 APPEND_BYTES = Distribution("append-request-bytes", "rows of one request to BigQuery")
 IN_FLIGHT = Distribution("append-in-flight-bytes", "rows on their way to one BigQuery table, each time some are sent")
