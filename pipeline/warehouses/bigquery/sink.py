@@ -28,7 +28,7 @@ from pipeline.warehouses.bigquery.protobuf import RowEncoder
 from schemas.bigquery import Dataset
 from schemas.messages import KEPT_OF_TOO_LARGE_BYTES
 from schemas.tables import DEAD_LETTERS, DeadLetter, Row, Table
-from transforms import metrics
+from transforms import metrics, windows
 from transforms.core.dead_letters import Reason
 from transforms.core.rows import Append, Upsert
 
@@ -66,6 +66,8 @@ class UpsertRows(beam.PTransform):
         self.fn = UpsertFn(dataset, table, job, delivery)
 
     def expand(self, upserts: PCollection[Upsert]) -> dict[str, PCollection]:
+        if not upserts.windowing.is_default():
+            upserts = upserts | "Global" >> windows.everything()  # where the end of a bundle tells what it took
         if not self.is_bounded:  # a bundle that is tried again must not give other rows for versions that were written
             upserts = upserts | "Stable" >> beam.Reshuffle()
         outputs = upserts | "Change" >> beam.ParDo(self.fn).with_outputs(self.DEAD_LETTERS, main=self.TAKEN)
@@ -232,7 +234,7 @@ class UpsertFn(_WriteFn[Upsert]):
 
     def settled(self, elements: Sequence[Upsert], refused: Mapping[int, str]) -> None:
         self.taken += len(elements) - len(refused)
-        rows = sum(upsert.row is not None for upsert in elements) - len(refused)
+        rows = sum(upsert.row is not None and index not in refused for index, upsert in enumerate(elements))
         self.tally[metrics.WRITTEN.of(self.table.name)] += rows
 
     def refuse(self, element: Upsert, why: str) -> None:

@@ -14,6 +14,7 @@ import apache_beam as beam
 import pytest
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.testing.util import assert_that, equal_to
+from apache_beam.transforms.window import FixedWindows
 from apache_beam.utils.windowed_value import WindowedValue
 from msgspec import Raw, structs
 
@@ -346,6 +347,16 @@ def test_rows_of_a_streaming_job_are_made_stable_before_they_are_written(bigquer
     feed(
         upserts, UpsertRows(DATASET, IDENTITIES, structs.replace(JOB, bounded=False), DELIVERY), {UpsertRows.TAKEN: [1]}
     )
+    assert [row["id"] for row in written(bigquery, IDENTITIES)] == ["a"]
+
+
+def test_rows_of_any_window_are_written(bigquery: BigQueryDouble) -> None:
+    pipeline = beam.Pipeline(runner="FnApiRunner")
+    upserts = pipeline | beam.Create([Upsert(("a",), (1, 1), Identity("a", "ann"))])
+    windowed = upserts | beam.WindowInto(FixedWindows(1))
+    taken = (windowed | "Write" >> UpsertRows(DATASET, IDENTITIES, JOB, DELIVERY))[UpsertRows.TAKEN]
+    assert_that(taken, equal_to([1]))
+    pipeline.run().wait_until_finish()
     assert [row["id"] for row in written(bigquery, IDENTITIES)] == ["a"]
 
 
