@@ -13,7 +13,9 @@ and says what it received::
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -84,6 +86,18 @@ class BigQueryDouble:
             found = self.catalog.tables[TableName.parse(table)]
             names = [field.name for field in found.fields]
             return [dict(zip(names, row, strict=True)) for row in found.rows()]
+
+    @contextmanager
+    def stale(self) -> Iterator[None]:
+        """Until it ends, queries and reads of keyed tables that have `max_staleness` see none of the changes that come
+        in; those of tables without it do. `rows` sees all.
+        https://cloud.google.com/bigquery/docs/change-data-capture#manage_table_staleness"""
+        with self.catalog.lock:
+            self.catalog.stale = {table: table.arrow() for table in self.catalog.tables.values() if table.key}
+        try:
+            yield
+        finally:
+            self.catalog.stale = {}
 
     def close_idle(self) -> None:
         """Ends every connection of the Write API when all that it sent is answered, as BigQuery does after minutes

@@ -108,6 +108,8 @@ def _value(node: exp.Expr) -> Any:
         return interval(int(node.this.name) * _SECONDS[node.text("unit").upper()])
     if isinstance(node, exp.Literal):
         return node.name
+    if isinstance(node, exp.Null):
+        return None
     raise Refused("notImplemented", f"this double knows no option such as {node.sql('bigquery')}")
 
 

@@ -9,6 +9,7 @@ import gzip
 import json
 import re
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,7 +21,7 @@ from tests.bigquery_double.jobs import Jobs
 from tests.bigquery_double.requests import Requests
 from tests.bigquery_double.schema import Field
 from tests.bigquery_double.sql import Script
-from tests.bigquery_double.tables import Catalog, Refused, Table, TableName, check
+from tests.bigquery_double.tables import Catalog, Refused, Table, TableName
 
 STATUS = {
     "invalid": 400,
@@ -83,9 +84,9 @@ class RestApi:
                     return (204, None) if resource is None else (200, resource)
             raise Refused("notFound", f"Not found: {method} {path}")
         except Refused as refused:
-            status = STATUS[refused.reason]
-            detail = {"message": refused.message, "domain": "global", "reason": refused.reason}
-            return status, {"error": {"code": status, "message": refused.message, "errors": [detail]}}
+            return _error(refused)
+        except Exception:  # clients would ask again for minutes, were the connection to break instead
+            return _error(Refused("notImplemented", f"this double failed: {traceback.format_exc()}"))
 
     @_locked
     def list_datasets(self, _: Request, project: str) -> Resource:
@@ -153,13 +154,7 @@ class RestApi:
             changed.alter([Field.from_rest(each) for each in schema["fields"]])
         if "view" in body:
             changed.fields = tuple(self._columns(changed.name, body["view"]["query"]))
-        for key, value in body.items():
-            if value is None:
-                changed.resource.pop(key, None)
-            else:
-                changed.resource[key] = value
-        check(changed)
-        changed.revision += 1
+        changed.merge(body)
         return self._table(changed)
 
     @_locked
@@ -203,6 +198,13 @@ class RestApi:
         if table.view is None:
             resource["numRows"] = str(len(table.rows()))
         return resource
+
+
+def _error(refused: Refused) -> tuple[int, Resource]:
+    """https://cloud.google.com/bigquery/docs/error-messages"""
+    status = STATUS[refused.reason]
+    detail = {"message": refused.message, "domain": "global", "reason": refused.reason}
+    return status, {"error": {"code": status, "message": refused.message, "errors": [detail]}}
 
 
 def etag(table: Table) -> str:

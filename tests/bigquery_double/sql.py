@@ -262,11 +262,10 @@ class Script:
                     if not known:
                         fields.append(ddl.definition(action))
                 elif isinstance(action, exp.AlterSet):
-                    table.resource.update(ddl.options(action))
+                    table.merge(ddl.options(action))
                 else:
                     raise Refused("notImplemented", f"this double cannot run: {alter.sql('bigquery')}")
             table.alter(fields)
-            table.revision += 1
 
     def _translated(self, connection: DuckDBPyConnection, statement: exp.Expr) -> str:
         """The statement in DuckDB's SQL, on relations of this connection."""
@@ -335,7 +334,7 @@ class Script:
             translated = Script(self.catalog, table.name.project)._translated(connection, query)
             connection.execute(f"CREATE VIEW {_quoted(name)} AS {translated}")
             return
-        connection.register(f"{name} rows", table.arrow())
+        connection.register(f"{name} rows", table.arrow() if changed else self.catalog.seen(table))
         texts = ", ".join(
             f"CAST({_quoted(each.name)} AS JSON{'[]' if each.mode == 'REPEATED' else ''}) AS {_quoted(each.name)}"
             for each in table.fields

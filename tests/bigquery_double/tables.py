@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -187,6 +187,14 @@ class Table:
         if tuple(ordered) != self.fields:
             self.fields = tuple(ordered)
             self.schema_revision += 1
+            self.revision += 1
+
+    def merge(self, resource: Mapping[str, Any]) -> None:
+        """Changes these fields of the resource, and takes away those that are None. Raises Refused."""
+        changed = {**self.resource, **resource}
+        check(replace(self, resource=changed))
+        self.resource = {name: value for name, value in changed.items() if value is not None}
+        self.revision += 1
 
 
 @dataclass
@@ -197,10 +205,18 @@ class Catalog:
     """The time, in microseconds since the epoch; None is the clock's."""
     datasets: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     tables: dict[TableName, Table] = field(default_factory=dict)
+    stale: dict[Table, Any] = field(default_factory=dict)
+    """What queries see of tables to which changes are not applied for now, as Arrow tables."""
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def time(self) -> int:
         return time.time_ns() // 1000 if self.now is None else self.now
+
+    def seen(self, table: Table) -> Any:
+        """What a query sees of a table, as an Arrow table."""
+        if table.resource.get("maxStaleness") and table in self.stale:
+            return self.stale[table]
+        return table.arrow()
 
     def table(self, name: TableName) -> Table:
         """Raises Refused."""

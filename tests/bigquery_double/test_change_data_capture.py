@@ -159,6 +159,26 @@ def test_a_table_without_changes_takes_them(double: BigQueryDouble, memberships:
     assert [row["plan"] for row in double.rows(TABLE)] == ["y"]
 
 
+def test_a_table_with_a_staleness_may_show_changes_late(double: BigQueryDouble, appender: Appender) -> None:
+    def plans() -> list[str]:
+        return [row["plan"] for row in clients.rest(double).query_and_wait(f"SELECT plan FROM `{TABLE}`")]
+
+    def set_staleness(interval: str) -> None:
+        clients.rest(double).query_and_wait(f"ALTER TABLE `{TABLE}` SET OPTIONS (max_staleness = {interval})")
+
+    set_staleness("INTERVAL 15 MINUTE")
+    appender.append(upsert("x", "1"))
+    with double.stale():
+        appender.append(upsert("y", "2"))
+        assert plans() == ["x"]
+        assert [row["plan"] for row in double.rows(TABLE)] == ["y"]
+        set_staleness("NULL")
+        assert plans() == ["y"]
+        set_staleness("INTERVAL 15 MINUTE")
+        assert plans() == ["x"]
+    assert plans() == ["y"]
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(

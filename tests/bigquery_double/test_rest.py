@@ -8,7 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from google.api_core.exceptions import BadRequest, Conflict, GoogleAPICallError, NotFound, PreconditionFailed
+from google.api_core.exceptions import (
+    BadRequest,
+    Conflict,
+    GoogleAPICallError,
+    MethodNotImplemented,
+    NotFound,
+    PreconditionFailed,
+)
 from google.cloud.bigquery import Client, Dataset, SchemaField, Table, TableReference, TimePartitioning
 from google.cloud.bigquery.table import PrimaryKey, TableConstraints
 
@@ -172,6 +179,11 @@ def test_an_error_is_in_bigquerys_json(double: BigQueryDouble) -> None:
     error = json.load(raised.value)["error"]
     assert error["code"] == raised.value.code == 404
     assert error["errors"] == [{"message": error["message"], "domain": "global", "reason": "notFound"}]
+
+
+def test_a_bug_of_the_double_is_told_at_once(client: Client) -> None:
+    with pytest.raises(MethodNotImplemented, match=r"(?s)this double failed: .*KeyError: 'query'"):
+        client._connection.api_request("POST", "/projects/project/jobs", data={"configuration": {"query": {}}})
 
 
 def test_columns_are_added_and_relaxed(client: Client) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
@@ -127,6 +128,8 @@ class WriteApi:
                 yield self._answer(connection, raw)
         except CallEnds as ending:
             ending.abort(context)
+        except Exception:  # which clients would take for an error that passes
+            CallEnds(StatusCode.UNIMPLEMENTED, f"this double failed: {traceback.format_exc()}").abort(context)
         finally:
             self.connections.discard(connection)
             self.requests.disconnected()
