@@ -23,6 +23,7 @@ from apache_beam.runners.runner import PipelineRunner, create_runner
 
 from pipeline.connections import load_connections
 from pipeline.errors import REDACTED, UsageError, choice, is_secret, printable, reason, without_secrets
+from schemas import bigquery
 from transforms.core.connections import DEFAULT, Connections
 
 BOUNDED_RUNNER = "FnApiRunner"
@@ -88,6 +89,16 @@ class SegmentOptions(PipelineOptions):
             help="Whether the identity_calls already in the warehouse are read as well, so that the job goes on from "
             "everything received before. Default: warehouse. Example: --history=none",
         )
+        group.add_argument(
+            "--create",
+            nargs="?",
+            const=True,
+            default=True,
+            type=_truth,
+            metavar="true|false",
+            help="Whether the job makes the BigQuery dataset, tables, columns and views that are missing; without it "
+            "`python -m schemas create` does. A DuckDB file's are always made. Default: true. Example: --create=false",
+        )
         group = parser.add_argument_group("connections")
         group.add_argument(
             "--connections",
@@ -126,6 +137,7 @@ class Settings:
     """What the user asked for, checked.
 
     `inputs` are patterns that Beam's file systems match, each at least one file; `warehouse` is the URL as given;
+    `create` says whether the job makes what is missing there; `update` that it takes over from a running Dataflow job;
     `alias_window` and `deduplicate_for` are seconds; `runner` is a runner's name as Beam knows it; `streaming` says
     that the job has no end.
     """
@@ -135,6 +147,8 @@ class Settings:
     rebuild: bool
     history: str
     warehouse: str
+    create: bool
+    update: bool
     connections: Connections
     connection: str | None
     alias_window: float
@@ -160,17 +174,20 @@ def parse(argv: Sequence[str]) -> tuple[Settings, PipelineOptions]:
     if given.connection is not None and given.connection not in names:
         remedy = choice(given.connection, names)
         raise UsageError("no such connection", remedy, option="--connection", value=given.connection)
+    runner = _runner_name(given.runner, BOUNDED_RUNNER if given.input_subscription is None else UNBOUNDED_RUNNER)
     settings = Settings(
         inputs=tuple(dict.fromkeys(_checked_pattern(*each) for each in _patterns(given.input or ()))),
         input_subscription=given.input_subscription,
         rebuild=given.rebuild,
         history=given.history,
         warehouse=given.warehouse,
+        create=given.create,
+        update=given.update and runner == "DataflowRunner",
         connections=connections,
         connection=given.connection,
         alias_window=given.alias_window,
         deduplicate_for=given.deduplicate_for,
-        runner=_runner_name(given.runner, BOUNDED_RUNNER if given.input_subscription is None else UNBOUNDED_RUNNER),
+        runner=runner,
         streaming=given.input_subscription is not None,
     )
     standard = options.view_as(StandardOptions)
@@ -360,7 +377,12 @@ def _check_warehouse(url: str | None) -> None:
     forms = "give duckdb:///FILE or bigquery://PROJECT/DATASET"
     if url is None:
         raise UsageError("is required", forms, option="--warehouse")
-    if re.match("duckdb:///.|bigquery://.", url):
+    if url.startswith("bigquery:"):
+        if bigquery.dataset(url) is None:
+            remedy = "give bigquery://PROJECT_ID/DATASET, such as bigquery://acme-data/segment"
+            raise UsageError("is not the URL of a dataset", remedy, option="--warehouse", value=url)
+        return
+    if re.match("duckdb:///.", url):
         return
     path = re.sub("^duckdb:/*", "", url)
     remedy = f"give duckdb:///{path}" if path and "://" not in path else forms

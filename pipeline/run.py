@@ -29,7 +29,7 @@ def run(settings: Settings, options: PipelineOptions, shown_options: str) -> Sum
     what was written until then stays: the same command goes on from there."""
     if settings.input_subscription is not None:
         raise UsageError("this version reads files only", "give --input", option="--input_subscription")
-    warehouse = open_warehouse(settings.warehouse)
+    warehouse = open_warehouse(settings.warehouse, create=settings.create, update=settings.update)
     started = time.monotonic()
     try:
         job = warehouse.start(

@@ -24,7 +24,7 @@ from schemas import ddl, tables, views
 from schemas.ddl import IncompatibleSchemaError
 from schemas.tables import Write
 
-_URL = re.compile(r"bigquery://([a-z][-a-z0-9:.]{4,61}[a-z0-9])/([A-Za-z0-9_]{1,1024})")
+_URL = re.compile(r"bigquery://([a-z0-9][-a-z0-9:.]*)/(\w{1,1024})", re.ASCII)
 _DESCRIPTION = "Segment calls as events, contacts and accounts"
 _LOGIN = "log in with: gcloud auth application-default login"
 _ROLES = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import apache_beam as beam
 import msgspec
@@ -48,6 +48,9 @@ class Contents(Protocol):
 class Warehouse(Protocol):
     """A place for tables: a value with a few methods that give transforms. Opening it raises UsageError where it cannot
     be used."""
+
+    enforces_keys: ClassVar[bool]
+    """Whether a row that is appended again is not stored again."""
 
     def start(self, *, bounded: bool, runner: str, options: str, history: bool) -> Job:
         """Creates what is missing, and enters the job in `jobs`. Raises UsageError, also where the log must not be

@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import apache_beam as beam
 import duckdb
@@ -71,6 +71,8 @@ _SUSPECT_NUMBER: Final = r"[0-9][eE]\+?[0-9]{3}|[0-9]{200}"
 @dataclass(frozen=True)
 class DuckDbWarehouse:
     """The warehouse in a DuckDB file, by its absolute path."""
+
+    enforces_keys: ClassVar[bool] = True
 
     file: str
 

@@ -309,7 +309,7 @@ def test_the_replay_knows_every_key_of_a_connections_file(struct: Any, own: Any)
         (["--warehouse=duckdb:///{folder}/none.duckdb"], "there is no file {folder}/none.duckdb; name the file"),
         (["--warehouse=duckdb:///{folder}/no/w.duckdb"], "there is no folder {folder}/no; make it, or name"),
         (["--warehouse=duckdb:///{folder}/other.duckdb"], "is no warehouse of this version: Catalog Error: "),
-        (["--warehouse=bigquery://project/dataset"], "this version writes no bigquery warehouse; give duckdb:///FILE"),
+        (["--warehouse=bigquery://project"], "that is no BigQuery URL; give bigquery://PROJECT/DATASET"),
         ([], "the following arguments are required: --warehouse; python -m pipeline.audit --help shows the options"),
         (["--warehouse=x", "--show=many"], "argument --show: invalid int value: 'many'"),
         (["--warehouse=x", "--connections=none.yaml"], "--connections=none.yaml: no such file; give a YAML file"),

@@ -31,6 +31,8 @@ GIVEN = Settings(
     rebuild=False,
     history="warehouse",
     warehouse="duckdb:///w.duckdb",
+    create=True,
+    update=False,
     connections=DEFAULT,
     connection=None,
     alias_window=60.0,
@@ -104,6 +106,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("a rebuild as templates ask for it", [WAREHOUSE, "--rebuild=true"], replace(GIVEN, inputs=(), rebuild=True)),
         ("no rebuild as templates ask for it", [WAREHOUSE, INPUT, "--rebuild=False"], GIVEN),
         ("no history", [WAREHOUSE, INPUT, "--history=none"], replace(GIVEN, history="none")),
+        ("without --create", [INPUT, WAREHOUSE, "--create=false"], replace(GIVEN, create=False)),
+        ("an update of a job that is not Dataflow's", [INPUT, WAREHOUSE, "--update"], GIVEN),
         ("BigQuery", [INPUT, "--warehouse=bigquery://p/d"], replace(GIVEN, warehouse="bigquery://p/d")),
         ("an absolute path", [INPUT, "--warehouse=duckdb:////x.db"], replace(GIVEN, warehouse="duckdb:////x.db")),
         ("the default's name", [WAREHOUSE, INPUT, "--connection=default"], replace(GIVEN, connection="default")),
@@ -128,6 +132,11 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "Dataflow",
             [WAREHOUSE, INPUT, *DATAFLOW.split(), "--project=acme-web"],
             replace(GIVEN, runner="DataflowRunner"),
+        ),
+        (
+            "an update on Dataflow",
+            [WAREHOUSE, SUBSCRIPTION, *DATAFLOW.split(), "--project=acme-web", "--update", "--job_name=calls"],
+            replace(FOLLOWING, runner="DataflowRunner", update=True),
         ),
     ],
 )
@@ -183,6 +192,11 @@ RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, F
             "another warehouse, with a password",
             [INPUT, "--warehouse=postgres://me:pa@ss@host/db"],
             f"--warehouse=postgres://me:REDACTED@host/db: is no warehouse's URL; {FORMS}",
+        ),
+        (
+            "a project without a dataset",
+            [INPUT, "--warehouse=bigquery://acme-data"],
+            "is not the URL of a dataset; give bigquery://PROJECT_ID/DATASET, such as bigquery://acme-data/segment",
         ),
         ("an empty warehouse", [INPUT, "--warehouse="], "--warehouse='': is empty; give it a value, or leave it out"),
         (
@@ -389,7 +403,7 @@ def test_help_shows_our_options_each_with_its_default_and_an_example(
     option: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = " ".join(shown(capsys, option).split())
-    names = [name for name in Settings.__dataclass_fields__ if name not in ("runner", "streaming", "inputs")]
+    names = [name for name in Settings.__dataclass_fields__ if name not in ("runner", "streaming", "inputs", "update")]
     for name in ["input", *names]:
         described = text.split(f" --{name} ", maxsplit=1)[1].split("Example: ", maxsplit=1)
         assert "Default: " in described[0]

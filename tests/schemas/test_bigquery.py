@@ -45,6 +45,7 @@ def got(client: bigquery.Client, name: str) -> bigquery.Table:
     [
         ("bigquery://acme-data/sales", SALES),
         ("bigquery://example.com:acme-data/a_1", Dataset("example.com:acme-data", "a_1")),
+        ("bigquery://p/d", Dataset("p", "d")),
         ("bigquery://acme-data", None),
         ("bigquery://acme-data/", None),
         ("bigquery:///sales", None),
@@ -68,8 +69,7 @@ def test_a_new_warehouse_has_every_table_and_view(client: bigquery.Client) -> No
         assert (made.description, made.labels) == (table.description, ddl.LABELS)
         assert (made.time_partitioning.field if made.time_partitioning else None) == table.partition_by
         assert tuple(made.clustering_fields or ()) == table.cluster_by
-        key = made.table_constraints.primary_key.columns if made.table_constraints else []
-        assert tuple(key) == (table.key if table.write is Write.UPSERT else ())
+        assert schemas.bigquery._key(made) == (table.key if table.write is Write.UPSERT else ())
         assert made.max_staleness == ("0-0 0 0:15:0" if table in tables.KEYED else None)
     for view in views.ALL:
         made = got(client, view.name)

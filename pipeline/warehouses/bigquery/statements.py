@@ -1,0 +1,79 @@
+"""The GoogleSQL that a job, and whoever looks into a warehouse, sends to BigQuery. Tables are those of one dataset,
+`PROJECT.DATASET`; names with an `@` are query parameters."""
+
+from __future__ import annotations
+
+from schemas import ddl
+from schemas.messages import ALIAS, IDENTIFY
+from schemas.tables import IDENTITY_CALLS, JOBS, Column, Table, Type
+
+
+def end_of_log(dataset: str | None) -> str:
+    """One row: the server's `now`, and `log_until`, the greatest `written_at`, in microseconds."""
+    return (
+        "SELECT UNIX_MICROS(CURRENT_TIMESTAMP()) AS now, UNIX_MICROS(MAX(written_at)) AS log_until"
+        f" FROM {ddl.qualified(IDENTITY_CALLS.name, dataset)}"
+    )
+
+
+def newest_job(dataset: str | None) -> str:
+    """The job of the greatest generation, if there is one; `is_running` says that it has not entered its end."""
+    return (
+        "SELECT generation, UNIX_MICROS(started_at) AS started_at, ended_at IS NULL AS is_running"
+        f" FROM {ddl.qualified(JOBS.name, dataset)} ORDER BY generation DESC LIMIT 1"
+    )
+
+
+def enter_job(dataset: str | None) -> str:
+    return (
+        f"INSERT INTO {ddl.qualified(JOBS.name, dataset)} (generation, started_at, runner, options, history_done)"
+        " VALUES (@generation, TIMESTAMP_MICROS(@started_at), @runner, @options, FALSE)"
+    )
+
+
+def enter_end(dataset: str | None) -> str:
+    return (
+        f"UPDATE {ddl.qualified(JOBS.name, dataset)} SET ended_at = CURRENT_TIMESTAMP() WHERE generation = @generation"
+    )
+
+
+def enter_history_done(dataset: str | None) -> str:
+    return f"UPDATE {ddl.qualified(JOBS.name, dataset)} SET history_done = TRUE WHERE generation = @generation"
+
+
+def keys_written_before(table: Table, dataset: str | None) -> str:
+    """The keys of rows of a keyed table that were last written before `@before`, in microseconds."""
+    keys = ", ".join(f"`{name}`" for name in table.key)
+    return (
+        f"SELECT {keys} FROM {ddl.qualified(table.name, dataset)} WHERE `{table.written}` < TIMESTAMP_MICROS(@before)"
+    )
+
+
+def log(dataset: str | None) -> str:
+    return f"SELECT payload, connection FROM {ddl.qualified(IDENTITY_CALLS.name, dataset)}"
+
+
+def log_of(dataset: str | None) -> str:
+    """The calls of the log that carry one of `@ids`."""
+    carried = " OR ".join(f"{name} IN UNNEST(@ids)" for name in ("user_id", "anonymous_id", "previous_id"))
+    return f"{log(dataset)} WHERE {carried}"
+
+
+def pairs(dataset: str | None) -> str:
+    return (
+        "SELECT DISTINCT COALESCE(previous_id, anonymous_id) AS previous, user_id"
+        f" FROM {ddl.qualified(IDENTITY_CALLS.name, dataset)} WHERE type IN ('{ALIAS}', '{IDENTIFY}')"
+        " AND COALESCE(previous_id, anonymous_id) IS NOT NULL AND user_id IS NOT NULL"
+    )
+
+
+def rows(table: Table, dataset: str | None) -> str:
+    """Every row; JSON as its text."""
+    return f"SELECT {', '.join(map(_plain, table.columns))} FROM {ddl.qualified(table.name, dataset)}"
+
+
+def _plain(column: Column) -> str:
+    name = f"`{column.name}`"
+    if column.type is Type.JSON:
+        return f"IF({name} IS NULL, NULL, TO_JSON_STRING({name})) AS {name}"
+    return name

@@ -1,0 +1,183 @@
+"""A BigQuery dataset as the warehouse.
+
+Rows of `events`, `identity_calls` and `dead_letters` are appended and durable when their bundle ends, a row that comes
+again maybe a second time: the views show it once. Keyed rows go by change data capture, which keeps the greatest
+version of each key, so that they may come in any order and any number of times.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+import apache_beam as beam
+from apache_beam.pvalue import PCollection
+from google.cloud import bigquery
+
+import schemas.bigquery
+from pipeline.errors import UsageError
+from pipeline.warehouses.base import Contents, Job
+from pipeline.warehouses.bigquery import statements
+from pipeline.warehouses.bigquery.connection import Connection
+from pipeline.warehouses.bigquery.history import ReadLog
+from pipeline.warehouses.bigquery.queries import plain, query
+from pipeline.warehouses.bigquery.sink import AppendRows, UpsertRows
+from pipeline.warehouses.bigquery.sweep import Sweep
+from schemas.bigquery import Dataset, UnusableDatasetError
+from schemas.ddl import IncompatibleSchemaError
+from schemas.tables import DEAD_LETTERS, Table, Timestamp
+from transforms.core import times
+
+_LOGGER: Final = logging.getLogger(__name__)
+_RECENT_US: Final = 10 * 60 * 1_000_000
+"""A log that has grown since is perhaps still growing."""
+
+
+@dataclass(frozen=True)
+class BigQueryWarehouse:
+    """The warehouse in a dataset. `create` says whether a job makes what is missing, `update` that it takes the place
+    of the one that runs, with its state, as Dataflow's --update does."""
+
+    enforces_keys: ClassVar[bool] = False
+
+    dataset: Dataset
+    create: bool = True
+    update: bool = False
+
+    @classmethod
+    def of(cls, url: str, *, create: bool = True, update: bool = False) -> BigQueryWarehouse:
+        """The warehouse of `bigquery://PROJECT/DATASET`."""
+        dataset = schemas.bigquery.dataset(url)
+        if dataset is None:
+            raise UsageError(
+                "that is no BigQuery URL", "give bigquery://PROJECT/DATASET", option="--warehouse", value=url
+            )
+        return cls(dataset, create, update)
+
+    def start(self, *, bounded: bool, runner: str, options: str, history: bool) -> Job:
+        with self._usable():
+            client = schemas.bigquery.connect(self.dataset.project)
+            if self.create:
+                schemas.bigquery.create(client, self.dataset)
+            else:
+                self._check(client, "run `python -m schemas create` first, or leave --create=false out")
+            return self._start(client, bounded, runner, options, history)
+
+    def read_log(self, job: Job) -> beam.PTransform:
+        return ReadLog(self.dataset, job)
+
+    def append(self, table: Table, job: Job) -> beam.PTransform:
+        return AppendRows(self.dataset, table, job)
+
+    def upsert(self, table: Table, job: Job) -> beam.PTransform:
+        return _Upsert(self.dataset, table, job)
+
+    def publish(self, job: Job) -> beam.PTransform:
+        return Sweep(self.dataset, job)
+
+    def finish(self, job: Job) -> None:
+        with self._usable():
+            client = schemas.bigquery.connect(self.dataset.project)
+            query(client, statements.enter_end(str(self.dataset)), {"generation": job.generation})
+
+    def close(self) -> None:
+        Connection.close_all()
+
+    @contextmanager
+    def contents(self) -> Iterator[Contents]:
+        with self._usable():
+            client = schemas.bigquery.connect(self.dataset.project)
+            self._check(client, "name the dataset that a job has written, or run the job on it first")
+            yield _Contents(client, str(self.dataset))
+
+    def open_command(self) -> str:
+        project, name = self.dataset
+        return f"bq --project_id={project} query --dataset_id={name} --use_legacy_sql=false"
+
+    def _start(self, client: bigquery.Client, bounded: bool, runner: str, options: str, history: bool) -> Job:
+        dataset = str(self.dataset)
+        (end,) = query(client, statements.end_of_log(dataset))
+        newest = next(iter(query(client, statements.newest_job(dataset))), None)
+        if self.update and newest is not None:  # it has the running one's state, and so goes on with its versions
+            log_until = end.log_until if history else None
+            return Job(newest.generation, Timestamp(newest.started_at), log_until, bounded)
+        if not history and end.log_until is not None:
+            raise UsageError(
+                "the log of earlier jobs is not empty, and tables made without it would be wrong",
+                "leave the option out, or name a new dataset",
+                option="--history",
+                value="none",
+            )
+        if newest is not None and newest.is_running and (end.log_until or 0) > end.now - _RECENT_US:
+            _LOGGER.warning(
+                "The log in %s grew %d s ago, and the job started at %s has not entered its end: if it still runs, stop"
+                " it, since the rows of contacts, accounts, identities and memberships belong to one job at a time",
+                self.dataset,
+                max(0, end.now - end.log_until) // 1_000_000,
+                times.iso(newest.started_at),
+            )
+        generation = max(end.now, (0 if newest is None else newest.generation) + 1)
+        entered = {"generation": generation, "started_at": end.now, "runner": runner, "options": options}
+        query(client, statements.enter_job(dataset), entered)
+        return Job(generation, Timestamp(end.now), end.log_until, bounded)
+
+    def _check(self, client: bigquery.Client, remedy: str) -> None:
+        """Raises UsageError where a table or column is missing."""
+        lacking = schemas.bigquery.lacking(client, self.dataset)
+        if lacking:
+            raise UsageError(f"is missing {', '.join(lacking)}", remedy, option="--warehouse", value=self._url)
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        """Raises UsageError where the dataset cannot be used."""
+        try:
+            with schemas.bigquery.usable():
+                yield
+        except UnusableDatasetError as error:
+            raise UsageError(error.problem, error.remedy, option="--warehouse", value=self._url) from None
+        except IncompatibleSchemaError as error:
+            problem = "; ".join(error.lines)
+            raise UsageError(problem, "name another dataset", option="--warehouse", value=self._url) from None
+
+    @property
+    def _url(self) -> str:
+        return f"bigquery://{self.dataset.project}/{self.dataset.name}"
+
+
+class _Upsert(beam.PTransform):
+    """`Upsert` → the number of rows that were taken, once they are. A row that BigQuery refuses is a dead letter."""
+
+    def __init__(self, dataset: Dataset, table: Table, job: Job) -> None:
+        super().__init__()
+        self.rows = UpsertRows(dataset, table, job)
+        self.dead_letters = AppendRows(dataset, DEAD_LETTERS, job)
+
+    def expand(self, upserts: PCollection) -> PCollection[int]:
+        outputs = upserts | "Rows" >> self.rows
+        _ = outputs[UpsertRows.DEAD_LETTERS] | "DeadLetters" >> self.dead_letters
+        return outputs[UpsertRows.TAKEN]
+
+
+class _Contents:
+    """What a dataset holds, as queries find it."""
+
+    def __init__(self, client: bigquery.Client, dataset: str) -> None:
+        self._client = client
+        self._dataset = dataset
+
+    def log(self, ids: Collection[str] | None = None) -> Iterator[tuple[str, str]]:
+        if ids is None:
+            found = query(self._client, statements.log(self._dataset))
+        else:
+            found = query(self._client, statements.log_of(self._dataset), {"ids": list(ids)})
+        return (row.values() for row in found)
+
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        return (row.values() for row in query(self._client, statements.pairs(self._dataset)))
+
+    def rows(self, table: Table) -> Iterator[dict[str, Any]]:
+        for row in query(self._client, statements.rows(table, self._dataset)):
+            yield {column.name: plain(column, row[column.name]) for column in table.columns}
