@@ -20,8 +20,9 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from tests.bigquery_double import arrow, ddl, duckdb_sql, values
+from tests.bigquery_double.relations import Relations, connect, contents, written_by
 from tests.bigquery_double.schema import Field
-from tests.bigquery_double.tables import Catalog, Refused, Row, Table, TableName
+from tests.bigquery_double.tables import Catalog, Contents, Refused, Row, Table
 
 Value = tuple[Field, Any]
 
@@ -48,11 +49,14 @@ class Script:
     dataset: str | None = None
     parameters: Mapping[str, Value] = field(default_factory=dict)
     """By name, or by position as `0`, `1` …"""
+    _relations: Relations = field(init=False)
     _variables: dict[str, Value] = field(default_factory=dict)
-    _temporary: dict[str, Table] = field(default_factory=dict)
-    _before: dict[Table, list[Row]] | None = None
+    _before: dict[Table, Contents] | None = None
     """What the tables held that the open transaction has changed."""
     _affected: int = 0
+
+    def __post_init__(self) -> None:
+        self._relations = Relations(self.catalog, self.project, self.dataset)
 
     def run(self, sql: str) -> Result:
         """Runs the statements in order, and returns what the last query or DML statement gave."""
@@ -80,7 +84,7 @@ class Script:
         query = exp.select(*(exp.column(each.name, quoted=True) for each in fields)).from_(
             exp.table_(table.name.table, table.name.dataset, table.name.project, quoted=True)
         )
-        connection = _connect()
+        connection = connect()
         try:
             if restriction:
                 query = query.where(sqlglot.parse_one(restriction, read="bigquery"))
@@ -118,7 +122,7 @@ class Script:
         return None
 
     def _select(self, query: exp.Expr) -> Result:
-        connection = _connect()
+        connection = connect()
         self._name_columns(query)
         relation = connection.sql(self._translated(connection, query))
         names = [name.lower() for name in relation.columns]
@@ -141,11 +145,10 @@ class Script:
     def _change(self, statement: exp.Expr) -> Result:
         """INSERT, UPDATE, DELETE and MERGE."""
         kind = type(statement).__name__.upper()
-        named = statement.this.this if isinstance(statement.this, exp.Schema) else statement.this
         if isinstance(statement, (exp.Update, exp.Delete)) and statement.args.get("where") is None:
             raise Refused("invalidQuery", f"{kind} must have a WHERE clause")
         with self.catalog.lock:
-            table = self._find(named)
+            table = self._relations.find(written_by(statement))
             if table.view is not None:
                 raise Refused("invalidQuery", f"DML on view {table.name} is not supported")
             if table.has_changes and kind != "INSERT":
@@ -154,26 +157,24 @@ class Script:
                     f"{kind} statement over table {table.name} would affect rows in the change data capture stream, "
                     "which is not supported",
                 )
-            connection = _connect()
-            before = table.rows()
-            self._load(connection, table, changed=True)
+            connection = connect()
+            there = len(table.rows())
+            self._relations.load(connection, table, changed=True)
             (affected,) = connection.execute(self._translated(connection, statement)).fetchall()[0]
-            names = ", ".join(_quoted(each.name) for each in table.fields)
-            found = connection.execute(f"SELECT {names} FROM {_quoted(str(table.name))}").fetchall()
-            rows = [values.row(row, table.fields) for row in found]
+            rows = [values.row(row, table.fields) for row in contents(connection, table)]
             _require(table, rows)
             if self._before is not None:
-                self._before.setdefault(table, before)
+                self._before.setdefault(table, table.contents())
             if kind == "INSERT":
-                table.append(rows[len(before) :])
+                table.append(rows[there:])
             else:
                 table.replace(rows)
         self._affected = int(affected)
         return Result(kind, affected=self._affected)
 
     def _roll_back(self) -> None:
-        for table, rows in (self._before or {}).items():
-            table.replace(rows)
+        for table, before in (self._before or {}).items():
+            table.restore(before)
         self._before = None
 
     def _declare(self, statement: exp.Declare) -> None:
@@ -201,7 +202,7 @@ class Script:
         return result.fields[0], result.rows[0][0]
 
     def _create(self, create: exp.Create) -> None:
-        named = create.this.this if isinstance(create.this, exp.Schema) else create.this
+        named = written_by(create)
         if create.kind == "SCHEMA":
             self._create_dataset(create)
             return
@@ -211,18 +212,15 @@ class Script:
             resource["view"] = {"query": query.sql("bigquery"), "useLegacySql": False}
         rows: Sequence[Row] = ()
         if query is not None:
-            name = None if create.kind == "TABLE" else self._name(named)
-            inner = self if name is None else Script(self.catalog, name.project)
-            result = inner._select(query.copy())
+            script = self if create.kind == "TABLE" else Script(self.catalog, self._relations.name(named).project)
+            result = script._select(query.copy())
             fields = list(result.fields)
             rows = result.rows if create.kind == "TABLE" else ()
         if create.find(exp.TemporaryProperty):
-            made = Table(TableName(self.project, "_SESSION", named.name), tuple(fields), {}, 0)
-            made.append(rows)
-            self._temporary[named.name.lower()] = made
+            self._relations.make_temporary(named.name, tuple(fields)).append(rows)
             return
         with self.catalog.lock:
-            target = self._name(named)
+            target = self._relations.name(named)
             if create.args.get("exists") and target in self.catalog.tables:
                 return
             if create.args.get("replace"):
@@ -240,11 +238,11 @@ class Script:
 
     def _drop(self, drop: exp.Drop) -> None:
         for each in drop.args["tables"]:
-            if not each.db and each.name.lower() in self._temporary:
-                del self._temporary[each.name.lower()]
+            if not each.db and each.name.lower() in self._relations.temporary:
+                del self._relations.temporary[each.name.lower()]
                 continue
             with self.catalog.lock:
-                name = self._name(each)
+                name = self._relations.name(each)
                 if name in self.catalog.tables:
                     del self.catalog.tables[name]
                 elif not drop.args.get("exists"):
@@ -252,7 +250,7 @@ class Script:
 
     def _alter(self, alter: exp.Alter) -> None:
         with self.catalog.lock:
-            table = self._find(alter.this)
+            table = self._relations.find(alter.this)
             fields = list(table.fields)
             for action in alter.args["actions"]:
                 if isinstance(action, exp.ColumnDef):
@@ -271,19 +269,7 @@ class Script:
         """The statement in DuckDB's SQL, on relations of this connection."""
         bound = statement.copy()
         self._bind(bound)
-        expressions = {each.alias.lower() for each in bound.find_all(exp.CTE)}
-        columns: set[str] = set()
-        for each in list(bound.find_all(exp.Table)):
-            if not isinstance(each.this, exp.Identifier) or (not each.db and each.name.lower() in expressions):
-                continue
-            table = self._find(each)
-            columns |= {column.name.lower() for column in table.fields}
-            self._load(connection, table)
-            alias = each.args.get("alias") or exp.TableAlias(this=exp.to_identifier(each.name, quoted=True))
-            found = exp.Table(this=exp.to_identifier(str(table.name), quoted=True), alias=alias)
-            if isinstance(bound, exp.Insert):
-                found.set("alias", None if each is named_by(bound) else alias)
-            each.replace(found)
+        columns = self._relations.place(connection, bound)
         ambiguous = columns & self._variables.keys()
         if ambiguous:
             raise Refused("notImplemented", f"variables that are also columns, which would win: {sorted(ambiguous)}")
@@ -309,58 +295,9 @@ class Script:
         typed, value = self.parameters[parameter]
         return values.literal(value, typed)
 
-    def _name(self, named: exp.Table) -> TableName:
-        dataset = named.db or self.dataset
-        if not dataset:
-            raise Refused(
-                "invalidQuery", f'Table "{named.name}" must be qualified with a dataset (e.g. dataset.table).'
-            )
-        return TableName(named.catalog or self.project, dataset, named.name)
-
-    def _find(self, named: exp.Table) -> Table:
-        if not named.db and named.name.lower() in self._temporary:
-            return self._temporary[named.name.lower()]
-        return self.catalog.table(self._name(named))
-
-    def _load(self, connection: DuckDBPyConnection, table: Table, *, changed: bool = False) -> None:
-        """Makes the table known to DuckDB by its name, or a copy of it that can be changed."""
-        name = str(table.name)
-        if connection.execute("SELECT 1 FROM duckdb_views() WHERE view_name = $1", [name]).fetchall():
-            return
-        if connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = $1", [name]).fetchall():
-            return
-        if table.view is not None:
-            query = sqlglot.parse_one(table.view, read="bigquery")
-            translated = Script(self.catalog, table.name.project)._translated(connection, query)
-            connection.execute(f"CREATE VIEW {_quoted(name)} AS {translated}")
-            return
-        connection.register(f"{name} rows", table.arrow() if changed else self.catalog.seen(table))
-        texts = ", ".join(
-            f"CAST({_quoted(each.name)} AS JSON{'[]' if each.mode == 'REPEATED' else ''}) AS {_quoted(each.name)}"
-            for each in table.fields
-            if each.type == "JSON"
-        )
-        kind = "TABLE" if changed else "VIEW"
-        chosen = f"* REPLACE ({texts})" if texts else "*"
-        connection.execute(f"CREATE {kind} {_quoted(name)} AS SELECT {chosen} FROM {_quoted(f'{name} rows')}")
-
-
-def named_by(insert: exp.Insert) -> exp.Expr:
-    """The table that an INSERT writes to."""
-    return insert.this.this if isinstance(insert.this, exp.Schema) else insert.this
-
 
 def _require(table: Table, rows: Sequence[Row]) -> None:
+    """Raises Refused."""
     for index, each in enumerate(table.fields):
         if each.mode == "REQUIRED" and any(row[index] is None for row in rows):
             raise Refused("invalidQuery", f"Required field {each.name} cannot be null")
-
-
-def _connect() -> DuckDBPyConnection:
-    connection = duckdb.connect(config={"threads": 1})
-    connection.execute("SET TimeZone = 'UTC'")
-    return connection
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

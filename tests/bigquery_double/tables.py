@@ -57,6 +57,13 @@ class Change(NamedTuple):
     row: Row | None
 
 
+class Contents(NamedTuple):
+    """What a table holds: its rows, each with its place in the order of arrival, and the changes by key."""
+
+    rows: list[tuple[int, Row]]
+    changes: dict[Row, Change]
+
+
 def sequence_number(text: str | None) -> tuple[int, ...]:
     """The sections of a `_CHANGE_SEQUENCE_NUMBER` as unsigned numbers; a change without one comes before all others.
 
@@ -147,9 +154,15 @@ class Table:
         self.data_revision += 1
 
     def replace(self, rows: Iterable[Row]) -> None:
-        """What DML leaves."""
-        self._rows = [(next(self._ingested), row) for row in rows]
-        self._changes.clear()
+        """Leaves these rows alone, as DML does."""
+        self.restore(Contents([(next(self._ingested), row) for row in rows], {}))
+
+    def contents(self) -> Contents:
+        """What there is, to be restored."""
+        return Contents(list(self._rows), dict(self._changes))
+
+    def restore(self, contents: Contents) -> None:
+        self._rows, self._changes = contents
         self.data_revision += 1
 
     def rows(self) -> list[Row]:
@@ -212,11 +225,12 @@ class Catalog:
     def time(self) -> int:
         return time.time_ns() // 1000 if self.now is None else self.now
 
-    def seen(self, table: Table) -> Any:
-        """What a query sees of a table, as an Arrow table."""
-        if table.resource.get("maxStaleness") and table in self.stale:
-            return self.stale[table]
-        return table.arrow()
+    def seen(self, table: Table, *, stale: bool) -> Any:
+        """What a query sees of a table, as an Arrow table; with `stale` what it sees while changes are not applied."""
+        with self.lock:
+            if stale and table.resource.get("maxStaleness") and table in self.stale:
+                return self.stale[table]
+            return table.arrow()
 
     def table(self, name: TableName) -> Table:
         """Raises Refused."""
@@ -255,8 +269,6 @@ class Catalog:
 
 _KEY_TYPES = {"STRING", "INT64", "BOOL", "TIMESTAMP", "DATE", "DATETIME", "NUMERIC", "BIGNUMERIC", "BYTES"}
 _CLUSTER_TYPES = _KEY_TYPES - {"BYTES"}
-
-
 _RESERVED = ("_TABLE_", "_FILE_", "_PARTITION", "_ROW_TIMESTAMP", "__ROOT__", "_COLIDENTIFIER", "_CHANGE_")
 
 

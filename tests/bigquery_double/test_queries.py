@@ -210,6 +210,31 @@ def test_a_transaction_that_does_not_end_well_changes_nothing(double: BigQueryDo
     assert double.rows(TABLE) == before
 
 
+def test_a_rolled_back_insert_leaves_the_changes_as_they_were(double: BigQueryDouble, client: Client) -> None:
+    client.query_and_wait("CREATE TABLE dataset.contacts (id STRING, PRIMARY KEY (id) NOT ENFORCED)")
+    changes = {"id": "string", "_CHANGE_TYPE": "string", "_CHANGE_SEQUENCE_NUMBER": "string"}
+    appender = Appender(double, "project.dataset.contacts", changes)
+    appender.append({"id": "a", "_CHANGE_TYPE": "UPSERT", "_CHANGE_SEQUENCE_NUMBER": "2"})
+    insert = "INSERT INTO dataset.contacts (id) VALUES ('b')"
+    client.query_and_wait(f"BEGIN TRANSACTION; {insert}; ROLLBACK TRANSACTION")
+    appender.append({"id": "a", "_CHANGE_TYPE": "DELETE", "_CHANGE_SEQUENCE_NUMBER": "1"})
+    assert double.rows("project.dataset.contacts") == [{"id": "a"}]
+    client.query_and_wait(insert)
+    assert double.rows("project.dataset.contacts") == [{"id": "b"}, {"id": "a"}]
+
+
+def test_queries_run_beside_appends(double: BigQueryDouble, client: Client) -> None:
+    client.query_and_wait("CREATE TABLE dataset.contacts (id INT64, PRIMARY KEY (id) NOT ENFORCED)")
+    appender = Appender(double, "project.dataset.contacts", {"id": "int64", "_CHANGE_TYPE": "string"})
+    for start in range(0, 40_000, 2_000):
+        appender.send(*({"id": id_, "_CHANGE_TYPE": "UPSERT"} for id_ in range(start, start + 2_000)))
+    counts = [next(iter(client.query_and_wait("SELECT COUNT(*) AS n FROM dataset.contacts")))["n"] for _ in range(10)]
+    assert all(count % 2_000 == 0 for count in counts), "a request is seen whole or not at all"
+    for _ in range(20):
+        appender.answer()
+    assert len(double.rows("project.dataset.contacts")) == 40_000
+
+
 def test_a_variable_named_like_a_column_is_not_guessed_at(events: Client) -> None:
     with pytest.raises(GoogleAPICallError, match="variables that are also columns"):
         events.query_and_wait(f"DECLARE id STRING DEFAULT 'a'; DELETE FROM `{TABLE}` WHERE id = id", retry=None)  # type: ignore[arg-type]

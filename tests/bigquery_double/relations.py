@@ -1,0 +1,109 @@
+"""The tables and views that a statement names, put before DuckDB."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import duckdb
+import sqlglot
+from duckdb import DuckDBPyConnection
+from sqlglot import exp
+
+from tests.bigquery_double import duckdb_sql
+from tests.bigquery_double.schema import Field
+from tests.bigquery_double.tables import Catalog, Refused, Row, Table, TableName
+
+
+@dataclass
+class Relations:
+    """What names mean in a project, with a default dataset or without, beside temporary tables."""
+
+    catalog: Catalog
+    project: str
+    dataset: str | None = None
+    temporary: dict[str, Table] = field(default_factory=dict)
+
+    def name(self, named: exp.Table) -> TableName:
+        """The whole name. Raises Refused for one without a dataset."""
+        dataset = named.db or self.dataset
+        if not dataset:
+            raise Refused(
+                "invalidQuery", f'Table "{named.name}" must be qualified with a dataset (e.g. dataset.table).'
+            )
+        return TableName(named.catalog or self.project, dataset, named.name)
+
+    def find(self, named: exp.Table) -> Table:
+        """Raises Refused."""
+        if not named.db and named.name.lower() in self.temporary:
+            return self.temporary[named.name.lower()]
+        return self.catalog.table(self.name(named))
+
+    def make_temporary(self, name: str, fields: tuple[Field, ...]) -> Table:
+        made = self.temporary[name.lower()] = Table(TableName(self.project, "_SESSION", name), fields, {}, created=0)
+        return made
+
+    def place(self, connection: DuckDBPyConnection, statement: exp.Expr) -> set[str]:
+        """Makes the tables of the statement known to DuckDB, and names them as they are known there. Returns the names
+        of their columns. Raises Refused."""
+        expressions = {each.alias.lower() for each in statement.find_all(exp.CTE)}
+        bare = written_by(statement) if isinstance(statement, exp.Insert) else None  # DuckDB takes no alias there
+        columns: set[str] = set()
+        for each in list(statement.find_all(exp.Table)):
+            if not isinstance(each.this, exp.Identifier) or (not each.db and each.name.lower() in expressions):
+                continue
+            table = self.find(each)
+            columns |= {column.name.lower() for column in table.fields}
+            self.load(connection, table)
+            placed = exp.Table(this=exp.to_identifier(str(table.name), quoted=True), alias=each.args.get("alias"))
+            if not each.alias and each is not bare:
+                placed.set("alias", exp.TableAlias(this=exp.to_identifier(each.name, quoted=True)))
+            each.replace(placed)
+        return columns
+
+    def load(self, connection: DuckDBPyConnection, table: Table, *, changed: bool = False) -> None:
+        """Makes the table known to DuckDB by its name, or with `changed` a copy of it. Raises Refused."""
+        if _is_loaded(connection, table):
+            return
+        name = str(table.name)
+        if table.view is not None:
+            query = sqlglot.parse_one(table.view, read="bigquery")
+            Relations(self.catalog, table.name.project).place(connection, query)
+            connection.execute(f"CREATE VIEW {quoted(name)} AS {duckdb_sql.written(query)}")
+            return
+        connection.register(f"{name} rows", self.catalog.seen(table, stale=not changed))
+        texts = ", ".join(
+            f"CAST({quoted(each.name)} AS JSON{'[]' if each.mode == 'REPEATED' else ''}) AS {quoted(each.name)}"
+            for each in table.fields
+            if each.type == "JSON"
+        )
+        kind = "TABLE" if changed else "VIEW"
+        chosen = f"* REPLACE ({texts})" if texts else "*"
+        connection.execute(f"CREATE {kind} {quoted(name)} AS SELECT {chosen} FROM {quoted(f'{name} rows')}")
+
+
+def written_by(statement: exp.Expr) -> exp.Table:
+    """The table that an INSERT, UPDATE, DELETE, MERGE or CREATE writes to."""
+    written = statement.this
+    return written.this if isinstance(written, exp.Schema) else written
+
+
+def contents(connection: DuckDBPyConnection, table: Table) -> list[Row]:
+    """The rows of the copy of a table, as DuckDB gives them."""
+    names = ", ".join(quoted(each.name) for each in table.fields)
+    return connection.execute(f"SELECT {names} FROM {quoted(str(table.name))}").fetchall()
+
+
+def connect() -> DuckDBPyConnection:
+    """A DuckDB of its own, empty."""
+    connection = duckdb.connect(config={"threads": 1})
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def _is_loaded(connection: DuckDBPyConnection, table: Table) -> bool:
+    known = "SELECT view_name FROM duckdb_views() UNION ALL SELECT table_name FROM duckdb_tables()"
+    return (str(table.name),) in connection.execute(known).fetchall()
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
