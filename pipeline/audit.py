@@ -63,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Replays every call of the table identity_calls one by one, and says where contacts, accounts, identities and "
         "memberships differ from that. Exits with 0 where they do not, with 1 where they do.",
     )
+    parser.add_connections()
     parser.add_argument(
         "--show", type=int, default=100, metavar="NUMBER", help="How many differences are shown. Default: 100."
     )

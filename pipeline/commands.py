@@ -1,4 +1,4 @@
-"""What the commands that look into a warehouse share: `python -m pipeline.audit` and `python -m pipeline.explain`."""
+"""What the commands on a warehouse share: `python -m pipeline.audit`, `pipeline.explain` and `pipeline.purge`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from transforms.core.connections import DEFAULT, Connections
 
 
 class Parser(argparse.ArgumentParser):
-    """The options of a command that looks into a warehouse. Raises UsageError for a mistake in them."""
+    """The options of a command on a warehouse. Raises UsageError for a mistake in them."""
 
     def __init__(self, prog: str, description: str) -> None:
         super().__init__(prog=f"python -m {prog}", description=description, allow_abbrev=False)
@@ -24,8 +24,11 @@ class Parser(argparse.ArgumentParser):
             "--warehouse",
             required=True,
             metavar="URL",
-            help="Required: duckdb:///relative.duckdb or duckdb:////absolute.duckdb; it is only read.",
+            help="Required: duckdb:///relative.duckdb, duckdb:////absolute.duckdb or bigquery://PROJECT/DATASET.",
         )
+
+    def add_connections(self) -> None:
+        """Lets the user name the configuration."""
         self.add_argument(
             "--connections",
             metavar="FILE",

@@ -78,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Says why an id belongs to the contact that it belongs to: the edges of its contact as they are replayed, and "
         "what each call said of each of its ids.",
     )
+    parser.add_connections()
     parser.add_argument("--id", required=True, help="Required: a userId or an anonymousId, as it was sent.")
     return commands.run(parser, _explain, argv)
 

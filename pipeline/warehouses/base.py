@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Protocol
 
@@ -30,6 +30,25 @@ class Job(msgspec.Struct, frozen=True):
         """When a row is written to the log or beside it: now, but after all that earlier jobs logged, whatever the
         clock says."""
         return max(now, (self.log_until or 0) + 1)
+
+
+class Purged(msgspec.Struct, frozen=True):
+    """What a purge did: `deleted` says whether a delete call names the person. By table, the `rows` that it removed or
+    stripped, and those of the person that are `left`, since they came after the delete."""
+
+    deleted: bool
+    rows: Mapping[str, int]
+    left: Mapping[str, int]
+
+    @classmethod
+    def of(cls, found: Iterable[tuple[str, bool, int, int]]) -> Purged:
+        """Reads the result of the script of `schemas.purge`."""
+        tables = list(found)
+        return cls(
+            any(deleted for _, deleted, _, _ in tables),
+            {name: rows for name, _, rows, _ in tables},
+            {name: left for name, _, _, left in tables},
+        )
 
 
 class Contents(Protocol):
@@ -78,6 +97,9 @@ class Warehouse(Protocol):
 
     def contents(self) -> AbstractContextManager[Contents]:
         """What is there, while no job runs. Raises UsageError where it cannot be read, or no job has written it."""
+
+    def purge(self, id: str) -> Purged:
+        """Removes what a deleted person left behind, by any of the person's ids. Raises UsageError."""
 
     def open_command(self) -> str:
         """What to type to look into the warehouse."""

@@ -31,9 +31,10 @@ from msgspec import Raw
 from msgspec.structs import astuple, replace
 
 import schemas.duckdb
+import schemas.purge
 from pipeline.errors import UsageError
 from pipeline.progress import TALLY
-from pipeline.warehouses.base import Contents, Job
+from pipeline.warehouses.base import Contents, Job, Purged
 from schemas.ddl import IncompatibleSchemaError
 from schemas.messages import ALIAS, IDENTIFY
 from schemas.tables import (
@@ -119,23 +120,43 @@ class DuckDbWarehouse:
 
     @contextmanager
     def contents(self) -> Iterator[Contents]:
+        with self._opened(read_only=True) as connection:
+            yield _Contents(connection)
+
+    def purge(self, id: str) -> Purged:
+        with self._opened() as connection:
+            cursor = connection.cursor()
+            cursor.execute("SET TimeZone = 'UTC'")
+            cursor.begin()
+            for statement in schemas.purge.duckdb():
+                cursor.execute(statement, {"id": id} if "$id" in statement else None)
+            found = cursor.fetchall()
+            cursor.commit()
+            cursor.execute("CHECKPOINT")  # what was removed leaves the log file, too
+            return Purged.of(found)
+
+    def open_command(self) -> str:
+        return f"duckdb {os.path.relpath(self.file)}"
+
+    @contextmanager
+    def _opened(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The file, which a job has written. Raises UsageError where it is none."""
+        remedy = "name the file that a job has written, or run the job on it first"
+        if not os.path.exists(self.file):
+            raise UsageError(f"there is no file {self.file}", remedy, option="--warehouse", value=self.file)
         try:
-            connection = schemas.duckdb.connect(self.file, read_only=True)
+            connection = schemas.duckdb.connect(self.file, read_only=read_only)
         except schemas.duckdb.UnusableFileError as error:
             raise UsageError(error.problem, error.remedy, option="--warehouse", value=self.file) from None
         with connection:
             contents = _Contents(connection)
             try:
-                for table in (IDENTITY_CALLS, *KEYED, JOBS):
+                for table in (*APPENDED, *KEYED, JOBS):
                     next(contents.rows(table), None)
             except (duckdb.BinderException, duckdb.CatalogException) as error:
                 problem = f"is no warehouse of this version: {str(error).partition(chr(10))[0]}"
-                remedy = "name the file that a job has written, or run the job on it first"
                 raise UsageError(problem, remedy, option="--warehouse", value=self.file) from None
-            yield contents
-
-    def open_command(self) -> str:
-        return f"duckdb {os.path.relpath(self.file)}"
+            yield connection
 
 
 @dataclass

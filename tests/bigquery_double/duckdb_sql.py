@@ -19,4 +19,7 @@ def _rewritten(node: exp.Expr) -> exp.Expr:
         # GoogleSQL counts whole units, DuckDB's date_diff the boundaries between them
         unit = exp.Literal.string(node.text("unit").lower())
         return exp.Anonymous(this="date_sub", expressions=[unit, node.expression, node.this])
+    elif isinstance(node, exp.SafeConvertBytesToString):
+        # NULL where the bytes are no UTF-8
+        return exp.Anonymous(this="TRY", expressions=[exp.Anonymous(this="DECODE", expressions=[node.this])])
     return node

@@ -20,11 +20,17 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def query(
-    client: bigquery.Client, statement: str, parameters: dict[str, int | str | Sequence[str]] | None = None
+    client: bigquery.Client,
+    statement: str,
+    parameters: dict[str, int | str | Sequence[str]] | None = None,
+    default_dataset: Dataset | None = None,
 ) -> RowIterator:
-    """Runs a statement to its end. The rows of its result are fetched as they are asked for, a page at a time."""
-    typed = [_typed(name, value) for name, value in (parameters or {}).items()]
-    return client.query_and_wait(statement, job_config=QueryJobConfig(query_parameters=typed))
+    """Runs a statement, or a script, to its end. The rows of its last result are fetched as they are asked for, a page
+    at a time. The default dataset is that of names without one."""
+    config = QueryJobConfig(query_parameters=[_typed(name, value) for name, value in (parameters or {}).items()])
+    if default_dataset is not None:
+        config.default_dataset = str(default_dataset)
+    return client.query_and_wait(statement, job_config=config)
 
 
 @contextmanager

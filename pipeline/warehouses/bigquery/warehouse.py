@@ -18,8 +18,9 @@ from apache_beam.pvalue import PCollection
 from google.cloud import bigquery
 
 import schemas.bigquery
+import schemas.purge
 from pipeline.errors import UsageError
-from pipeline.warehouses.base import Contents, Job
+from pipeline.warehouses.base import Contents, Job, Purged
 from pipeline.warehouses.bigquery import statements
 from pipeline.warehouses.bigquery.connection import Connection
 from pipeline.warehouses.bigquery.history import ReadLog
@@ -92,6 +93,12 @@ class BigQueryWarehouse:
             client = schemas.bigquery.connect(self.dataset.project)
             self._check(client, "name the dataset that a job has written, or run the job on it first")
             yield _Contents(client, str(self.dataset))
+
+    def purge(self, id: str) -> Purged:
+        with self._usable():
+            client = schemas.bigquery.connect(self.dataset.project)
+            self._check(client, "name the dataset that a job has written, or run the job on it first")
+            return Purged.of(row.values() for row in query(client, schemas.purge.GOOGLESQL, {"id": id}, self.dataset))
 
     def open_command(self) -> str:
         project, name = self.dataset
