@@ -81,8 +81,12 @@ class _ReadFn(beam.DoFn):
         self.client = read_client()
 
     def process(self, stream: str) -> Iterator[Received]:
-        for page in self.client.read_rows(stream).rows().pages:
-            batch = page.to_arrow()
+        schema = None
+        for response in self.client.read_rows(stream):
+            if schema is None:  # only the first of a stream must have it
+                schema = pa.ipc.read_schema(pa.py_buffer(response.arrow_schema.serialized_schema))
+            rows = pa.py_buffer(response.arrow_record_batch.serialized_record_batch)
+            batch = pa.ipc.read_record_batch(rows, schema)
             payloads = batch.column("payload").cast(pa.binary()).to_pylist()
             for payload, connection in zip(payloads, batch.column("connection").to_pylist(), strict=True):
                 TALLY.add(messages=1)

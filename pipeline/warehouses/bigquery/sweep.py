@@ -21,7 +21,6 @@ from pipeline.warehouses.bigquery.sink import UpsertRows
 from schemas import bigquery
 from schemas.bigquery import Dataset
 from schemas.tables import BY_NAME, KEYED
-from transforms import windows
 from transforms.core.rows import Upsert
 
 _MARGIN_US: Final = 5 * 60 * 1_000_000
@@ -75,7 +74,6 @@ class _Behind(beam.PTransform):
             | "Both" >> beam.Flatten()
             | "Window" >> beam.WindowInto(FixedWindows(1))
             | "Wait" >> beam.GroupByKey()
-            | "Global" >> windows.everything()
             | "Mark" >> beam.FlatMapTuple(_marks).with_output_types(tuple[str, Job])
         )
 

@@ -1,0 +1,416 @@
+"""The BigQuery warehouse against the double: how a job starts and ends, what its sweep removes, what a reader sees."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.testing.test_stream import TestStream
+from apache_beam.transforms.window import TimestampedValue
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from google.cloud import bigquery as google
+from msgspec import Raw
+
+import schemas.bigquery
+from pipeline.errors import UsageError
+from pipeline.warehouses import Job, Warehouse, open_warehouse
+from pipeline.warehouses.bigquery import statements, sweep
+from pipeline.warehouses.bigquery.queries import freshest
+from schemas import ddl
+from schemas.bigquery import Dataset
+from schemas.tables import (
+    ALL,
+    CONTACTS,
+    IDENTITIES,
+    IDENTITY_CALLS,
+    JOBS,
+    KEYED,
+    Audience,
+    Contact,
+    Identity,
+    IdentityCall,
+    Timestamp,
+)
+from tests.bigquery_double import BigQueryDouble
+from tests.schemas import googlesql
+from transforms.core.rows import Append, Upsert
+
+URL = "bigquery://acme-data/sales"
+SALES = Dataset("acme-data", "sales")
+NOON = Timestamp(1_700_000_000_000_000)
+YEAR_US = 365 * 86_400 * 1_000_000
+
+
+@pytest.fixture
+def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[BigQueryDouble]:
+    with BigQueryDouble() as served:
+        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", served.rest_url)
+        monkeypatch.setenv("BIGQUERY_STORAGE_EMULATOR_HOST", served.storage_target)
+        yield served
+
+
+@pytest.fixture
+def warehouse(double: BigQueryDouble) -> Iterator[Warehouse]:
+    opened = open_warehouse(URL)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def client(double: BigQueryDouble) -> google.Client:
+    return schemas.bigquery.connect(SALES.project)
+
+
+def start(warehouse: Warehouse, *, bounded: bool = True, history: bool = True) -> Job:
+    return warehouse.start(bounded=bounded, runner="FnApiRunner", options="--input=a", history=history)
+
+
+def feed(elements: Iterable[Any], step: beam.PTransform) -> None:
+    """Runs a step on elements."""
+    pipeline = beam.Pipeline(runner="FnApiRunner")
+    _ = pipeline | beam.Create(list(elements), reshuffle=False) | step
+    pipeline.run().wait_until_finish()
+
+
+def label(id_: str, version: int, external_id: str | None) -> Upsert:
+    return Upsert((id_,), (version,), None if external_id is None else Identity(id_, external_id))
+
+
+def labels(double: BigQueryDouble) -> dict[str, str]:
+    return {row["id"]: row["external_id"] for row in double.rows(f"{SALES}.identities")}
+
+
+def jobs(double: BigQueryDouble) -> list[dict[str, Any]]:
+    return sorted(double.rows(f"{SALES}.jobs"), key=lambda row: row["generation"])
+
+
+def call(message_id: str, type_: str = "identify", **ids: str) -> Append:
+    none: dict[str, Any] = dict.fromkeys(("user_id", "anonymous_id", "previous_id", "group_id"))
+    row = IdentityCall(
+        message_id=message_id,
+        type=type_,
+        timestamp=NOON,
+        received_at=NOON,
+        connection="web",
+        traits=Raw(b"{}"),
+        properties=None,
+        context=Raw(b"{}"),
+        payload=f'{{"é": "{message_id}"}}',
+        **{**none, **ids},
+    )
+    return Append(row)
+
+
+# ---- start and end ----
+
+
+def test_a_job_makes_what_is_missing_and_is_entered_with_its_end(double: BigQueryDouble, warehouse: Warehouse) -> None:
+    first = start(warehouse)
+    assert (first.log_until, first.bounded) == (None, True)
+    (entered,) = jobs(double)
+    assert entered == {
+        "generation": first.generation,
+        "started_at": first.started_at,
+        "ended_at": None,
+        "runner": "FnApiRunner",
+        "options": "--input=a",
+        "history_done": False,
+    }
+    warehouse.finish(first)
+    (entered,) = jobs(double)
+    assert entered["ended_at"] >= first.started_at
+    second = start(warehouse)
+    assert second.generation > first.generation
+    assert [job["ended_at"] is None for job in jobs(double)] == [False, True]
+
+
+def test_a_generation_is_the_servers_time_or_greater_than_every_other(
+    warehouse: Warehouse, client: google.Client
+) -> None:
+    first = start(warehouse)
+    assert first.generation == first.started_at
+    ahead = first.generation + YEAR_US
+    client.query_and_wait(f"UPDATE sales.jobs SET generation = {ahead} WHERE TRUE")
+    assert start(warehouse).generation == ahead + 1
+
+
+def test_a_job_that_may_not_create_says_what_is_missing(double: BigQueryDouble, client: google.Client) -> None:
+    warehouse = open_warehouse(URL, create=False)
+    with pytest.raises(
+        UsageError, match=r"Not found: Dataset acme-data:sales; name a project and a dataset that exist"
+    ):
+        start(warehouse)
+    schemas.bigquery.create(client, SALES)
+    assert start(warehouse).generation
+    client.delete_table(f"{SALES}.dead_letters")
+    said = r"^--warehouse=bigquery://acme-data/sales: is missing table dead_letters; run `python -m schemas create`"
+    with pytest.raises(UsageError, match=said):
+        start(warehouse)
+
+
+def test_tables_that_do_not_fit_are_one_line(client: google.Client, warehouse: Warehouse) -> None:
+    client.create_dataset("sales")
+    client.query_and_wait("CREATE TABLE sales.jobs (runner DATE)")
+    with pytest.raises(UsageError, match=r"table jobs, column runner: is DATE, .*; name another dataset$"):
+        start(warehouse)
+
+
+def test_no_history_is_refused_where_the_log_holds_something(double: BigQueryDouble, warehouse: Warehouse) -> None:
+    first = start(warehouse, history=False)
+    feed([call("m1", user_id="a")], warehouse.append(IDENTITY_CALLS, first))
+    with pytest.raises(UsageError, match=r"--history=none: the log of earlier jobs is not empty"):
+        start(warehouse, history=False)
+    assert len(jobs(double)) == 1
+
+
+@pytest.mark.parametrize("history", [True, False])
+def test_an_update_goes_on_as_the_running_job(history: bool, double: BigQueryDouble, warehouse: Warehouse) -> None:
+    first = start(warehouse, bounded=False)
+    feed([call("m1", user_id="a")], warehouse.append(IDENTITY_CALLS, first))
+    updated = start(open_warehouse(URL, update=True), bounded=False, history=history)
+    assert (updated.generation, updated.started_at) == (first.generation, first.started_at)
+    assert (updated.log_until is not None) == history
+    assert len(jobs(double)) == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "written", "ended", "warned"),
+    [
+        ("another job may be running", True, False, True),
+        ("the other job has ended", True, True, False),
+        ("nothing was written", False, False, False),
+    ],
+)
+def test_a_job_says_when_another_may_be_running(
+    what: str, written: bool, ended: bool, warned: bool, warehouse: Warehouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = start(warehouse)
+    if written:
+        feed([call("m1", user_id="a")], warehouse.append(IDENTITY_CALLS, first))
+    if ended:
+        warehouse.finish(first)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, logger="pipeline"):
+        start(warehouse)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == warned
+    starts = re.compile(r"The log in acme-data\.sales grew \d+ s ago, .*: if it still runs, stop it")
+    assert all(map(starts.match, said))
+
+
+def test_an_old_log_is_no_sign_of_a_running_job(
+    double: BigQueryDouble, warehouse: Warehouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    feed([call("m1", user_id="a")], warehouse.append(IDENTITY_CALLS, start(warehouse)))
+    rows = double.catalog.tables
+    log = next(table for name, table in rows.items() if name.table == "identity_calls")
+    at = log.index("written_at")
+    log.replace([(*row[:at], row[at] - YEAR_US, *row[at + 1 :]) for row in log.rows()])
+    with caplog.at_level(logging.WARNING, logger="pipeline"):
+        assert start(warehouse).log_until is not None
+    assert caplog.records == []
+
+
+def test_the_command_to_look_into_it(warehouse: Warehouse) -> None:
+    assert warehouse.open_command() == "bq --project_id=acme-data query --dataset_id=sales --use_legacy_sql=false"
+
+
+# ---- the sweep ----
+
+
+def publish(warehouse: Warehouse, job: Job) -> None:
+    feed([0], warehouse.publish(job))
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_a_later_job_wins_whatever_its_versions_and_removes_what_it_did_not_write(
+    bounded: bool, double: BigQueryDouble, warehouse: Warehouse
+) -> None:
+    first = start(warehouse)
+    feed([label("a", 99, "old"), label("b", 99, "old"), label("c", 99, None)], warehouse.upsert(IDENTITIES, first))
+    publish(warehouse, first)
+    assert labels(double) == {"a": "old", "b": "old"}
+    second = start(warehouse, bounded=bounded)
+    feed([label("a", 1, "new"), label("c", 1, "new")], warehouse.upsert(IDENTITIES, second))
+    feed([label("b", 100, "late")], warehouse.upsert(IDENTITIES, first))
+    publish(warehouse, second)
+    publish(warehouse, second)
+    assert labels(double) == {"a": "new", "c": "new"}
+    assert [job["history_done"] for job in jobs(double)] == [True, True]
+
+
+def test_what_is_written_after_the_sweep_stands(double: BigQueryDouble, warehouse: Warehouse) -> None:
+    feed([label("a", 9, "old")], warehouse.upsert(IDENTITIES, start(warehouse)))
+    second = start(warehouse)
+    publish(warehouse, second)
+    assert labels(double) == {}
+    feed([label("a", 0, "new")], warehouse.upsert(IDENTITIES, second))
+    assert labels(double) == {"a": "new"}
+
+
+def test_a_sweep_sees_what_max_staleness_hides_and_leaves_it_as_it_was(
+    double: BigQueryDouble, warehouse: Warehouse, client: google.Client
+) -> None:
+    first = start(warehouse)
+    table = google.Table(f"{SALES}.contacts")
+    table.max_staleness = "0-0 0 4:0:0"
+    client.update_table(table, ["max_staleness"])
+    with double.stale():
+        feed([label("a", 9, "old")], warehouse.upsert(IDENTITIES, first))
+        assert list(client.query_and_wait("SELECT id FROM sales.identities")) == []
+        publish(warehouse, start(warehouse))
+    assert labels(double) == {}
+    kept = {table.name: client.get_table(f"{SALES}.{table.name}").max_staleness for table in KEYED}
+    assert kept == {**dict.fromkeys(kept, "0-0 0 0:15:0"), "contacts": "0-0 0 4:0:0"}
+
+
+@pytest.mark.parametrize(("before", "after"), [("0-0 0 4:0:0", "0-0 0 4:0:0"), (None, "0-0 0 0:15:0")])
+def test_max_staleness_comes_back_whatever_happens(
+    before: str | None, after: str, warehouse: Warehouse, client: google.Client
+) -> None:
+    start(warehouse)
+    table = google.Table(f"{SALES}.contacts")
+    table.max_staleness = before
+    client.update_table(table, ["max_staleness"])
+    with contextlib.suppress(RuntimeError), freshest(client, CONTACTS, SALES):
+        assert client.get_table(f"{SALES}.contacts").max_staleness is None
+        raise RuntimeError
+    assert client.get_table(f"{SALES}.contacts").max_staleness == after
+
+
+SEEN: list[str] = []
+"""What the stages of the next test saw, in this process."""
+
+
+class _SeeFn(beam.DoFn):
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def process(self, element: Any) -> Iterator[Any]:
+        SEEN.append(f"{self.what} {element}" if isinstance(element, int) else self.what)
+        yield element
+
+
+def test_a_mark_passes_once_when_the_history_is_through_and_never_again() -> None:
+    SEEN.clear()
+    live = Timestamp(NOON // 1_000_000)
+    taken = (
+        TestStream()
+        .add_elements([TimestampedValue(1, MIN_TIMESTAMP)])
+        .advance_watermark_to(-1_000_000)
+        .add_elements([TimestampedValue(2, -1_000_000)])
+        .advance_watermark_to(live)
+        .add_elements([TimestampedValue(3, live), TimestampedValue(4, MIN_TIMESTAMP)])
+        .advance_watermark_to(live + 60)
+        .add_elements([TimestampedValue(5, live + 60)])
+        .advance_watermark_to_infinity()
+    )
+    pipeline = beam.Pipeline("BundleBasedDirectRunner", PipelineOptions(["--streaming"]))
+    rows = pipeline | "Taken" >> taken | "Rows" >> beam.ParDo(_SeeFn("row"))
+    mark = pipeline | "Job" >> beam.Create([Job(7, NOON, None, False)]) | "Mark" >> beam.Map(sweep._mark)
+    _ = (mark, rows) | "Written" >> sweep._Behind() | "Marks" >> beam.ParDo(_SeeFn("mark"))
+    pipeline.run().wait_until_finish()
+    assert SEEN[:3] == ["row 1", "row 2", "mark"]
+    assert sorted(SEEN[3:]) == ["row 3", "row 4", "row 5"]
+
+
+# ---- what a reader sees ----
+
+
+def test_a_reader_sees_the_log_its_pairs_and_every_column(double: BigQueryDouble, warehouse: Warehouse) -> None:
+    job = start(warehouse)
+    calls = [
+        call("m1", user_id="ann", anonymous_id="x"),
+        call("m2", "alias", user_id="ann", previous_id="y"),
+        call("m3", "group", user_id="bob", anonymous_id="z", group_id="acme"),
+        call("m4", user_id="bob"),
+        call("m5", user_id="ann", anonymous_id="x"),
+    ]
+    feed(calls, warehouse.append(IDENTITY_CALLS, job))
+    contact = Contact(
+        "ann",
+        email="ann@acme.com",
+        created_at=Timestamp(-62_135_596_800_000_000),
+        traits=Raw('{"é":[1.5,null]}'.encode()),
+        audiences=(Audience("a", True, NOON), Audience("b", False, Timestamp(NOON + 1))),
+        previous_ids=("x", "é"),
+        first_seen_at=NOON,
+        last_seen_at=Timestamp(253_402_300_799_999_999),
+    )
+    feed([Upsert(("ann",), (1,), contact)], warehouse.upsert(CONTACTS, job))
+    with warehouse.contents() as contents:
+        assert sorted(contents.log()) == [(f'{{"é": "m{number}"}}', "web") for number in range(1, 6)]
+        assert sorted(payload for payload, _ in contents.log(["bob", "y"])) == [f'{{"é": "m{n}"}}' for n in (2, 3, 4)]
+        assert sorted(contents.pairs()) == [("x", "ann"), ("y", "ann")]
+        row = dict(next(contents.rows(CONTACTS)))
+        (entered,) = contents.rows(JOBS)
+    assert (entered["generation"], entered["started_at"], entered["ended_at"]) == (job.generation, job.started_at, None)
+    assert row.pop("updated_at") >= job.generation
+    assert {name: value for name, value in row.items() if value not in (None, [])} == {
+        "external_id": "ann",
+        "email": "ann@acme.com",
+        "created_at": -62_135_596_800_000_000,
+        "traits": '{"é":[1.5,null]}',
+        "audiences": [
+            {"audience_key": "a", "is_member": True, "updated_at": NOON},
+            {"audience_key": "b", "is_member": False, "updated_at": NOON + 1},
+        ],
+        "previous_ids": ["x", "é"],
+        "first_seen_at": NOON,
+        "last_seen_at": 253_402_300_799_999_999,
+    }
+
+
+def test_a_dataset_that_no_job_has_written_cannot_be_read(client: google.Client, warehouse: Warehouse) -> None:
+    client.create_dataset("sales")
+    said = r"is missing table events, .*; name the dataset that a job has written"
+    with pytest.raises(UsageError, match=said), warehouse.contents():
+        pass
+
+
+PARAMETERS: Mapping[str, str] = {
+    "generation": "INT64",
+    "started_at": "INT64",
+    "before": "INT64",
+    "runner": "STRING",
+    "options": "STRING",
+    "ids": "ARRAY<STRING>",
+}
+STATEMENTS = [
+    statements.end_of_log,
+    statements.newest_job,
+    statements.enter_job,
+    statements.enter_end,
+    statements.enter_history_done,
+    statements.log,
+    statements.log_of,
+    statements.pairs,
+]
+
+
+@pytest.fixture(scope="module")
+def analyzer() -> googlesql.GoogleSQL:
+    made = googlesql.available()
+    for table in ALL:
+        made.create(ddl.googlesql(table, str(SALES)))
+    return made
+
+
+@pytest.mark.parametrize("statement", STATEMENTS, ids=lambda statement: statement.__name__)
+def test_googlesql_takes_a_statement(statement: Any, analyzer: googlesql.GoogleSQL) -> None:
+    sql = statement(str(SALES))
+    named = {name: PARAMETERS[name] for name in re.findall(r"@(\w+)", sql)}
+    analyzer.analyze(sql, **named)
+
+
+@pytest.mark.parametrize("table", [*KEYED, JOBS], ids=lambda table: table.name)
+def test_googlesql_takes_the_statements_on_a_table(table: Any, analyzer: googlesql.GoogleSQL) -> None:
+    analyzer.analyze(statements.rows(table, str(SALES)))
+    if table.written:
+        analyzer.analyze(statements.keys_written_before(table, str(SALES)), before="INT64")
