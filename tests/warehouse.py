@@ -1,9 +1,9 @@
-"""Reads a DuckDB warehouse back into the judge's tables, and makes two of them comparable."""
+"""Reads a warehouse back into the judge's tables, and makes two of them comparable."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 import duckdb
 
 from pipeline.replay import Row, Tables, canonical, microseconds
-from schemas.tables import BY_NAME, Type
+from schemas.tables import BY_NAME, DEAD_LETTERS, Type
+from tests.bigquery_double import BigQueryDouble
 
 BESIDES = frozenset({"updated_at", "written_at", "failed_at", "payload"})
 """Columns that the judge does not have: when a row was written, and the log's bytes."""
@@ -20,27 +21,43 @@ BESIDES = frozenset({"updated_at", "written_at", "failed_at", "payload"})
 def tables(file: Path) -> Tables:
     """What the warehouse holds. No other process may have the file open."""
     with duckdb.connect(str(file), read_only=True) as connection:
-        return Tables(
-            events={row["message_id"]: row for row in rows(connection, "events")},
-            identity_calls={row["message_id"]: row for row in rows(connection, "identity_calls")},
-            contacts={row["external_id"]: row for row in rows(connection, "contacts")},
-            accounts={row["account_id"]: row for row in rows(connection, "accounts")},
-            identities={row["id"]: row["external_id"] for row in rows(connection, "identities")},
-            memberships={(row["external_id"], row["account_id"]): row for row in rows(connection, "memberships")},
-            dead_letters=sorted(connection.execute("SELECT reason, payload FROM dead_letters").fetchall()),
-        )
+        return _tables(lambda table: rows(connection, table))
+
+
+def bigquery_tables(bigquery: BigQueryDouble, dataset: str) -> Tables:
+    """What a dataset of the double holds, `PROJECT.DATASET`: of rows that came again, the last."""
+    return _tables(lambda table: (_row(table, row) for row in bigquery.rows(f"{dataset}.{table}")))
+
+
+def _tables(rows: Callable[[str], Iterable[Row]]) -> Tables:
+    letters = {row["dead_letter_id"]: (row["reason"], row["payload"]) for row in rows("dead_letters")}
+    return Tables(
+        events={row["message_id"]: row for row in rows("events")},
+        identity_calls={row["message_id"]: row for row in rows("identity_calls")},
+        contacts={row["external_id"]: row for row in rows("contacts")},
+        accounts={row["account_id"]: row for row in rows("accounts")},
+        identities={row["id"]: row["external_id"] for row in rows("identities")},
+        memberships={(row["external_id"], row["account_id"]): row for row in rows("memberships")},
+        dead_letters=sorted(letters.values()),
+    )
 
 
 def rows(connection: duckdb.DuckDBPyConnection, table: str) -> Iterator[Row]:
     """The rows of a table: timestamps as microseconds since the epoch, JSON as values."""
-    columns = [column for column in BY_NAME[table].columns if column.name not in BESIDES]
+    names = [column.name for column in BY_NAME[table].columns]
     connection.execute("SET TimeZone = 'UTC'")
-    found = connection.execute(f"SELECT {', '.join(column.name for column in columns)} FROM {table}")
-    for values in found.fetchall():
-        yield {
-            column.name: json.loads(value) if column.type is Type.JSON and value is not None else _plain(value)
-            for column, value in zip(columns, values, strict=True)
-        }
+    found = connection.execute(f"SELECT {', '.join(names)} FROM {table}")
+    return (_row(table, dict(zip(names, values, strict=True))) for values in found.fetchall())
+
+
+def _row(table: str, values: Mapping[str, Any]) -> Row:
+    besides = BESIDES if table != DEAD_LETTERS.name else BESIDES - {"payload"}
+    return {
+        column.name: json.loads(value) if column.type is Type.JSON and value is not None else _plain(value)
+        for column in BY_NAME[table].columns
+        for value in (values[column.name],)
+        if column.name not in besides
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -19,6 +19,7 @@ from pipeline.replay import Config, Tables
 from pipeline.replay import replay as judge
 from pipeline.run import run
 from tests import warehouse
+from tests.bigquery_double import BigQueryDouble
 from tests.histories import WHOLE, Alphabet, Message, deal, history, line
 
 SIZE = 20
@@ -37,13 +38,18 @@ def side_by_side(rng: Random, count: int, alphabet: Alphabet = WHOLE) -> list[Me
 
 
 def run_jobs(
-    rng: Random, messages: Sequence[Message], config: Config, folder: Path, jobs: int, options: Sequence[str] = ()
-) -> Path:
-    """Deals the messages to so many jobs in a row, two files each; returns the warehouse's file."""
+    rng: Random,
+    messages: Sequence[Message],
+    config: Config,
+    folder: Path,
+    jobs: int,
+    url: str,
+    options: Sequence[str] = (),
+) -> None:
+    """Deals the messages to so many jobs in a row on a warehouse, two files each."""
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "connections.yaml"
     configuration.write_text(json.dumps(config.document()))
-    file = folder / "warehouse.duckdb"
     for number, part in enumerate(deal(rng, messages, jobs)):
         plain, packed = folder / f"{number}.jsonl", folder / f"{number}.jsonl.gz"
         cut = rng.randint(0, len(part))
@@ -51,19 +57,18 @@ def run_jobs(
         packed.write_bytes(gzip.compress(b"".join(line(message) + b"\n" for message in part[cut:])))
         arguments = [
             f"--input={plain},{packed}",
-            f"--warehouse=duckdb:///{file}",
+            f"--warehouse={url}",
             f"--connections={configuration}",
             *options,
         ]
         settings, beam_options = parse(arguments)
         summary = run(settings, beam_options, options_without_secrets(arguments))
         assert summary.read == sum(summary.outcomes.values()), "the outcomes do not add up"
-    return file
 
 
-def differences(file: Path, expected: Tables) -> list[str]:
-    """In what the warehouse differs from the replay: one line for each key."""
-    stored, judged = warehouse.comparable(warehouse.tables(file)), warehouse.comparable(expected)
+def differences(found: Tables, expected: Tables) -> list[str]:
+    """In what a warehouse differs from the replay: one line for each key."""
+    stored, judged = warehouse.comparable(found), warehouse.comparable(expected)
     return [
         f"{table} {key}: {stored[table].get(key)} is not {rows.get(key)}"
         for table, rows in judged.items()
@@ -73,11 +78,40 @@ def differences(file: Path, expected: Tables) -> list[str]:
 
 
 def check(seed: int, count: int, name: str, config: Config, folder: Path, options: Sequence[str] = ()) -> list[str]:
-    """Runs histories through the whole job, in one run or three; returns how the tables differ from the replay."""
+    """Runs histories through the whole job into DuckDB, in one run or three; returns how the tables differ from the
+    replay."""
     rng = Random(seed)
     messages = side_by_side(rng, count)
     place = folder / f"{seed}"
-    file = run_jobs(rng, messages, config, place, rng.choice((1, 3)), options)
-    found = differences(file, judge(map(line, messages), config))
-    audited = audit.main([f"--warehouse=duckdb:///{file}", f"--connections={place / 'connections.yaml'}"])
-    return [f"seed {seed}, {name}: {each}" for each in [*found, *(["audit found differences"] if audited else [])]]
+    file = place / "warehouse.duckdb"
+    url = f"duckdb:///{file}"
+    run_jobs(rng, messages, config, place, rng.choice((1, 3)), url, options)
+    found = differences(warehouse.tables(file), judge(map(line, messages), config))
+    return [f"seed {seed}, {name}: {each}" for each in [*found, *audited(url, place)]]
+
+
+def check_bigquery(
+    seed: int,
+    count: int,
+    name: str,
+    config: Config,
+    folder: Path,
+    bigquery: BigQueryDouble,
+    faults: float,
+    options: Sequence[str] = (),
+) -> list[str]:
+    """Runs the same histories into the double of BigQuery, where this part of all appends fails in some way."""
+    rng = Random(seed)
+    messages = side_by_side(rng, count)
+    dataset = f"acme-data.d{seed}"
+    url = f"bigquery://{dataset.replace('.', '/')}"
+    bigquery.faults.at_random(faults, seed)
+    run_jobs(rng, messages, config, folder / f"{seed}", rng.choice((1, 3)), url, options)
+    found = differences(warehouse.bigquery_tables(bigquery, dataset), judge(map(line, messages), config))
+    return [f"seed {seed}, {name}: {each}" for each in [*found, *audited(url, folder / f"{seed}")]]
+
+
+def audited(url: str, folder: Path) -> list[str]:
+    """What the product's own audit says of the keyed tables."""
+    differ = audit.main([f"--warehouse={url}", f"--connections={folder / 'connections.yaml'}"])
+    return ["audit found differences"] if differ else []

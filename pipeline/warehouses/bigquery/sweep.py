@@ -68,11 +68,16 @@ class _Behind(beam.PTransform):
 
     def expand(self, pcollections: Iterable[PCollection]) -> PCollection[tuple[str, Job]]:
         mark, *others = pcollections
-        held = others | "Others" >> beam.Flatten() | "Hold" >> beam.ParDo(_HoldFn()).with_output_types(tuple[str, Job])
+        mark |= "Window" >> beam.WindowInto(FixedWindows(1))
+        held = [
+            other
+            | f"Hold{number}" >> beam.ParDo(_HoldFn()).with_output_types(tuple[str, Job])
+            | f"HeldWindow{number}" >> beam.WindowInto(FixedWindows(1))
+            for number, other in enumerate(others)
+        ]
         return (
-            (mark, held)
+            (mark, *held)
             | "Both" >> beam.Flatten()
-            | "Window" >> beam.WindowInto(FixedWindows(1))
             | "Wait" >> beam.GroupByKey()
             | "Mark" >> beam.FlatMapTuple(_marks).with_output_types(tuple[str, Job])
         )

@@ -11,7 +11,7 @@ from typing import Any
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.testing.test_stream import TestStream
+from apache_beam.testing import test_stream
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from google.cloud import bigquery as google
@@ -301,7 +301,7 @@ def test_a_mark_passes_once_when_the_history_is_through_and_never_again() -> Non
     SEEN.clear()
     live = Timestamp(NOON // 1_000_000)
     taken = (
-        TestStream()
+        test_stream.TestStream()
         .add_elements([TimestampedValue(1, MIN_TIMESTAMP)])
         .advance_watermark_to(-1_000_000)
         .add_elements([TimestampedValue(2, -1_000_000)])
