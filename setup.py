@@ -20,7 +20,7 @@ setup(
     packages=PACKAGES,
     package_data={
         "pipeline": ["py.typed"],
-        "schemas": ["py.typed", "sql/*.sql"],
+        "schemas": ["py.typed", "purge.sql", "sql/*.sql"],
         "transforms": ["py.typed"],
     },
     python_requires=">=3.10,<3.15",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-GOOGLESQL = Path(__file__).with_name("sql").joinpath("purge.sql").read_text("utf-8")
+GOOGLESQL = Path(__file__).with_name("purge.sql").read_text("utf-8")
 """The script for BigQuery; its tables are those of the default dataset."""
 
 

@@ -65,7 +65,7 @@ class BigQueryDouble:
     def __exit__(
         self, type_: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.write_api.stopped.set()
+        self.break_connections()
         self._grpc.stop(grace=None).wait()
         self._rest.stop()
 
@@ -102,10 +102,8 @@ class BigQueryDouble:
     def close_idle(self) -> None:
         """Ends every connection of the Write API when all that it sent is answered, as BigQuery does after minutes
         without a request."""
-        for connection in list(self.write_api.connections):
-            connection.end(StatusCode.ABORTED, "Closing the stream because it was idle", at_once=False)
+        self.write_api.end_connections(StatusCode.ABORTED, "Closing the stream because it was idle", at_once=False)
 
     def break_connections(self) -> None:
         """Breaks every connection of the Write API now: what was not answered yet stays unanswered."""
-        for connection in list(self.write_api.connections):
-            connection.end(StatusCode.UNAVAILABLE, "Connection reset by peer", at_once=True)
+        self.write_api.end_connections(StatusCode.UNAVAILABLE, "Connection reset by peer", at_once=True)

@@ -190,10 +190,36 @@ def test_killed_at_random_nothing_that_was_answered_is_lost(double: BigQueryDoub
 
 def test_breaking_connections_leaves_what_came_in_unanswered(double: BigQueryDouble, appender: Appender) -> None:
     appender.append({"id": "a"})
+    double.faults.at(1, faults.late(3600))
+    appender.send({"id": "b"})
+    appender.send({"id": "c"})
+    clients.eventually(lambda: ids(double) == ["a", "b"])
     double.break_connections()
     with pytest.raises(ServiceUnavailable, match="reset by peer"):
-        appender.append({"id": "b"})
-    assert ids(double) == ["a"]
+        appender.answer()
+    assert ids(double) == ["a", "b"]
+
+
+def test_idle_connections_are_closed_behind_what_came_in(double: BigQueryDouble, appender: Appender) -> None:
+    double.faults.at(1, faults.late(0.2))
+    appender.send({"id": "a"})
+    clients.eventually(lambda: ids(double) == ["a"])
+    double.close_idle()
+    appender.answer()
+    with pytest.raises(Aborted, match="idle"):
+        appender.answer()
+
+
+def test_of_two_faults_for_one_request_the_second_waits_for_the_next(
+    double: BigQueryDouble, appender: Appender
+) -> None:
+    double.faults.at(1, faults.ABORTED)
+    double.faults.at(1, faults.INTERNAL)
+    with pytest.raises(Aborted):
+        appender.append({"id": "a"})
+    with pytest.raises(InternalServerError):
+        appender.append({"id": "a"})
+    appender.append({"id": "a"})
 
 
 def test_a_fault_tells_its_words(double: BigQueryDouble, appender: Appender) -> None:

@@ -57,6 +57,7 @@ class Connection:
     """The requests that came in, None at their end; or why the call ends before that."""
     killed: CallEnds | None = None
     """Ends the call before anything else is answered."""
+    kill: threading.Event = field(default_factory=threading.Event)
     stream: str = ""
     table: Table | None = None
     schema: Any = None
@@ -70,6 +71,7 @@ class Connection:
         ending = CallEnds(code, message)
         if at_once:
             self.killed = ending
+            self.kill.set()
         self.queue.put(ending)
 
 
@@ -82,8 +84,11 @@ class WriteApi:
     requests: Requests
     request_limit: int = 10 * 1024 * 1024
     named_row_errors: int | None = None
-    stopped: threading.Event = field(default_factory=threading.Event)
     connections: set[Connection] = field(default_factory=set)
+
+    def end_connections(self, code: StatusCode, message: str, *, at_once: bool) -> None:
+        for connection in list(self.connections):
+            connection.end(code, message, at_once=at_once)
 
     def handlers(self) -> grpc.GenericRpcHandler:
         return grpc.method_handlers_generic_handler(
@@ -174,8 +179,8 @@ class WriteApi:
     def _struck(self, connection: Connection, request: Any, fault: Fault) -> Any:
         """Raises CallEnds."""
         response = self._write(connection, request) if fault.written else types.AppendRowsResponse.pb()()
-        if fault.delay:
-            self.stopped.wait(fault.delay)
+        if fault.delay and connection.kill.wait(fault.delay) and connection.killed:
+            raise connection.killed
         if fault.code is None:
             return response
         if not fault.answered:

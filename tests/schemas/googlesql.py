@@ -23,14 +23,15 @@ EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 FEATURES = """
     ANALYTIC_FUNCTIONS CREATE_TABLE_CLUSTER_BY CREATE_TABLE_FIELD_ANNOTATIONS CREATE_TABLE_NOT_NULL
-    CREATE_TABLE_PARTITION_BY INTERVAL_TYPE JSON_TYPE JSON_VALUE_EXTRACTION_FUNCTIONS UNENFORCED_PRIMARY_KEYS
+    CREATE_TABLE_PARTITION_BY INTERVAL_TYPE JSON_CONSTRUCTOR_FUNCTIONS JSON_TYPE JSON_VALUE_EXTRACTION_FUNCTIONS
+    UNENFORCED_PRIMARY_KEYS
     V_1_1_ORDER_BY_IN_AGGREGATE V_1_1_SELECT_STAR_EXCEPT_REPLACE V_1_2_SAFE_FUNCTION_CALL
     V_1_3_ADDITIONAL_STRING_FUNCTIONS V_1_3_ALLOW_REGEXP_EXTRACT_OPTIONALS V_1_3_IS_DISTINCT
     V_1_3_NULLS_FIRST_LAST_IN_ORDER_BY V_1_3_QUALIFY
 """
 """Those of GoogleSQL's optional features that BigQuery has and this project uses."""
 
-STATEMENTS = "ALTER_TABLE CREATE_TABLE CREATE_VIEW INSERT QUERY UPDATE"
+STATEMENTS = "ALTER_TABLE CREATE_TABLE CREATE_TABLE_AS_SELECT CREATE_VIEW DELETE INSERT QUERY UPDATE"
 OPTIONS = {"description": "STRING", "labels": "ARRAY<STRUCT<STRING, STRING>>", "max_staleness": "INTERVAL"}
 """The options of BigQuery's tables, columns and views that this project uses."""
 
@@ -78,9 +79,9 @@ class GoogleSQL:
             node = getattr(node, node.WhichOneof("node"))
         return node
 
-    def create(self, sql: str) -> Any:
+    def create(self, sql: str, **parameters: str) -> Any:
         """Analyzes a CREATE TABLE or CREATE VIEW, whose table or view is known from then on."""
-        statement = self.analyze(sql)
+        statement = self.analyze(sql, **parameters)
         path = list(inherited(statement, "name_path"))
         columns = [(each.name, each.type) for each in inherited(statement, "column_definition_list")] or [
             (each.name, each.column.type) for each in inherited(statement, "output_column_list")
