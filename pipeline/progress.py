@@ -23,18 +23,21 @@ _RATE_S = 5.0
 
 
 class Tally:
-    """Counts what this process has read and refused, from any thread; `unreadable` are lines on files read in part."""
+    """Counts what this process has read and refused, from any thread; `unreadable` are lines on files read in part.
+    `lag_ms` is how long after its publication the last message was durable, None where there is no such time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.messages = 0
         self.dead_letters = 0
+        self.lag_ms: int | None = None
         self.unreadable: list[str] = []
 
     def clear(self) -> None:
         """Starts anew, for the next job of this process."""
         with self._lock:
             self.messages = self.dead_letters = 0
+            self.lag_ms = None
             self.unreadable = []
 
     def add(self, messages: int = 0, dead_letters: int = 0, unreadable: str | None = None) -> None:
@@ -92,7 +95,8 @@ class Progress:
         self._samples.append((now, messages))
         rate = (messages - before) / (now - since) if now > since else 0.0
         elapsed = timedelta(seconds=int(now - self._started_at))
-        return f"{messages:,} messages, {rate:,.0f}/s, {self._tally.dead_letters:,} dead letters, {elapsed}"
+        lag = "" if self._tally.lag_ms is None else f"lag {self._tally.lag_ms / 1000:.1f} s, "
+        return f"{messages:,} messages, {rate:,.0f}/s, {lag}{self._tally.dead_letters:,} dead letters, {elapsed}"
 
     def _log(self) -> None:
         while not self._ended.wait(self._interval):

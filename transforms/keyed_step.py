@@ -126,11 +126,15 @@ def _stateful(
     spec = ReadModifyWriteStateSpec("state", StructCoder(state))
 
     class StatefulFn(beam.DoFn):
+        def start_bundle(self) -> None:
+            self.keys = 0
+
         def process(
             self,
             gathered: tuple[str, Iterable[Any]],
             cell: Any = beam.DoFn.StateParam(spec),  # noqa: B008
         ) -> Iterator[TaggedOutput]:
+            self.keys += 1
             key, inbox = gathered
             before = cell.read()
             after, said = step(key, before, inbox)
@@ -140,5 +144,8 @@ def _stateful(
             for tag in outbox.__struct_fields__:
                 for element in getattr(said, tag):
                     yield TaggedOutput(tag, element)
+
+        def finish_bundle(self) -> None:
+            metrics.observe(metrics.WINDOW_KEYS, self.keys)
 
     return StatefulFn()

@@ -65,12 +65,20 @@ LONG_PREVIOUS_IDS = Counter(
     "contact-previous-ids-cut-rows", "contacts written with as many previous_ids as a row holds; identities has all"
 )
 APPENDS = Counter("sent-append-requests", "requests with rows that were sent to BigQuery", labels="table")
-RETRIES = Counter(
+APPEND_RETRIES = Counter(
     "retried-append-requests", "of those, the ones sent again, by what the one before failed with", labels="status"
 )
 STREAMS = Counter("opened-append-streams", "streams to BigQuery that were opened, first or again", labels="table")
 APPEND_BYTES = Distribution("append-request-bytes", "rows of one request to BigQuery")
 IN_FLIGHT = Distribution("append-in-flight-bytes", "rows on their way to one BigQuery table, each time some are sent")
+LATE = Counter(
+    "late-messages", "messages of a subscription published before its watermark: their windows fire once more, at once"
+)
+RETRIES = Counter("retried-requests", "requests to Pub/Sub that failed and were tried again")
+LAG = Distribution(
+    "lag-msec", "from the publication of a pull's oldest message until all it brought was durable, for each pull"
+)
+WINDOW_KEYS = Distribution("window-keys", "keys of a stage that one bundle of a window ran")
 EDGES = Distribution("person-edges", "edges out of an id, each time it is told something")
 CHAIN_EDGES = Distribution("chains-edges", "edges between chain ids, each time there are new ones")
 RESIDENTS = Distribution("household-ids", "ids that live with an id, each time that is told something")
@@ -92,10 +100,12 @@ COUNTERS = (
     GROUPS_WITHOUT_EFFECT,
     LONG_PREVIOUS_IDS,
     APPENDS,
-    RETRIES,
+    APPEND_RETRIES,
     STREAMS,
+    LATE,
+    RETRIES,
 )
-DISTRIBUTIONS = (APPEND_BYTES, IN_FLIGHT, EDGES, CHAIN_EDGES, RESIDENTS, MEMBERS)
+DISTRIBUTIONS = (APPEND_BYTES, IN_FLIGHT, LAG, WINDOW_KEYS, EDGES, CHAIN_EDGES, RESIDENTS, MEMBERS)
 
 
 class Tally(collections.Counter[str]):

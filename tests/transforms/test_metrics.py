@@ -40,6 +40,9 @@ def test_every_metric_is_listed_once_with_its_unit_and_meaning() -> None:
         "rows",
         "ids",
         "edges",
+        "keys",
+        "msec",
+        "requests",
     }
     assert all(metric.meaning for metric in declared)
 

@@ -104,7 +104,7 @@ class Appender:
     def _note_retry(self, state: RetryCallState) -> None:
         error = state.outcome and state.outcome.exception()
         if isinstance(error, AppendError):
-            self._tally[metrics.RETRIES.of(error.code.name)] += 1
+            self._tally[metrics.APPEND_RETRIES.of(error.code.name)] += 1
         level = logging.WARNING if state.attempt_number > 1 else logging.INFO
         _LOGGER.log(level, "%s: %s; trying again", _dotted(self._connection.table), error)
 

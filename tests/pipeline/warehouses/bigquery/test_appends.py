@@ -130,7 +130,7 @@ def test_what_passes_is_tried_again(bigquery: BigQueryDouble, fault: Fault) -> N
     assert set(ids(bigquery)) == {"m1"}
     assert len(bigquery.requests.appends) == 4
     assert fault.code is not None
-    assert tally[metrics.RETRIES.of(fault.code.name)] == 3
+    assert tally[metrics.APPEND_RETRIES.of(fault.code.name)] == 3
     assert tally[metrics.APPENDS.of("events")] == 4
     assert tally[metrics.STREAMS.of("events")] == (1 if fault.answered else 4)
 

@@ -1,0 +1,184 @@
+"""Pub/Sub as a source: each message of a subscription, stamped with the time it was published.
+
+Dataflow reads with its own source. Elsewhere a splittable DoFn reads, which acknowledges a message when the bundle that
+read it has been committed: what is fused with it has written the message's rows by then.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, Final
+
+import apache_beam as beam
+import google.auth.exceptions
+from apache_beam.io.gcp.pubsub import PubsubMessage, ReadFromPubSub
+from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
+from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
+from apache_beam.pvalue import PBegin, PCollection
+from apache_beam.transforms.core import RestrictionProvider
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils import timestamp
+from apache_beam.utils.windowed_value import WindowedValue
+from google.api_core import exceptions
+from google.api_core.retry import Retry
+
+from pipeline.errors import UsageError
+from pipeline.progress import TALLY
+from pipeline.sources.subscriber import EMULATOR, FINAL, Batch, Subscriber, connect, passes
+from schemas.tables import Timestamp
+from transforms import metrics
+from transforms.core.messages import Received
+
+_READERS: Final = 2
+_BUNDLE_S: Final = 0.5
+"""How long a bundle gathers messages: a warehouse writes many rows for little more than one."""
+_RESUME_S: Final = 0.1
+_START_S: Final = 15.0
+_ENDLESS: Final = 1 << 62
+
+
+class ReadPubSub(beam.PTransform):
+    """PBegin → `Received`, one for each message of `projects/P/subscriptions/S`; its timestamp is the publish time.
+    `native` reads by the runner's own source."""
+
+    def __init__(self, subscription: str, *, native: bool) -> None:
+        super().__init__()
+        self.subscription = subscription
+        self.native = native
+
+    def expand(self, begin: PBegin) -> PCollection[Received]:
+        if self.native:
+            messages = begin | "Read" >> ReadFromPubSub(subscription=self.subscription, with_attributes=True)
+            return messages | "Received" >> beam.Map(received).with_output_types(Received)
+        readers = begin | "Readers" >> beam.Create(range(_READERS))
+        return readers | "Pull" >> beam.ParDo(_PullFn(self.subscription)).with_output_types(Received)
+
+
+def received(
+    message: PubsubMessage,
+    published: Any = beam.DoFn.TimestampParam,
+) -> Received:
+    """A message of Beam's own source, whose timestamp is the publish time."""
+    return Received(message.data, message.attributes or {}, Timestamp(published.micros))
+
+
+class _Endless(OffsetRestrictionTracker):
+    """Claims one batch after another, and is only ever cut where it is put off."""
+
+    def try_split(self, fraction_of_remainder: float) -> Any:
+        return super().try_split(0) if fraction_of_remainder == 0 else None
+
+    def is_bounded(self) -> bool:
+        return False
+
+
+class _Reader(RestrictionProvider):
+    def initial_restriction(self, reader: int) -> OffsetRange:
+        return OffsetRange(0, _ENDLESS)
+
+    def create_tracker(self, restriction: OffsetRange) -> _Endless:
+        return _Endless(restriction)
+
+    def restriction_size(self, reader: int, restriction: OffsetRange) -> int:
+        return 1
+
+    def truncate(self, reader: int, restriction: OffsetRange) -> None:
+        """A drain reads no more."""
+
+
+class _PullFn(metrics.CountingFn):
+    """Hands on what the process's subscriber has pulled, for a moment at a time."""
+
+    def __init__(self, subscription: str) -> None:
+        super().__init__()
+        self.subscription = subscription
+
+    @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
+    def process(
+        self,
+        reader: int,
+        finalizer: Any = beam.DoFn.BundleFinalizerParam,
+        tracker: Any = beam.DoFn.RestrictionParam(_Reader()),  # noqa: B008
+        estimator: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),  # noqa: B008
+    ) -> Iterator[WindowedValue]:
+        subscriber = Subscriber.of(self.subscription)
+        taken: list[Batch] = []
+        # Even where nothing will have been taken: a runner may finalize every bundle, which is an error without this.
+        finalizer.register(partial(subscriber.acknowledge, taken))
+        self._observe(subscriber)
+        position = tracker.current_restriction().start
+        end = time.monotonic() + _BUNDLE_S
+        while (batch := subscriber.take(end - time.monotonic())) and tracker.try_claim(position):
+            position += 1
+            taken.append(batch)
+            TALLY.add(messages=len(batch.ack_ids))
+            yield from self._stamped(batch, estimator.current_watermark())
+        if subscriber.is_stopping and not subscriber.holds_any:
+            tracker.try_claim(_ENDLESS)
+        else:
+            _advance(estimator, timestamp.Timestamp(micros=subscriber.watermark()))
+            tracker.defer_remainder(timestamp.Duration(_RESUME_S) if subscriber.is_stopping else None)
+
+    def _stamped(self, batch: Batch, watermark: timestamp.Timestamp | None) -> Iterator[WindowedValue]:
+        windows = (GlobalWindow(),)
+        expected = 0 if watermark is None else watermark.micros
+        messages, batch.messages = batch.messages, []
+        for message in messages:
+            published_at = message.published_at or 0
+            if published_at < expected:
+                self.tally[metrics.LATE.name] += 1
+            yield WindowedValue(message, timestamp.Timestamp(micros=published_at), windows)
+
+    def _observe(self, subscriber: Subscriber) -> None:
+        lags_ms, retries = subscriber.observed()
+        for lag_ms in lags_ms:
+            metrics.observe(metrics.LAG, lag_ms)
+        if lags_ms:
+            TALLY.lag_ms = max(lags_ms)
+        if retries:
+            self.tally[metrics.RETRIES.name] += retries
+
+
+def _advance(estimator: ManualWatermarkEstimator, watermark: timestamp.Timestamp) -> None:
+    before = estimator.current_watermark()
+    if before is None or watermark > before:
+        estimator.set_watermark(watermark)
+
+
+def check_subscription(name: str) -> None:
+    """Raises UsageError where the subscription cannot be read from."""
+    try:
+        with connect() as client:
+            subscription = client.get_subscription(
+                subscription=name, retry=Retry(passes, timeout=_START_S), timeout=_START_S
+            )
+    except (*FINAL, exceptions.ServerError, exceptions.RetryError) as error:
+        raise explained(error, name) from None
+    if subscription.push_config.push_endpoint or subscription.bigquery_config.table:
+        raise _refused(name, "delivers by itself", "make another one of the type pull")
+
+
+def explained(error: Exception, name: str) -> UsageError:
+    """Why a subscription cannot be read from, for the user."""
+    cause = error.cause if isinstance(error, exceptions.RetryError) else error
+    said = getattr(cause, "message", None) or str(cause)
+    if isinstance(cause, exceptions.NotFound):
+        return _refused(name, "there is no such subscription", "make it, or correct the name")
+    if isinstance(cause, exceptions.Forbidden):
+        remedy = "grant pubsub.subscriptions.consume and .get on it: roles/pubsub.subscriber and roles/pubsub.viewer"
+        return _refused(name, f"may not be read: {said}", remedy)
+    if isinstance(cause, (google.auth.exceptions.GoogleAuthError, exceptions.Unauthorized)):
+        remedy = f"run gcloud auth application-default login, or name an emulator in {EMULATOR}"
+        return _refused(name, "there are no Google Cloud credentials that are valid", remedy)
+    if isinstance(cause, exceptions.ServerError):
+        emulator = os.environ.get(EMULATOR)
+        problem = f"Pub/Sub does not answer{f' at {EMULATOR}={emulator}' if emulator else ''}: {said}"
+        return _refused(name, problem, "start the emulator" if emulator else "look at the network")
+    return _refused(name, f"cannot be read: {said}", "make a subscription of the type pull")
+
+
+def _refused(name: str, problem: str, remedy: str) -> UsageError:
+    return UsageError(problem, remedy, option="--input_subscription", value=name)
