@@ -52,6 +52,7 @@ setup(
             "pytest~=9.0",
             "pytest-timeout~=2.4",
             "ruff~=0.17.0",
+            "types-grpcio>=1.60,<2",
             "types-protobuf>=6.32,<7",
             "types-PyYAML~=6.0",
             "zetasql~=0.1.5",
