@@ -13,22 +13,23 @@ from rich.console import Console
 
 from pipeline.errors import UsageError
 from pipeline.options import options_without_secrets, parse
-from pipeline.run import run
+from pipeline.run import run, stop
 from pipeline.summary import render
 
 _INTERRUPTED = "segment-pipeline: interrupted; the same command goes on from what was written"
 _INTERRUPTED_STATUS = 130
+_STOPPING = "segment-pipeline: stopping: writes what was read, and closes the window; once more ends at once"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the job that the arguments ask for. Returns 0 when it is done, 2 for a mistake of the user's, which is said
-    in one line, and 130 when it was interrupted."""
+    in one line, and 130 when it was interrupted. A job on a subscription is done when it is told to stop."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     logging.getLogger("pipeline").setLevel(logging.INFO)
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
         settings, options = parse(arguments)
-        with _interruptible():
+        with _stoppable() if settings.streaming else _interruptible():
             summary = run(settings, options, options_without_secrets(arguments))
     except UsageError as error:
         print(f"segment-pipeline: {error}", file=sys.stderr)
@@ -49,6 +50,24 @@ def _interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Has the first interrupt or termination stop the job in order, and the second end the process."""
+
+    def first(*_: object) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, _end_interrupted)
+        print(_STOPPING, file=sys.stderr, flush=True)
+        stop()
+
+    before = {each: signal.signal(each, first) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _end_interrupted(*_: object) -> None:

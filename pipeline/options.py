@@ -174,7 +174,9 @@ def parse(argv: Sequence[str]) -> tuple[Settings, PipelineOptions]:
     if given.connection is not None and given.connection not in names:
         remedy = choice(given.connection, names)
         raise UsageError("no such connection", remedy, option="--connection", value=given.connection)
-    runner = _runner_name(given.runner, BOUNDED_RUNNER if given.input_subscription is None else UNBOUNDED_RUNNER)
+    runner = _runner_name(given.runner, BOUNDED_RUNNER)
+    if given.input_subscription is not None:
+        runner = _unbounded(_runner_name(given.runner, UNBOUNDED_RUNNER))
     settings = Settings(
         inputs=tuple(dict.fromkeys(_checked_pattern(*each) for each in _patterns(given.input or ()))),
         input_subscription=given.input_subscription,
@@ -464,6 +466,16 @@ def _runner_name(given: str | None, default: str) -> str:
     known = {name.lower(): name for name in StandardOptions.KNOWN_RUNNER_NAMES}
     short = (given.rpartition(".")[2] if given in StandardOptions.ALL_KNOWN_RUNNERS else given).lower()
     return known.get(short) or known.get(f"{short}runner") or given
+
+
+def _unbounded(runner: str) -> str:
+    """The runner of a job on a subscription."""
+    if runner == BOUNDED_RUNNER:
+        problem = "writes contacts and accounts only when its input has ended, which that of a subscription never does"
+        raise UsageError(
+            problem, f"leave it out: the job then runs on {UNBOUNDED_RUNNER}", option="--runner", value=runner
+        )
+    return UNBOUNDED_RUNNER if runner == "DirectRunner" else runner  # it would choose so too, where it can
 
 
 def _check_beam(options: PipelineOptions, runner: str) -> None:

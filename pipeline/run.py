@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import gc
+import logging
 import sys
 import time
+from contextlib import nullcontext
 
 import apache_beam as beam
-from apache_beam.metrics.metric import MetricResults
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.errors import UsageError
+from pipeline import prism
 from pipeline.graph import build
-from pipeline.options import Settings
+from pipeline.options import UNBOUNDED_RUNNER, Settings
 from pipeline.progress import TALLY, Progress
+from pipeline.sources.pubsub import check_subscription, explained
+from pipeline.sources.subscriber import Subscriber
 from pipeline.summary import Summary
 from pipeline.warehouses import Warehouse, open_warehouse
 from transforms import metrics
+
+_log = logging.getLogger(__name__)
 
 _SWITCH_S = 0.0005
 """How long the writing thread waits for Python's lock, at most; by default ten times as long."""
@@ -28,7 +33,12 @@ def run(settings: Settings, options: PipelineOptions, shown_options: str) -> Sum
     """Runs the job to its end. Raises UsageError where it cannot start; every other error is the job's failure, and
     what was written until then stays: the same command goes on from there."""
     if settings.input_subscription is not None:
-        raise UsageError("this version reads files only", "give --input", option="--input_subscription")
+        check_subscription(settings.input_subscription)
+    with prism.started(options) if settings.runner == UNBOUNDED_RUNNER else nullcontext():
+        return _run(settings, options, shown_options)
+
+
+def _run(settings: Settings, options: PipelineOptions, shown_options: str) -> Summary:
     warehouse = open_warehouse(settings.warehouse, create=settings.create, update=settings.update)
     started = time.monotonic()
     try:
@@ -47,13 +57,25 @@ def run(settings: Settings, options: PipelineOptions, shown_options: str) -> Sum
             result = pipeline.run()
             result.wait_until_finish()
         warehouse.finish(job)
+    except RuntimeError:
+        if settings.input_subscription is not None and (failure := Subscriber.failure()) is not None:
+            raise explained(failure, settings.input_subscription) from None
+        raise
     finally:
+        unacknowledged = Subscriber.close()
         warehouse.close()
-    return _summary(result.metrics(), warehouse, time.monotonic() - started)
+    if unacknowledged:
+        _log.warning("%d messages are written and not acknowledged; they come again, and count once", unacknowledged)
+    return _summary(metrics.counts(result.metrics()), warehouse, time.monotonic() - started)
 
 
-def _summary(results: MetricResults, warehouse: Warehouse, elapsed_s: float) -> Summary:
-    counted = metrics.counts(results)
+def stop() -> None:
+    """Has a job on a subscription read no more, write what it has read, close its windows, and end. Any thread, and a
+    signal's handler, may call it."""
+    Subscriber.stop()
+
+
+def _summary(counted: dict[str, int], warehouse: Warehouse, elapsed_s: float) -> Summary:
     notes = {
         counter.meaning: counted[counter.name]
         for counter in metrics.COUNTERS

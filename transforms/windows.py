@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import apache_beam as beam
+from apache_beam.pvalue import PCollection
 from apache_beam.transforms.trigger import AccumulationMode, AfterCount, AfterWatermark
 from apache_beam.transforms.window import FixedWindows, GlobalWindows
 from apache_beam.utils.timestamp import Duration
@@ -24,3 +28,32 @@ def arrival(seconds: float) -> beam.WindowInto:
 def everything() -> beam.WindowInto:
     """The one window that a key's state lives in."""
     return beam.WindowInto(GlobalWindows())
+
+
+class HistoryWritten(beam.PTransform):
+    """What is done with rows → one 0, once everything that came with the minimum timestamp is through: the history."""
+
+    def __init__(self, window: float) -> None:
+        super().__init__()
+        self.window = window
+
+    def expand(self, done: PCollection[Any]) -> PCollection[int]:
+        history = done.pipeline | "History" >> beam.Create([("history", 0)])
+        behind = done | "Behind" >> beam.FlatMap(_nothing).with_output_types(tuple[str, int])
+        return (
+            (history, behind)
+            | "Both" >> beam.Flatten()
+            | "Window" >> arrival(self.window)
+            | "Through" >> beam.GroupByKey()
+            | "Global" >> everything()
+            | "Once" >> beam.Map(_zero)
+        )
+
+
+def _nothing(_: Any) -> Iterator[tuple[str, int]]:
+    """Only the watermark goes on."""
+    return iter(())
+
+
+def _zero(_: Any) -> int:
+    return 0

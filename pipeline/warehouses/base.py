@@ -87,7 +87,7 @@ class Warehouse(Protocol):
 
     def publish(self, job: Job) -> beam.PTransform:
         """Those numbers of all keyed tables → nothing: shows the job's keyed rows, and removes those that no job since
-        it started has written."""
+        it started has written. An unbounded job gives one number, once the rows of its history are taken."""
 
     def finish(self, job: Job) -> None:
         """Enters the end of the job."""

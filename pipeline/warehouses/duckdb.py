@@ -264,20 +264,22 @@ class _Database:
         self._fit_buffer()
         return _Appended(written, refused)
 
-    def upsert(self, table: Table, upserts: list[Upsert], job: Job) -> None:
-        """Takes rows and tombstones: a bounded job's wait for `publish`, others are shown at once."""
+    def upsert(self, table: Table, upserts: list[Upsert], job: Job) -> int:
+        """Takes rows and tombstones: a bounded job's wait for `publish`, others are shown at once. Returns the rows
+        shown."""
         batch = _keyed_batch(table, upserts, job)
         cursor = self._connection.cursor()
         cursor.register("batch", batch)
         if job.bounded:
             cursor.execute(f"INSERT INTO staged.{table.name} BY NAME SELECT * FROM batch")
-        else:
-            cursor.begin()
-            before = _one(cursor, f"SELECT count(*) FROM internal.{table.name}")
-            _merge(cursor, table, "batch")
-            self._keys += 2 * (_one(cursor, f"SELECT count(*) FROM internal.{table.name}") - before)
-            cursor.commit()
-            self._fit_buffer()
+            return 0
+        cursor.begin()
+        before = _one(cursor, f"SELECT count(*) FROM internal.{table.name}")
+        shown = _merge(cursor, table, "batch")
+        self._keys += 2 * (_one(cursor, f"SELECT count(*) FROM internal.{table.name}") - before)
+        cursor.commit()
+        self._fit_buffer()
+        return shown
 
     def publish(self, job: Job) -> dict[str, int]:
         """In one transaction: shows what was staged, removes what no job since this one started has written, and enters
@@ -474,7 +476,7 @@ class _AppendFn(beam.DoFn):
         self.refused: list[tuple[Append, str]] = []
 
     def process(self, append: Append) -> None:
-        if self.table.name == DEAD_LETTERS.name:
+        if self.table.name == DEAD_LETTERS.name:  # it was pickled, and is another object
             TALLY.add(dead_letters=1)
         self.rows.setdefault(append.outcome, []).append(append)
         self.count += 1
@@ -524,7 +526,8 @@ class _UpsertFn(beam.DoFn):
     def start_bundle(self) -> None:
         self.upserts: list[Upsert] = []
         self.taken = 0
-        self.ahead: deque[Future[None]] = deque()
+        self.shown = 0
+        self.ahead: deque[Future[int]] = deque()
 
     def process(self, upsert: Upsert) -> None:
         self.upserts.append(upsert)
@@ -534,7 +537,8 @@ class _UpsertFn(beam.DoFn):
     def finish_bundle(self) -> Iterator[WindowedValue]:
         self._hand_over()
         while self.ahead:
-            self.ahead.popleft().result()
+            self.shown += self.ahead.popleft().result()
+        metrics.Tally({metrics.WRITTEN.of(self.table.name): self.shown}).report()
         yield WindowedValue(self.taken, MIN_TIMESTAMP, (GlobalWindow(),))
 
     def _hand_over(self) -> None:
@@ -543,7 +547,7 @@ class _UpsertFn(beam.DoFn):
             self.taken += len(self.upserts)
             self.upserts = []
         while len(self.ahead) > _BATCHES_AHEAD:
-            self.ahead.popleft().result()
+            self.shown += self.ahead.popleft().result()
 
 
 class _ReadLog(beam.PTransform):
@@ -573,7 +577,8 @@ class _Publish(beam.PTransform):
         self.file, self.job = file, job
 
     def expand(self, taken: PCollection[int]) -> PCollection[int]:
-        return taken | "All" >> beam.CombineGlobally(sum) | "Show" >> beam.ParDo(_PublishFn(self.file, self.job))
+        once = taken | "All" >> beam.CombineGlobally(sum) if self.job.bounded else taken
+        return once | "Show" >> beam.ParDo(_PublishFn(self.file, self.job))
 
 
 class _PublishFn(beam.DoFn):

@@ -122,7 +122,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             [WAREHOUSE, INPUT, "--runner=PrismRunner"],
             replace(GIVEN, runner="PrismRunner"),
         ),
-        ("a runner, in short", [WAREHOUSE, SUBSCRIPTION, "--runner=direct"], replace(FOLLOWING, runner="DirectRunner")),
+        ("a runner, in short", [WAREHOUSE, INPUT, "--runner=direct"], replace(GIVEN, runner="DirectRunner")),
+        ("the runner that DirectRunner stands for", [WAREHOUSE, SUBSCRIPTION, "--runner=DirectRunner"], FOLLOWING),
         (
             "a runner by its class",
             [WAREHOUSE, INPUT, "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"],
@@ -325,6 +326,11 @@ RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, F
         ),
         ("an unknown runner", [INPUT, WAREHOUSE, "--runner=Storm"], f"--runner=Storm: is no runner; {RUNNERS}"),
         ("a misspelt runner", [INPUT, WAREHOUSE, "--runner=fnapiruner"], "is no runner; did you mean FnApiRunner?"),
+        (
+            "a runner that never fires a window",
+            [SUBSCRIPTION, WAREHOUSE, "--runner=FnApiRunner"],
+            "--runner=FnApiRunner: writes contacts and accounts only when its input has ended",
+        ),
         ("a module for a runner", [INPUT, WAREHOUSE, "--runner=os.path"], f"--runner=os.path: is no runner; {RUNNERS}"),
         ("an unknown module", [INPUT, WAREHOUSE, "--runner=no.such"], "cannot be loaded: No module named 'no'; "),
         ("no runner", [INPUT, WAREHOUSE, "--runner="], f"--runner='': is no runner; {RUNNERS}"),
