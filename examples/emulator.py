@@ -1,0 +1,45 @@
+"""Pub/Sub's emulator from the Google Cloud SDK: https://cloud.google.com/pubsub/docs/emulator."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.companion import answers, free_endpoint, running
+
+_PLACES = ("/usr/lib/google-cloud-sdk", "/opt/google-cloud-sdk", "~/google-cloud-sdk")
+_START_S = 60.0
+
+
+class MissingError(Exception):
+    """What is not installed, and how to install it, in one line."""
+
+
+@contextlib.contextmanager
+def started() -> Iterator[str]:
+    """Runs an emulator while its block lasts; gives its HOST:PORT. Raises MissingError."""
+    jar, java = _jar(), shutil.which("java")
+    if java is None:
+        raise MissingError("Pub/Sub's emulator needs Java 17: on Debian, apt-get install openjdk-17-jre-headless")
+    host = free_endpoint()
+    port = host.rpartition(":")[2]
+    with running([java, "-jar", str(jar), "--host=localhost", f"--port={port}"], output=subprocess.DEVNULL):
+        if not answers(host, _START_S):
+            raise MissingError(f"Pub/Sub's emulator does not start: {java} -jar {jar} shows why; it needs Java 17")
+        yield host
+
+
+def _jar() -> Path:
+    gcloud = shutil.which("gcloud")
+    roots = [Path(gcloud).resolve().parents[1]] if gcloud else []
+    roots += [Path(place).expanduser() for place in _PLACES]
+    for root in roots:
+        for jar in root.glob("platform/pubsub-emulator/lib/cloud-pubsub-emulator-*.jar"):
+            return jar
+    raise MissingError(
+        "Pub/Sub's emulator is not there: install the Google Cloud CLI (https://cloud.google.com/sdk/docs/install) "
+        "and gcloud components install pubsub-emulator or apt-get install google-cloud-cli-pubsub-emulator"
+    )

@@ -1,0 +1,1 @@
+"""What goes wrong around a job on a subscription, at random moments: `make faults`."""

@@ -1,0 +1,65 @@
+"""Pub/Sub's emulator for tests: one for the whole run, started at the first test that needs it."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import itertools
+import os
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+import pytest
+from google.cloud import pubsub_v1
+
+from examples import emulator
+
+PROJECT = "projects/test-project"
+ACK_DEADLINE_S = 10
+"""The shortest that there is."""
+
+_numbers = itertools.count()
+
+
+@cache
+def _started() -> tuple[str, str]:
+    """(HOST:PORT, what is missing), one of them empty."""
+    running = contextlib.ExitStack()
+    try:
+        host = running.enter_context(emulator.started())
+    except emulator.MissingError as missing:
+        return "", str(missing)
+    atexit.register(running.close)
+    return host, ""
+
+
+def host() -> str:
+    """The emulator's HOST:PORT. Skips the test where it cannot be started; in CI that is a failure."""
+    found, missing = _started()
+    if missing:
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    return found
+
+
+class Subscription:
+    """A topic and a subscription of it, both new."""
+
+    def __init__(self, place: str) -> None:
+        number = next(_numbers)
+        self.topic = f"{PROJECT}/topics/calls-{os.getpid()}-{number}"
+        self.name = f"{PROJECT}/subscriptions/calls-{os.getpid()}-{number}"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PUBSUB_EMULATOR_HOST", place)
+            self._publisher = pubsub_v1.PublisherClient()
+            self._publisher.create_topic(name=self.topic)
+            with pubsub_v1.SubscriberClient() as subscriber:
+                subscriber.create_subscription(name=self.name, topic=self.topic, ack_deadline_seconds=ACK_DEADLINE_S)
+
+    def publish(self, payloads: Iterable[bytes], **attributes: Any) -> None:
+        """Publishes, and waits until all of it is."""
+        published = [self._publisher.publish(self.topic, payload, **attributes) for payload in payloads]
+        for each in published:
+            each.result()

@@ -1,0 +1,171 @@
+"""Runs the job on a subscription of the emulator, and looks on from the same process."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import duckdb
+import pytest
+
+from pipeline import audit
+from pipeline.options import parse
+from pipeline.progress import TALLY
+from pipeline.replay import Config, replay
+from pipeline.run import run, stop
+from pipeline.sources.subscriber import EMULATOR, Subscriber
+from pipeline.summary import Summary
+from tests import prism, pubsub_emulator
+from tests.histories import CONFIGS, Message, line
+from tests.warehouse import comparable, tables
+
+WINDOW_S = 1
+PATIENCE_S = 240.0
+"""For what has to happen sooner or later, on however slow a machine."""
+
+
+def wait_until(what: str, holds: Callable[[], object]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < end, f"never: {what}"
+        time.sleep(0.05)
+
+
+@dataclass
+class Stream:
+    """A subscription, and a warehouse that jobs fill from it."""
+
+    folder: Path
+    config: Config = CONFIGS["mixed"]
+    window_s: float = WINDOW_S
+    published: list[bytes] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        prism.require()
+        self.host = pubsub_emulator.host()
+        self.subscription = pubsub_emulator.Subscription(self.host)
+        (self.folder / "connections.yaml").write_text(json.dumps(self.config.document()))
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "warehouse.duckdb"
+
+    def arguments(self, *options: str) -> list[str]:
+        return [
+            f"--input_subscription={self.subscription.name}",
+            f"--warehouse=duckdb:///{self.file}",
+            f"--connections={self.folder / 'connections.yaml'}",
+            f"--alias_window={self.window_s}",
+            *options,
+        ]
+
+    def publish(self, payloads: Iterable[bytes], **attributes: str) -> None:
+        payloads = list(payloads)
+        self.published += payloads
+        self.subscription.publish(payloads, **attributes)
+
+    @contextmanager
+    def job(self, *options: str, host: str | None = None) -> Iterator[Job]:
+        """Runs a job while the block lasts, and then has it stop in order."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(EMULATOR, host or self.host)
+            job = Job(self, options)
+            try:
+                yield job
+            finally:
+                job.end()
+
+    def complete(self) -> None:
+        """Has a job read all there is."""
+        with self.job() as job:
+            job.wait_for_all()
+
+    def check(self) -> None:
+        """The warehouse is what the replay makes of all that was published, and its own audit agrees."""
+        expected, made = comparable(replay(self.published, self.config)), comparable(tables(self.file))
+        for name, rows in expected.items():
+            assert made[name] == rows, name
+        audited = [f"--warehouse=duckdb:///{self.file}", f"--connections={self.folder / 'connections.yaml'}"]
+        assert audit.main(audited) == 0
+
+
+class Job:
+    """A job in a thread of this process."""
+
+    def __init__(self, stream: Stream, options: Sequence[str]) -> None:
+        self.stream = stream
+        self.summary: Summary | None = None
+        self.error: BaseException | None = None
+        TALLY.clear()
+        self._thread = threading.Thread(target=self._run, args=(stream.arguments(*options),), daemon=True)
+        self._thread.start()
+
+    def _run(self, arguments: list[str]) -> None:
+        try:
+            self.summary = run(*parse(arguments), "")
+        except BaseException as error:
+            self.error = error
+
+    def wait_until(self, what: str, holds: Callable[[], object]) -> None:
+        wait_until(what, lambda: self.error or holds())
+        if self.error:
+            raise self.error
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the job has begun to pull."""
+        return self.stream.subscription.name in Subscriber._open
+
+    def wait_for_all(self) -> None:
+        """Waits until every distinct message has its row."""
+        expected = replay(self.stream.published, self.stream.config)
+        counts = {
+            "events": len(expected.events),
+            "identity_calls": len(expected.identity_calls),
+            "dead_letters": len(expected.dead_letters),
+        }
+        self.wait_until(
+            "every message has its row", lambda: all(self.count(table) >= counts[table] for table in counts)
+        )
+
+    def count(self, table: str, where: str = "TRUE") -> int:
+        """Rows of a table while the job runs; 0 where there is no table yet."""
+        database = _database(self.stream.file)
+        if database is None:
+            return 0
+        try:
+            row = database.cursor().execute(f"SELECT count(*) FROM {table} WHERE {where}").fetchone()
+        except duckdb.CatalogException:
+            return 0
+        return int(row[0]) if row else 0
+
+    def join(self) -> None:
+        """Waits until the job has ended, by itself or since it was told to stop."""
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive(), "the job does not end"
+
+    def end(self) -> None:
+        if self._thread.is_alive():
+            stop()
+        self.join()
+
+
+def _database(file: Path) -> duckdb.DuckDBPyConnection | None:
+    from pipeline.warehouses.duckdb import _Database
+
+    database = _Database._open.get(str(file))
+    return None if database is None else database._connection
+
+
+def shuffled(rng: Random, messages: Sequence[Message]) -> list[bytes]:
+    """Each message once or twice, in any order; with a `receivedAt`, which would else be when it was published."""
+    lines = [line({"receivedAt": message["timestamp"], **message}) for message in messages]
+    lines += rng.sample(lines, len(lines) // 4)
+    rng.shuffle(lines)
+    return lines
