@@ -5,13 +5,16 @@ PYTHON := python3.11 python3.12 python3.13 python3.10 python3.14 python3
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench fuzz clean
+.PHONY: help run stream test lint bench fuzz faults clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(INSTALLED) ## Run the job on the example events into warehouse.duckdb
 	.venv/bin/python -m pipeline --input=examples/events.jsonl --connections=examples/connections.yaml --warehouse=duckdb:///warehouse.duckdb
+
+stream: $(INSTALLED) ## Show the job on a Pub/Sub subscription: the emulator, messages, tables that grow
+	.venv/bin/python -m examples.stream
 
 test: $(INSTALLED) ## Run every test that needs no cloud
 	.venv/bin/python -m pytest
@@ -28,9 +31,12 @@ fuzz: $(INSTALLED) ## Judge 10,000 random histories by the replay (a quarter of 
 	.venv/bin/python -m tests.fuzz
 	.venv/bin/python -m tests.fuzz --histories=2000 --seed=1000000 --prism
 
-clean: ## Remove .venv, caches, build files, benchmark data and warehouse.duckdb
+faults: $(INSTALLED) ## Ten times each: kills, lost connections, a warehouse that is away (half an hour)
+	.venv/bin/python -m tests.faults
+
+clean: ## Remove .venv, caches, build files, benchmark data and the examples' warehouses
 	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info benchmarks/data
-	rm -rf warehouse.duckdb warehouse.duckdb.wal warehouse.duckdb.tmp
+	rm -rf warehouse.duckdb* stream.duckdb*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))
