@@ -8,7 +8,8 @@
                      │                                      └─► FoldAccounts ──────► accounts
                      └─ failures of every stage ───────────────────────────────────────► dead_letters
 
-Five sixths of the traffic never leave the stage that read them: what is fused with the source is written by it.
+Five sixths of the traffic never leave the stage that read them: what is fused with the source is written by it. Where
+the warehouse does not enforce keys, `Deduplicate` stands before events.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from pipeline.warehouses import Job, Warehouse
 from schemas.tables import BY_NAME, DEAD_LETTERS, EVENTS, IDENTITY_CALLS
 from transforms.classify import Classify
 from transforms.core.connections import Router
-from transforms.core.messages import Call, Reader, Received
+from transforms.core.messages import Reader, Received
 from transforms.core.rows import Append
+from transforms.deduplicate import Deduplicate
 from transforms.fold_accounts import FoldAccounts
 from transforms.map_accounts import MapAccounts
 from transforms.parse import Parse, ParseHistory
 from transforms.resolve_identities import ResolveIdentities
-from transforms.windows import HistoryWritten
 
 
 def build(pipeline: beam.Pipeline, settings: Settings, warehouse: Warehouse, job: Job) -> None:
@@ -37,14 +38,29 @@ def build(pipeline: beam.Pipeline, settings: Settings, warehouse: Warehouse, job
     connections = settings.connections
     reader = Reader(Router(connections, settings.connection), connections.integration_names)
     identity_calls = []
+    unwritten = []
 
-    if settings.inputs:
-        files = pipeline | "ReadFiles" >> ReadFiles(settings.inputs)
-        beside = "" if settings.input_subscription is None else "Files"
-        identity_calls.append(_written(files, reader, warehouse, job, beside))
-    if settings.input_subscription is not None:
-        source = ReadPubSub(settings.input_subscription, native=settings.runner == "DataflowRunner")
-        identity_calls.append(_written(pipeline | "ReadPubSub" >> source, reader, warehouse, job))
+    for beside, received in _sources(pipeline, settings).items():
+        parsed = received | f"Parse{beside}" >> Parse(reader)
+        classified = parsed[Parse.CALLS] | f"Classify{beside}" >> Classify()
+        logged = classified[Classify.IDENTITY_CALLS]
+        refused = {
+            "Unread": parsed[Parse.DEAD_LETTERS],
+            "Unlogged": classified[Classify.DEAD_LETTERS],
+            "IdentityCalls": logged | f"WriteIdentityCalls{beside}" >> warehouse.append(IDENTITY_CALLS, job),
+        }
+        if _deduplicates(settings, warehouse):
+            unwritten.append(classified[Classify.EVENTS])
+        else:
+            refused["Events"] = classified[Classify.EVENTS] | f"WriteEvents{beside}" >> warehouse.append(EVENTS, job)
+        _ = refused | f"WriteDeadLetters{beside}" >> _WriteDeadLetters(warehouse, job)
+        identity_calls.append(classified[Classify.CALLS])
+
+    if unwritten:
+        remember = settings.deduplicate_for if settings.streaming else None
+        events = unwritten | "Events" >> beam.Flatten() | "Deduplicate" >> Deduplicate(remember)
+        refused = {"Events": events | "WriteEvents" >> warehouse.append(EVENTS, job)}
+        _ = refused | "WriteDeadLettersOfEvents" >> _WriteDeadLetters(warehouse, job)
 
     if job.log_until is not None:
         history = pipeline | "ReadLog" >> warehouse.read_log(job) | "ParseHistory" >> ParseHistory(reader)
@@ -56,28 +72,26 @@ def build(pipeline: beam.Pipeline, settings: Settings, warehouse: Warehouse, job
     keyed = facts[MapAccounts.PERSONS] | "ResolveIdentities" >> ResolveIdentities(window)
     keyed |= facts[MapAccounts.ACCOUNTS] | "FoldAccounts" >> FoldAccounts(window)
     taken = [rows | f"Write{name.title()}" >> warehouse.upsert(BY_NAME[name], job) for name, rows in keyed.items()]
-    written = taken | "Written" >> beam.Flatten()
-    if window is not None:
-        written |= "HistoryWritten" >> HistoryWritten(window)
-    _ = written | "Publish" >> warehouse.publish(job)
+    _ = taken | "Written" >> beam.Flatten() | "Publish" >> warehouse.publish(job)
 
 
-def _written(
-    received: PCollection[Received], reader: Reader, warehouse: Warehouse, job: Job, beside: str = ""
-) -> PCollection[Call]:
-    """Writes what was received; returns its identity calls. Every step is fused with the source, of which each has its
-    own: a Flatten between them would be a stage of its own to some runners, and messages be acknowledged before it."""
-    parsed = received | f"Parse{beside}" >> Parse(reader)
-    classified = parsed[Parse.CALLS] | f"Classify{beside}" >> Classify()
-    logged = classified[Classify.IDENTITY_CALLS]
-    refused = {
-        "Unread": parsed[Parse.DEAD_LETTERS],
-        "Unlogged": classified[Classify.DEAD_LETTERS],
-        "Events": classified[Classify.EVENTS] | f"WriteEvents{beside}" >> warehouse.append(EVENTS, job),
-        "IdentityCalls": logged | f"WriteIdentityCalls{beside}" >> warehouse.append(IDENTITY_CALLS, job),
-    }
-    _ = refused | f"WriteDeadLetters{beside}" >> _WriteDeadLetters(warehouse, job)
-    return classified[Classify.CALLS]
+def _sources(pipeline: beam.Pipeline, settings: Settings) -> dict[str, PCollection[Received]]:
+    """What is received, by what distinguishes the labels of a source's steps. Each source has its own steps up to the
+    writing, fused with it: a Flatten between them would be a stage of its own to some runners, and messages be
+    acknowledged before it."""
+    sources = {}
+    if settings.inputs:
+        beside = "" if settings.input_subscription is None else "Files"
+        sources[beside] = pipeline | "ReadFiles" >> ReadFiles(settings.inputs)
+    if settings.input_subscription is not None:
+        native = settings.runner == "DataflowRunner"
+        sources[""] = pipeline | "ReadPubSub" >> ReadPubSub(settings.input_subscription, native=native)
+    return sources
+
+
+def _deduplicates(settings: Settings, warehouse: Warehouse) -> bool:
+    """Whether events are deduplicated before they are written, since the warehouse does not."""
+    return not warehouse.enforces_keys and (not settings.streaming or settings.deduplicate_for > 0)
 
 
 class _WriteDeadLetters(beam.PTransform):

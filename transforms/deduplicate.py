@@ -17,7 +17,7 @@ from apache_beam.coders import BooleanCoder
 from apache_beam.pvalue import PCollection
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec, on_timer
-from apache_beam.utils.timestamp import Duration
+from apache_beam.utils.timestamp import Duration, Timestamp
 
 from schemas.tables import EVENTS, Event
 from transforms import metrics
@@ -32,8 +32,8 @@ _FORGET = TimerSpec("forget", TimeDomain.WATERMARK)
 class Deduplicate(beam.PTransform):
     """`Append` of events → the same, one for each `message_id`; which one is undefined.
 
-    `remember` is for how many seconds, after the time it was published, an event is remembered; None is for a bounded
-    job, which remembers all.
+    `remember` is for how many seconds an event is remembered, after it was published or, in a file, received; None is
+    for a bounded job, which remembers all.
     """
 
     def __init__(self, remember: float | None) -> None:
@@ -90,8 +90,11 @@ class _UnseenFn(_DroppingFn):
             self.drop(1)
             return
         seen.write(True)
-        forget.set(timestamp + self.remember)
-        yield unpack(keyed[1])
+        append = unpack(keyed[1])
+        row = append.row
+        assert isinstance(row, Event)
+        forget.set(max(timestamp, Timestamp(micros=row.received_at)) + self.remember)  # a file tells no publish time
+        yield append
 
     @on_timer(_FORGET)
     def forget(self, seen: Any = beam.DoFn.StateParam(_SEEN)) -> None:  # noqa: B008

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
 from apache_beam.transforms.trigger import AccumulationMode, AfterCount, AfterWatermark
-from apache_beam.transforms.window import FixedWindows, GlobalWindows
+from apache_beam.transforms.window import FixedWindows, GlobalWindows, TimestampedValue
 from apache_beam.utils.timestamp import Duration
 
 ALLOWED_LATENESS_S = 60 * 86400
@@ -30,30 +30,48 @@ def everything() -> beam.WindowInto:
     return beam.WindowInto(GlobalWindows())
 
 
-class HistoryWritten(beam.PTransform):
-    """What is done with rows → one 0, once everything that came with the minimum timestamp is through: the history."""
+class AfterHistory(beam.PTransform):
+    """PCollections → `element`, once, when all that the history gives is through them: in a bounded job, at its end.
 
-    def __init__(self, window: float) -> None:
+    That moment is the watermark's. History holds it at the minimum timestamp until it is read, each window that gathers
+    its facts holds it until it has fired, and so does every row until its bundle has written it. So a mark at the epoch
+    comes through a grouping when, and only when, all of that is done. It is one element, grouped once: what is live
+    meets no second one, nor does an update of the job on Dataflow, which makes no new one.
+    """
+
+    def __init__(self, element: Any) -> None:
         super().__init__()
-        self.window = window
+        self.element = element
 
-    def expand(self, done: PCollection[Any]) -> PCollection[int]:
-        history = done.pipeline | "History" >> beam.Create([("history", 0)])
-        behind = done | "Behind" >> beam.FlatMap(_nothing).with_output_types(tuple[str, int])
+    def expand(self, pcollections: PCollection | Iterable[PCollection]) -> PCollection:
+        others = (pcollections,) if isinstance(pcollections, PCollection) else tuple(pcollections)
+        element = others[0].pipeline | "Element" >> beam.Create([self.element])
+        mark = element | "Mark" >> beam.Map(_mark).with_output_types(_Mark)
+        held = others | "Others" >> beam.Flatten() | "Hold" >> beam.FlatMap(_nothing).with_output_types(_Mark)
         return (
-            (history, behind)
+            (mark, held)
             | "Both" >> beam.Flatten()
-            | "Window" >> arrival(self.window)
-            | "Through" >> beam.GroupByKey()
+            | "Window" >> beam.WindowInto(FixedWindows(1))
+            | "Wait" >> beam.GroupByKey()
             | "Global" >> everything()
-            | "Once" >> beam.Map(_zero)
+            | "Marks" >> beam.FlatMapTuple(_elements)
         )
 
 
-def _nothing(_: Any) -> Iterator[tuple[str, int]]:
-    """Only the watermark goes on."""
+_Mark = tuple[str, Any]
+_END_OF_HISTORY_S: Final = 0
+"""History has the minimum timestamp, and what is made of it those of the windows thereabouts, 290,000 years ago; live
+messages have those of today. Any time between the two separates them: the epoch."""
+
+
+def _mark(element: Any) -> TimestampedValue:
+    return TimestampedValue(("", element), _END_OF_HISTORY_S)
+
+
+def _nothing(_: Any) -> Iterator[_Mark]:
+    """Lets nothing through but the watermark."""
     return iter(())
 
 
-def _zero(_: Any) -> int:
-    return 0
+def _elements(_: str, elements: Iterable[Any]) -> Iterable[Any]:
+    return elements

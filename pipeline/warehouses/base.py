@@ -86,8 +86,8 @@ class Warehouse(Protocol):
         """`Upsert` → the number of rows that were taken, once they are."""
 
     def publish(self, job: Job) -> beam.PTransform:
-        """Those numbers of all keyed tables → nothing: shows the job's keyed rows, and removes those that no job since
-        it started has written. An unbounded job gives one number, once the rows of its history are taken."""
+        """Those numbers of all keyed tables → nothing: once all rows that the history gives are taken, shows what a
+        bounded job's wait for that, and removes those that no job since this one started has written."""
 
     def finish(self, job: Job) -> None:
         """Enters the end of the job."""

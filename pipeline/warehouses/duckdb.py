@@ -51,7 +51,7 @@ from schemas.tables import (
     Timestamp,
     Type,
 )
-from transforms import metrics
+from transforms import metrics, windows
 from transforms.core.dead_letters import Reason
 from transforms.core.messages import Received
 from transforms.core.rows import Append, Upsert
@@ -577,17 +577,16 @@ class _Publish(beam.PTransform):
         self.file, self.job = file, job
 
     def expand(self, taken: PCollection[int]) -> PCollection[int]:
-        once = taken | "All" >> beam.CombineGlobally(sum) if self.job.bounded else taken
-        return once | "Show" >> beam.ParDo(_PublishFn(self.file, self.job))
+        return taken | "Written" >> windows.AfterHistory(self.job) | "Show" >> beam.ParDo(_PublishFn(self.file))
 
 
 class _PublishFn(beam.DoFn):
-    def __init__(self, file: str, job: Job) -> None:
-        self.file, self.job = file, job
+    def __init__(self, file: str) -> None:
+        self.file = file
 
-    def process(self, taken: int) -> None:
+    def process(self, job: Job) -> None:
         database = _Database.of(self.file)
-        shown: dict[str, int] = database.run(database.publish, self.job).result()
+        shown: dict[str, int] = database.run(database.publish, job).result()
         tally = metrics.Tally({metrics.WRITTEN.of(name): count for name, count in shown.items()})
         tally.report()
 

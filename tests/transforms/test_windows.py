@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from random import Random
 from typing import Any
 
@@ -13,10 +13,12 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from apache_beam.testing.test_stream import TestStream
 from apache_beam.testing.util import BeamAssertException, assert_that
 from apache_beam.transforms.window import TimestampedValue
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
 
 from pipeline.replay import replay
 from tests.histories import CONFIGS, deal, history, line
 from tests.judge import connections, facts, plain
+from transforms import windows
 from transforms.core.facts import Known
 from transforms.core.rows import Upsert
 from transforms.resolve_identities import ResolveIdentities
@@ -137,3 +139,38 @@ def test_random_histories_late_and_out_of_order_equal_the_replay(seed: int) -> N
             "memberships": holds(dict(expected.memberships)),
         },
     )
+
+
+SEEN: list[str] = []
+"""What the stages of the next test saw, in this process."""
+
+
+class _SeeFn(beam.DoFn):
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def process(self, element: Any) -> Iterator[Any]:
+        SEEN.append(f"{self.what} {element}" if isinstance(element, int) else self.what)
+        yield element
+
+
+def test_an_element_passes_once_when_the_history_is_through_and_never_again() -> None:
+    SEEN.clear()
+    live = 1_700_000_000
+    taken = (
+        TestStream()
+        .add_elements([TimestampedValue(1, MIN_TIMESTAMP)])
+        .advance_watermark_to(-1_000_000)
+        .add_elements([TimestampedValue(2, -1_000_000)])
+        .advance_watermark_to(live)
+        .add_elements([TimestampedValue(3, live), TimestampedValue(4, MIN_TIMESTAMP)])
+        .advance_watermark_to(live + 60)
+        .add_elements([TimestampedValue(5, live + 60)])
+        .advance_watermark_to_infinity()
+    )
+    pipeline = beam.Pipeline("BundleBasedDirectRunner", PipelineOptions(["--streaming"]))
+    rows = pipeline | "Taken" >> taken | "Rows" >> beam.ParDo(_SeeFn("row"))
+    _ = rows | "Written" >> windows.AfterHistory("mark") | "Marks" >> beam.ParDo(_SeeFn("mark"))
+    pipeline.run().wait_until_finish()
+    assert SEEN[:3] == ["row 1", "row 2", "mark"]
+    assert sorted(SEEN[3:]) == ["row 3", "row 4", "row 5"]

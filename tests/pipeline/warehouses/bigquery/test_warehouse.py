@@ -10,17 +10,13 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.testing import test_stream
-from apache_beam.transforms.window import TimestampedValue
-from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from google.cloud import bigquery as google
 from msgspec import Raw
 
 import schemas.bigquery
 from pipeline.errors import UsageError
 from pipeline.warehouses import Job, Warehouse, open_warehouse
-from pipeline.warehouses.bigquery import statements, sweep
+from pipeline.warehouses.bigquery import statements
 from pipeline.warehouses.bigquery.queries import freshest
 from schemas import ddl
 from schemas.bigquery import Dataset
@@ -282,42 +278,6 @@ def test_max_staleness_comes_back_whatever_happens(
         assert client.get_table(f"{SALES}.contacts").max_staleness is None
         raise RuntimeError
     assert client.get_table(f"{SALES}.contacts").max_staleness == after
-
-
-SEEN: list[str] = []
-"""What the stages of the next test saw, in this process."""
-
-
-class _SeeFn(beam.DoFn):
-    def __init__(self, what: str) -> None:
-        self.what = what
-
-    def process(self, element: Any) -> Iterator[Any]:
-        SEEN.append(f"{self.what} {element}" if isinstance(element, int) else self.what)
-        yield element
-
-
-def test_a_mark_passes_once_when_the_history_is_through_and_never_again() -> None:
-    SEEN.clear()
-    live = Timestamp(NOON // 1_000_000)
-    taken = (
-        test_stream.TestStream()
-        .add_elements([TimestampedValue(1, MIN_TIMESTAMP)])
-        .advance_watermark_to(-1_000_000)
-        .add_elements([TimestampedValue(2, -1_000_000)])
-        .advance_watermark_to(live)
-        .add_elements([TimestampedValue(3, live), TimestampedValue(4, MIN_TIMESTAMP)])
-        .advance_watermark_to(live + 60)
-        .add_elements([TimestampedValue(5, live + 60)])
-        .advance_watermark_to_infinity()
-    )
-    pipeline = beam.Pipeline("BundleBasedDirectRunner", PipelineOptions(["--streaming"]))
-    rows = pipeline | "Taken" >> taken | "Rows" >> beam.ParDo(_SeeFn("row"))
-    mark = pipeline | "Job" >> beam.Create([Job(7, NOON, None, False)]) | "Mark" >> beam.Map(sweep._mark)
-    _ = (mark, rows) | "Written" >> sweep._Behind() | "Marks" >> beam.ParDo(_SeeFn("mark"))
-    pipeline.run().wait_until_finish()
-    assert SEEN[:3] == ["row 1", "row 2", "mark"]
-    assert sorted(SEEN[3:]) == ["row 3", "row 4", "row 5"]
 
 
 # ---- what a reader sees ----
