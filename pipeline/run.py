@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 _SWITCH_S = 0.0005
 """How long the writing thread waits for Python's lock, at most; by default ten times as long."""
+_COLLECT = (50_000, 20, 50)
+"""How seldom Python looks for cycles of garbage: a job makes next to none, and a look walks all that is alive."""
 
 QUERY = "SELECT type, name, count(*) AS events FROM events GROUP BY ALL ORDER BY events DESC LIMIT 10"
 
@@ -51,6 +53,7 @@ def _run(settings: Settings, options: PipelineOptions, shown_options: str) -> Su
         pipeline = beam.Pipeline(options=options)
         build(pipeline, settings, warehouse, job)
         gc.freeze()  # collections need not walk what was loaded: it is never garbage
+        gc.set_threshold(*_COLLECT)
         sys.setswitchinterval(_SWITCH_S)
         TALLY.clear()
         with Progress(TALLY):
