@@ -200,6 +200,20 @@ def test_breaking_connections_leaves_what_came_in_unanswered(double: BigQueryDou
     assert ids(double) == ["a", "b"]
 
 
+def test_breaking_connections_leaves_what_waits_unwritten(double: BigQueryDouble, appender: Appender) -> None:
+    appender.append({"id": "a"})
+    [connection] = double.write_api.connections
+    with double.catalog.lock:  # which the double needs to write
+        appender.send({"id": "b"})
+        appender.send({"id": "c"})
+        clients.eventually(lambda: connection.queue.qsize() == 1)
+        double.break_connections()
+    appender.answer()
+    with pytest.raises(ServiceUnavailable):
+        appender.answer()
+    assert ids(double) == ["a", "b"]
+
+
 def test_idle_connections_are_closed_behind_what_came_in(double: BigQueryDouble, appender: Appender) -> None:
     double.faults.at(1, faults.late(0.2))
     appender.send({"id": "a"})
