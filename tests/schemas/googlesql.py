@@ -32,7 +32,12 @@ FEATURES = """
 """Those of GoogleSQL's optional features that BigQuery has and this project uses."""
 
 STATEMENTS = "ALTER_TABLE CREATE_TABLE CREATE_TABLE_AS_SELECT CREATE_VIEW DELETE INSERT QUERY UPDATE"
-OPTIONS = {"description": "STRING", "labels": "ARRAY<STRUCT<STRING, STRING>>", "max_staleness": "INTERVAL"}
+OPTIONS = {
+    "description": "STRING",
+    "labels": "ARRAY<STRUCT<STRING, STRING>>",
+    "max_staleness": "INTERVAL",
+    "require_partition_filter": "BOOL",
+}
 """The options of BigQuery's tables, columns and views that this project uses."""
 
 
