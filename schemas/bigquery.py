@@ -1,8 +1,8 @@
 """What a BigQuery warehouse contains: opens a client, and creates or upgrades the dataset, its tables and its views.
 
-What is there is read by REST, which costs nothing. Missing tables and columns are made by the statements of
-`schemas.ddl`; views by REST, which keeps their text as it was given, so that one that has changed can be told.
-With BIGQUERY_EMULATOR_HOST set, Google's client asks that server instead.
+Everything is read and made by REST, which costs nothing, makes a table whole, and keeps a view's text as it was given,
+so that one that has changed can be told. It is what the statements of `schemas.ddl` and `schemas.views` say. With
+BIGQUERY_EMULATOR_HOST set, Google's client asks that server instead.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError
 from google.cloud import bigquery
 from google.cloud.bigquery.retry import DEFAULT_RETRY
+from google.cloud.bigquery.table import PrimaryKey, TableConstraints
 from requests import RequestException
 
 from schemas import ddl, tables, views
 from schemas.ddl import IncompatibleSchemaError
-from schemas.tables import Write
+from schemas.tables import Column, Mode, Table, Write
 
 _URL = re.compile(r"bigquery://([a-z0-9][-a-z0-9:.]*)/(\w{1,1024})", re.ASCII)
 _DESCRIPTION = "Segment calls as events, contacts and accounts"
@@ -33,6 +34,8 @@ _ROLES = (
 )
 _REACHED_S: Final = 30.0
 """How long BigQuery is tried before it counts as out of reach."""
+MAX_STALENESS: Final = f"0-0 0 0:{ddl.MAX_STALENESS_MINUTES}:0"
+"""How old a keyed table's rows may be when it is asked, as the REST API writes an interval."""
 _STANDARD_TYPES: Final = {"INTEGER": "INT64", "BOOLEAN": "BOOL", "FLOAT": "FLOAT64", "RECORD": "STRUCT"}
 """GoogleSQL's names of the types that the REST API calls by older ones."""
 
@@ -89,7 +92,7 @@ def usable() -> Iterator[None]:
 
 def create(client: bigquery.Client, dataset: Dataset, location: str | None = None) -> tuple[str, ...]:
     """Makes the dataset, tables, columns and views that are missing, and views anew that read otherwise. A keyed table
-    without `max_staleness` gets it back.
+    without primary key or `max_staleness` gets it.
 
     `location` is where a new dataset lies; BigQuery's default is the multi-region US. Returns what it made, a line
     each; no data are touched. Raises IncompatibleSchemaError, with nothing changed, where what is there cannot hold
@@ -98,13 +101,14 @@ def create(client: bigquery.Client, dataset: Dataset, location: str | None = Non
     with usable():
         made = [f"dataset {dataset}"] if _create_dataset(client, dataset, location) else []
         existing = _existing(client, dataset)
-        for makes, statement in _statements(existing, dataset):
-            client.query_and_wait(statement)
-            made.append(makes)
-        for table in tables.KEYED:
-            if table.name in existing and existing[table.name].max_staleness is None:
-                client.query_and_wait(ddl.googlesql_staleness(table, str(dataset)))
-                made.append(f"max_staleness of {table.name}")
+        _check(existing)
+        for table in tables.ALL:
+            there = existing.get(table.name)
+            if there is None:
+                client.create_table(_table(table, dataset), exists_ok=True)
+                made.append(f"table {table.name}")
+            else:
+                made += _upgrade(client, table, there)
         for view in views.ALL:
             if _make_view(client, dataset, view, existing.get(view.name)):
                 made.append(f"view {view.name}")
@@ -115,7 +119,14 @@ def lacking(client: bigquery.Client, dataset: Dataset) -> tuple[str, ...]:
     """The tables and columns that `create` would make, a line each. Raises as `create` does."""
     with usable():
         client.get_dataset(str(dataset), retry=DEFAULT_RETRY.with_timeout(_REACHED_S))
-        return tuple(makes for makes, _ in _statements(_existing(client, dataset), dataset))
+        existing = _existing(client, dataset)
+        _check(existing)
+        return tuple(
+            line
+            for table in tables.ALL
+            for there in (existing.get(table.name),)
+            for line in ([f"table {table.name}"] if there is None else _missing(table, there))
+        )
 
 
 def _create_dataset(client: bigquery.Client, dataset: Dataset, location: str | None) -> bool:
@@ -148,18 +159,57 @@ def _existing(client: bigquery.Client, dataset: Dataset) -> Mapping[str, bigquer
     return {name: client.get_table(f"{dataset}.{name}") for name in there if name in ours}
 
 
-def _statements(existing: Mapping[str, bigquery.Table], dataset: Dataset) -> Iterator[tuple[str, str]]:
-    """(what it makes, statement) for each table and column that is missing. Raises IncompatibleSchemaError."""
-    incompatible = tuple(_incompatible(existing))
-    if incompatible:
-        raise IncompatibleSchemaError(incompatible)
-    for table in tables.ALL:
-        there = existing.get(table.name)
-        if there is None:
-            yield f"table {table.name}", ddl.googlesql(table, str(dataset))
-            continue
-        for column in ddl.difference(table, _types(there), ddl.googlesql_type).added:
-            yield f"column {table.name}.{column.name}", ddl.googlesql_addition(table, column, str(dataset))
+def _table(table: Table, dataset: Dataset) -> bigquery.Table:
+    made = bigquery.Table(f"{dataset}.{table.name}", [_field(column) for column in table.columns])
+    made.description = table.description
+    made.labels = dict(ddl.LABELS)
+    if table.partition_by:
+        made.time_partitioning = bigquery.TimePartitioning(field=table.partition_by)
+    if table.cluster_by:
+        made.clustering_fields = list(table.cluster_by)
+    if table.write is Write.UPSERT:
+        made.table_constraints = _primary_key(table)
+    if table in tables.KEYED:
+        made.max_staleness = MAX_STALENESS
+    return made
+
+
+def _field(column: Column, *, added: bool = False) -> bigquery.SchemaField:
+    """A column; one that is added to a table is never REQUIRED, since rows that are there have no value for it."""
+    mode = Mode.NULLABLE if added and column.mode is Mode.REQUIRED else column.mode
+    fields = [_field(each) for each in column.fields]
+    return bigquery.SchemaField(column.name, column.type.value, mode.value, None, column.description, fields)
+
+
+def _primary_key(table: Table) -> TableConstraints:
+    """It is never enforced, and change data capture goes by it."""
+    return TableConstraints(PrimaryKey(list(table.key)), None)
+
+
+def _missing(table: Table, there: bigquery.Table) -> Mapping[str, Column]:
+    """The columns that a table lacks, by what is said of each."""
+    added = ddl.difference(table, _types(there), ddl.googlesql_type).added
+    return {f"column {table.name}.{column.name}": column for column in added}
+
+
+def _upgrade(client: bigquery.Client, table: Table, there: bigquery.Table) -> list[str]:
+    """Adds to a table what it lacks, and returns that. What somebody else has changed meanwhile is an error."""
+    missing = _missing(table, there)
+    made, changed = [*missing], []
+    if missing:
+        there.schema = [*there.schema, *(_field(column, added=True) for column in missing.values())]
+        changed.append("schema")
+    if table.write is Write.UPSERT and not _key(there):
+        there.table_constraints = _primary_key(table)
+        changed.append("table_constraints")
+        made.append(f"primary key of {table.name}")
+    if table in tables.KEYED and there.max_staleness is None:
+        there.max_staleness = MAX_STALENESS
+        changed.append("max_staleness")
+        made.append(f"max_staleness of {table.name}")
+    if changed:
+        client.update_table(there, changed)
+    return made
 
 
 def _make_view(client: bigquery.Client, dataset: Dataset, view: views.View, there: bigquery.Table | None) -> bool:
@@ -177,6 +227,13 @@ def _make_view(client: bigquery.Client, dataset: Dataset, view: views.View, ther
     return True
 
 
+def _check(existing: Mapping[str, bigquery.Table]) -> None:
+    """Raises IncompatibleSchemaError."""
+    incompatible = tuple(_incompatible(existing))
+    if incompatible:
+        raise IncompatibleSchemaError(incompatible)
+
+
 def _incompatible(existing: Mapping[str, bigquery.Table]) -> Iterator[str]:
     for table in tables.ALL:
         there = existing.get(table.name)
@@ -186,14 +243,13 @@ def _incompatible(existing: Mapping[str, bigquery.Table]) -> Iterator[str]:
             yield f"table {table.name}: there is a {there.table_type.lower().replace('_', ' ')} of that name"
             continue
         yield from ddl.difference(table, _types(there), ddl.googlesql_type).incompatible
-        always = {column.name for column in table.columns if column.mode is tables.Mode.REQUIRED}
+        always = {column.name for column in table.columns if column.mode is Mode.REQUIRED}
         for field in there.schema:
             if field.mode == "REQUIRED" and field.name.lower() not in always:
                 yield f"table {table.name}, column {field.name}: is NOT NULL, and not every row has a value for it"
         key = _key(there)
-        if table.write is Write.UPSERT and key != table.key:
-            wanted = ", ".join(table.key)
-            yield f"table {table.name}: its primary key is {', '.join(key) or 'none'}, which cannot become {wanted}"
+        if table.write is Write.UPSERT and key not in ((), table.key):
+            yield f"table {table.name}: its primary key is {', '.join(key)}, which cannot become {', '.join(table.key)}"
     for view in views.ALL:
         there = existing.get(view.name)
         if there is not None and there.table_type != "VIEW":

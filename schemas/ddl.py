@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from msgspec.structs import replace
-
 from schemas.tables import KEYED, Column, Mode, Table, Type, Write
 
 MAX_STALENESS_MINUTES = 15
@@ -15,8 +13,6 @@ pending, and meanwhile the table cannot be copied or read by the Storage API."""
 
 LABELS: Mapping[str, str] = {"managed-by": "segment-bigquery"}
 """The labels of BigQuery's dataset, tables and views, for example to find their cost in a bill."""
-
-_MAX_STALENESS = f"max_staleness = INTERVAL {MAX_STALENESS_MINUTES} MINUTE"
 
 _DUCKDB_TYPES: Mapping[Type, str] = {
     Type.STRING: "VARCHAR",
@@ -41,7 +37,8 @@ def googlesql(table: Table, dataset: str | None = None) -> str:
         clauses.append(f"PARTITION BY TIMESTAMP_TRUNC(`{table.partition_by}`, DAY)")
     if table.cluster_by:
         clauses.append(f"CLUSTER BY {_googlesql_names(table.cluster_by)}")
-    clauses.append(labelled(table.description, *([_MAX_STALENESS] if table in KEYED else [])))
+    stale = [f"max_staleness = INTERVAL {MAX_STALENESS_MINUTES} MINUTE"] if table in KEYED else []
+    clauses.append(labelled(table.description, *stale))
     columns = ",\n".join(parts)
     return "\n".join([f"CREATE TABLE IF NOT EXISTS {qualified(table.name, dataset)} (", columns, ")", *clauses])
 
@@ -49,18 +46,6 @@ def googlesql(table: Table, dataset: str | None = None) -> str:
 def qualified(name: str, dataset: str | None = None) -> str:
     """The GoogleSQL path of a table or view; a project's name may hold dots, a dataset's cannot."""
     return ".".join(f"`{part}`" for part in (*(dataset.rsplit(".", 1) if dataset else ()), name))
-
-
-def googlesql_addition(table: Table, column: Column, dataset: str | None = None) -> str:
-    """`ALTER TABLE` that adds a column: never NOT NULL, since rows that are there have no value for it."""
-    if column.mode is Mode.REQUIRED:
-        column = replace(column, mode=Mode.NULLABLE)
-    return f"ALTER TABLE {qualified(table.name, dataset)} ADD COLUMN IF NOT EXISTS {_googlesql_column(column, '')}"
-
-
-def googlesql_staleness(table: Table, dataset: str | None = None) -> str:
-    """`ALTER TABLE` that gives a keyed table its maximum staleness."""
-    return f"ALTER TABLE {qualified(table.name, dataset)} SET OPTIONS ({_MAX_STALENESS})"
 
 
 def labelled(description: str, *more: str) -> str:

@@ -12,9 +12,8 @@ from schemas import ddl, tables, views
 from schemas.__main__ import main
 from schemas.bigquery import Dataset, UnusableDatasetError, connect, create, lacking, usable
 from schemas.ddl import IncompatibleSchemaError
-from schemas.tables import Mode, Write
+from schemas.tables import Write
 from tests.bigquery_double import BigQueryDouble
-from tests.schemas import googlesql
 
 SALES = Dataset("acme-data", "sales")
 EVERYTHING = (
@@ -145,13 +144,15 @@ def test_what_is_not_ours_stays(client: bigquery.Client) -> None:
     assert got(client, "contacts").max_staleness == "0-0 0 4:0:0"
 
 
-def test_a_keyed_table_without_max_staleness_gets_it_back(client: bigquery.Client) -> None:
+def test_a_keyed_table_without_primary_key_or_max_staleness_gets_it(client: bigquery.Client) -> None:
     create(client, SALES)
     contacts = got(client, "contacts")
-    contacts.max_staleness = None
-    client.update_table(contacts, ["max_staleness"])
-    assert create(client, SALES) == ("max_staleness of contacts",)
+    contacts.max_staleness = contacts.table_constraints = None
+    client.update_table(contacts, ["max_staleness", "table_constraints"])
+    assert create(client, SALES) == ("primary key of contacts", "max_staleness of contacts")
     assert got(client, "contacts").max_staleness == "0-0 0 0:15:0"
+    assert schemas.bigquery._key(got(client, "contacts")) == ("external_id",)
+    assert create(client, SALES) == ()
 
 
 def without(table: tables.Table, name: str, instead: str) -> str:
@@ -196,14 +197,6 @@ INCOMPATIBLE = [
             "table jobs, column runner: is DATE, which cannot become STRING",
             "table jobs: its primary key is id, which cannot become generation",
         ],
-    ),
-    (
-        "a table without its key",
-        "memberships",
-        without(tables.MEMBERSHIPS, "updated_at", "`updated_at` TIMESTAMP").replace(
-            "  PRIMARY KEY (`external_id`, `account_id`) NOT ENFORCED\n", ""
-        ),
-        ["table memberships: its primary key is none, which cannot become external_id, account_id"],
     ),
     (
         "a view for a table",
@@ -281,16 +274,19 @@ def test_the_command_creates_upgrades_and_refuses(
     client.query_and_wait("CREATE TABLE sales.jobs (runner DATE)")
     assert main(["create", f"--warehouse={url}"]) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 2
     assert all(line.startswith(f"--warehouse={url}: table jobs") for line in lines)
     assert all(line.endswith("; name another dataset, or move this one away") for line in lines)
 
 
-@pytest.mark.parametrize("column", [tables.EVENTS.column("name"), tables.CONTACTS.column("audiences")])
-def test_googlesql_takes_the_statements_of_an_upgrade(column: tables.Column) -> None:
-    analyzer = googlesql.available()
-    for table in tables.KEYED:
-        analyzer.create(ddl.googlesql(table))
-        analyzer.analyze(ddl.googlesql_addition(table, column))
-        analyzer.analyze(ddl.googlesql_staleness(table))
-    assert column.mode is Mode.REQUIRED or "NOT NULL" in ddl.googlesql_addition(tables.CONTACTS, column)
+def test_what_is_made_is_what_the_ddl_says(double: BigQueryDouble, client: bigquery.Client) -> None:
+    create(client, SALES)
+    client.create_dataset("by_hand")
+    for table in tables.ALL:
+        client.query_and_wait(ddl.googlesql(table, "acme-data.by_hand"))
+    for name in tables.BY_NAME:
+        made, said = (client.get_table(f"acme-data.{each}.{name}").to_api_repr() for each in ("sales", "by_hand"))
+        for each in (made, said):
+            for own in ("etag", "id", "tableReference", "creationTime"):
+                del each[own]
+        assert made == said

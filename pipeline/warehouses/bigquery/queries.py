@@ -12,8 +12,7 @@ from google.cloud.bigquery import ArrayQueryParameter, QueryJobConfig, ScalarQue
 from google.cloud.bigquery.table import RowIterator
 from msgspec.structs import replace
 
-from schemas import ddl
-from schemas.bigquery import Dataset
+from schemas.bigquery import MAX_STALENESS, Dataset
 from schemas.tables import Column, Mode, Table, Type
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -47,10 +46,7 @@ def freshest(client: bigquery.Client, table: Table, dataset: Dataset) -> Iterato
     try:
         yield
     finally:
-        if before is None:
-            query(client, ddl.googlesql_staleness(table, str(dataset)))
-        else:
-            _set_max_staleness(client, name, before)
+        _set_max_staleness(client, name, before or MAX_STALENESS)
 
 
 def _set_max_staleness(client: bigquery.Client, name: str, interval: str | None) -> None:
