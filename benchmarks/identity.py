@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from transforms.coders import StructCoder
-from transforms.core.facts import Known, learn
+from transforms.core import account_rows
+from transforms.core.accounts import Way
+from transforms.core.facts import AccountKnown, Known, learn, learn_account
 from transforms.core.identity import chains, contact, household, person
 from transforms.core.identity.messages import Edge, Member, Message
 
@@ -154,6 +156,31 @@ def heavy_keys() -> None:
         _print("  its neighbours", statistics.median(neighbours), NEIGHBOURS_GOAL)
 
 
+def heavy_account() -> None:
+    """Cost a message of an account that a million calls name, against accounts that two calls name each."""
+    calls = 1_000_000
+    ratios = []
+    for _ in range(_ROUNDS):
+        usual, heavy = (_name_accounts(calls, accounts) for accounts in (calls // 2, 1))
+        ratios.append(heavy / usual)
+    _print("an account with 1,000,000 members, a message", statistics.median(ratios), HEAVY_GOAL)
+
+
+def _name_accounts(calls: int, accounts: int) -> float:
+    """Seconds that it takes to learn of accounts and to write their rows."""
+    known: dict[str, AccountKnown] = {}
+    started = time.perf_counter()
+    for number in range(calls):
+        stamp = _stamp(number)
+        fact = AccountKnown(
+            {"plan": (stamp, b'"pro"')}, (stamp, "Acme"), {Way.GROUP: (stamp, stamp)}, {"default": stamp}
+        )
+        learn_account(known.setdefault(f"account-{number % accounts}", AccountKnown()), fact)
+    for account_id, fact in known.items():
+        account_rows.step(account_id, None, [fact])
+    return time.perf_counter() - started
+
+
 def over_windows() -> None:
     """What a window with one piece of news costs a heavy key: its state read, changed and written, as bytes."""
     print("Over windows (state of a key, and what a window with one piece of news costs it)")
@@ -192,6 +219,7 @@ def main() -> None:
     many_ids()
     long_chains()
     heavy_keys()
+    heavy_account()
     over_windows()
 
 
