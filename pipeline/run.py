@@ -68,7 +68,7 @@ def _run(settings: Settings, options: PipelineOptions, shown_options: str) -> Su
         unacknowledged = Subscriber.close()
         warehouse.close()
     if unacknowledged:
-        _log.warning("%d messages are written and not acknowledged; they come again, and count once", unacknowledged)
+        _log.warning("%d messages could not be acknowledged; they come again, and count once", unacknowledged)
     return _summary(metrics.counts(result.metrics()), warehouse, time.monotonic() - started)
 
 

@@ -14,6 +14,7 @@ import pytest
 from google.cloud import pubsub_v1
 
 from examples import emulator
+from pipeline.sources.subscriber import EMULATOR
 
 PROJECT = "projects/test-project"
 ACK_DEADLINE_S = 10
@@ -52,11 +53,14 @@ class Subscription:
         self.topic = f"{PROJECT}/topics/calls-{os.getpid()}-{number}"
         self.name = f"{PROJECT}/subscriptions/calls-{os.getpid()}-{number}"
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("PUBSUB_EMULATOR_HOST", place)
+            patch.setenv(EMULATOR, place)
             self._publisher = pubsub_v1.PublisherClient()
-            self._publisher.create_topic(name=self.topic)
-            with pubsub_v1.SubscriberClient() as subscriber:
-                subscriber.create_subscription(name=self.name, topic=self.topic, ack_deadline_seconds=ACK_DEADLINE_S)
+            self._subscriber = pubsub_v1.SubscriberClient()
+        self._publisher.create_topic(name=self.topic)
+        self._subscriber.create_subscription(name=self.name, topic=self.topic, ack_deadline_seconds=ACK_DEADLINE_S)
+
+    def delete(self) -> None:
+        self._subscriber.delete_subscription(subscription=self.name)
 
     def publish(self, payloads: Iterable[bytes], **attributes: Any) -> None:
         """Publishes, and waits until all of it is."""

@@ -50,7 +50,12 @@ class Stream:
         prism.require()
         self.host = pubsub_emulator.host()
         self.subscription = pubsub_emulator.Subscription(self.host)
-        (self.folder / "connections.yaml").write_text(json.dumps(self.config.document()))
+        self.configure(self.config)
+
+    def configure(self, config: Config) -> None:
+        """The connections that the next jobs have."""
+        self.config = config
+        (self.folder / "connections.yaml").write_text(json.dumps(config.document()))
 
     @property
     def file(self) -> Path:
@@ -102,6 +107,7 @@ class Job:
         self.stream = stream
         self.summary: Summary | None = None
         self.error: BaseException | None = None
+        self._started_us = time.time_ns() // 1000
         TALLY.clear()
         self._thread = threading.Thread(target=self._run, args=(stream.arguments(*options),), daemon=True)
         self._thread.start()
@@ -121,6 +127,11 @@ class Job:
     def is_reading(self) -> bool:
         """Whether the job has begun to pull."""
         return self.stream.subscription.name in Subscriber._open
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether nothing has come for a moment."""
+        return self.is_reading and Subscriber.of(self.stream.subscription.name).watermark() > self._started_us
 
     def wait_for_all(self) -> None:
         """Waits until every distinct message has its row."""

@@ -116,7 +116,7 @@ class _PullFn(metrics.CountingFn):
             taken.append(batch)
             TALLY.add(messages=len(batch.ack_ids))
             yield from self._stamped(batch, estimator.current_watermark())
-        if subscriber.is_stopping and not subscriber.holds_any:
+        if subscriber.is_done:
             tracker.try_claim(_ENDLESS)
         else:
             _advance(estimator, timestamp.Timestamp(micros=subscriber.watermark()))

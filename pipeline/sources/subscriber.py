@@ -7,6 +7,7 @@ will pass, as an outage does, is tried again for as long as it lasts; any other 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import threading
@@ -34,7 +35,8 @@ EMULATOR: Final = "PUBSUB_EMULATOR_HOST"
 _REQUEST_IDS: Final = 1_000
 """Messages that one pull asks for at most, and ids in one request: https://cloud.google.com/pubsub/quotas."""
 _PULLS: Final = 2
-_PULL_S: Final = 15.0
+_PULL_S: Final = 60.0
+_EMPTY_S: Final = 0.05
 _REQUEST_S: Final = 10.0
 _HELD_MESSAGES: Final = 20_000
 _HELD_BYTES: Final = 64_000_000
@@ -51,6 +53,7 @@ _CAUGHT_UP_S: Final = 1.0
 _BEHIND_US: Final = 2_000_000
 """How far the watermark stays behind the clock when nothing is held: messages may be under way."""
 _LONGEST_BACKOFF_S: Final = 5.0
+_NEVER: Final = float("inf")
 _KEEPALIVE_S: Final = 30.0
 
 _PASSING: Final = (
@@ -109,9 +112,10 @@ class Subscriber:
         self._lags_ms: list[int] = []
         self._retries = 0
         self._watermark = 0
-        self._asked_at = [float("inf")] * _PULLS
+        self._idle_since = [_NEVER] * _PULLS
+        self._pulling = _PULLS
         self._failure: Exception | None = None
-        self._closed = False
+        self._ending = self._closed = False
         for work in (*(partial(self._pull, number) for number in range(_PULLS)), self._keep):
             threading.Thread(target=self._run, args=(work,), name="pubsub", daemon=True).start()
 
@@ -130,12 +134,13 @@ class Subscriber:
 
     @classmethod
     def close(cls) -> int:
-        """Ends the process's subscribers. Returns how many messages were not acknowledged, and will come again."""
+        """Ends the process's subscribers. What was not acknowledged goes back; returns how many messages that are."""
         with cls._lock:
             subscribers = list(cls._open.values())
             cls._open.clear()
-            cls._stopping.clear()
-        return sum(subscriber._close() for subscriber in subscribers)
+        left = sum(subscriber._close() for subscriber in subscribers)
+        cls._stopping.clear()
+        return left
 
     @classmethod
     def failure(cls) -> Exception | None:
@@ -151,10 +156,10 @@ class Subscriber:
         return self._stopping.is_set()
 
     @property
-    def holds_any(self) -> bool:
-        """Whether a message is held that is not acknowledged yet."""
+    def is_done(self) -> bool:
+        """Whether, since it was told to stop, everything has been acknowledged or has gone back."""
         with self._changed:
-            return bool(self._held)
+            return self.is_stopping and not self._held
 
     def take(self, seconds: float) -> Batch | None:
         """The next batch, or None where none comes within that time. Raises what the subscriber cannot go on from."""
@@ -178,7 +183,7 @@ class Subscriber:
         with self._changed:
             if self._held:
                 self._watermark = max(self._watermark, min(batch.oldest for batch in self._held))
-            elif max(self._asked_at) < time.monotonic() - _CAUGHT_UP_S:
+            elif max(self._idle_since) < time.monotonic() - _CAUGHT_UP_S:
                 self._watermark = max(self._watermark, time.time_ns() // 1000 - _BEHIND_US)
             return Timestamp(self._watermark)
 
@@ -201,24 +206,35 @@ class Subscriber:
                 self._changed.notify_all()
 
     def _pull(self, number: int) -> None:
+        # An emulator hands messages to pulls that wait for them, even where their client has gone: there none may wait.
+        immediate = EMULATOR in os.environ
         while self._wait_for_room():
-            self._asked_at[number] = time.monotonic()
+            self._idle_since[number] = min(self._idle_since[number], time.monotonic())
+            request = {
+                "subscription": self._subscription,
+                "max_messages": _REQUEST_IDS,
+                "return_immediately": immediate,
+            }
             try:
                 response = self._client.pull(
-                    subscription=self._subscription,
-                    max_messages=_REQUEST_IDS,
-                    retry=self._retry(exceptions.DeadlineExceeded, asking=number),
-                    timeout=_PULL_S,
+                    request=request,
+                    retry=self._retry(exceptions.DeadlineExceeded, pull=number),
+                    timeout=_REQUEST_S if immediate else _PULL_S,
                 )
             except exceptions.DeadlineExceeded:  # there was nothing to pull
                 continue
-            self._asked_at[number] = float("inf")
-            if batch := _batch(response):
-                with self._changed:
-                    self._held.add(batch)
-                    self._ready.append(batch)
-                    self._changed.notify_all()
-        self._asked_at[number] = 0.0
+            batch = _batch(response)
+            if batch is None:
+                time.sleep(_EMPTY_S)
+                continue
+            self._idle_since[number] = _NEVER
+            with self._changed:
+                self._held.add(batch)
+                self._ready.append(batch)
+                self._changed.notify_all()
+        with self._changed:
+            self._pulling -= 1
+            self._changed.notify_all()
 
     def _wait_for_room(self) -> bool:
         """Waits until more may be held; False when there is nothing more to pull."""
@@ -228,7 +244,7 @@ class Subscriber:
 
     @property
     def _is_ending(self) -> bool:
-        return self._closed or self.is_stopping
+        return self._ending or self.is_stopping
 
     def _has_room(self) -> bool:
         messages = sum(len(batch.ack_ids) for batch in self._held)
@@ -240,7 +256,7 @@ class Subscriber:
                 self._changed.wait_for(lambda: self._written or self._closed, _TICK_S)
                 written, self._written = self._written, deque()
                 returned: deque[Batch] = deque()
-                if self.is_stopping:
+                if self._is_ending:
                     returned, self._ready = self._ready, deque()
             self._request(self._client.acknowledge, written)
             self._let_go(written)
@@ -276,13 +292,13 @@ class Subscriber:
             except exceptions.InvalidArgument:  # the lease of one has run out: it comes again
                 self._retries += 1
 
-    def _retry(self, *answers: type[Exception], asking: int | None = None) -> Retry:
+    def _retry(self, *answers: type[Exception], pull: int | None = None) -> Retry:
         """How a request is tried again, as long as it takes; `answers` are no failures."""
 
         def count(_: Exception) -> None:
             self._retries += 1
-            if asking is not None:
-                self._asked_at[asking] = float("inf")
+            if pull is not None:
+                self._idle_since[pull] = _NEVER
 
         return Retry(
             lambda error: passes(error) and not isinstance(error, answers),
@@ -294,11 +310,22 @@ class Subscriber:
 
     def _close(self) -> int:
         with self._changed:
-            self._closed = True
+            self._ending = True
             self._changed.notify_all()
-            held = sum(len(batch.ack_ids) for batch in self._held)
+            self._changed.wait_for(lambda: not self._pulling and not self._held, _TICK_S)
+            left = list(self._held)
+            self._closed = True
+        with contextlib.suppress(*_PASSING, *FINAL):
+            for batch in left:
+                self._client.modify_ack_deadline(
+                    subscription=self._subscription,
+                    ack_ids=batch.ack_ids,
+                    ack_deadline_seconds=0,
+                    retry=None,
+                    timeout=_TICK_S,
+                )
         self._client.transport.close()
-        return held
+        return sum(len(batch.ack_ids) for batch in left)
 
 
 _NONE: Final[Mapping[str, str]] = {}

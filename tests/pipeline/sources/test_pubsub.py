@@ -8,10 +8,27 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
+import apache_beam as beam
+import duckdb
 import pytest
+from apache_beam.io.gcp.pubsub import PubsubMessage, ReadFromPubSub
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.utils.timestamp import Timestamp
+from google.api_core import exceptions
+from google.auth.exceptions import DefaultCredentialsError
 
-from tests.histories import Alphabet, Message, deal, history
-from tests.streaming import Stream, shuffled
+from pipeline.companion import free_endpoint
+from pipeline.errors import UsageError
+from pipeline.options import parse
+from pipeline.run import run
+from pipeline.sources import pubsub, subscriber
+from pipeline.sources.subscriber import EMULATOR, Batch, Subscriber
+from schemas.tables import Timestamp as Micros
+from tests.golden.__main__ import Labels
+from tests.histories import CONFIGS, Alphabet, Message, deal, history, line
+from tests.streaming import Stream, shuffled, wait_until
+from tests.warehouse import tables
+from transforms.core.messages import Received
 
 PEOPLE = Alphabet(ids=(*(f"p{number}" for number in range(12)), "p@initech.com"), seconds=30)
 
@@ -42,5 +59,171 @@ def test_random_histories_over_several_windows_come_to_the_replay(stream: Stream
             shown = f"external_id = 'marker-{number}'"
             job.wait_until("its window is written", partial(job.count, "contacts", shown))
         job.wait_for_all()
-    assert job.error is None
     stream.check()
+
+
+def test_files_are_the_history_and_the_subscription_goes_on(stream: Stream) -> None:
+    messages = history(Random(2), 80, PEOPLE)
+    first, second = deal(Random(2), messages, 2)
+    file = stream.folder / "history.jsonl"
+    file.write_bytes(b"".join(each + b"\n" for each in shuffled(Random(2), first)))
+    stream.publish(shuffled(Random(3), second))
+    stream.published += file.read_bytes().splitlines()
+    with stream.job(f"--input={file}") as job:
+        job.wait_for_all()
+    stream.check()
+
+
+def test_what_an_older_job_believed_goes_when_the_history_is_through_and_not_at_the_end(stream: Stream) -> None:
+    group = {"type": "group", "messageId": "g", "timestamp": 0, "userId": "ann", "groupId": "acme", "projectId": "s1"}
+    stream.publish(shuffled(Random(1), [group]))
+    stream.complete()
+    assert tables(stream.file).accounts.keys() == {"acme"}
+    stream.configure(CONFIGS["email_domain"])
+    with stream.job() as job:
+        job.wait_until("its account is gone", lambda: job.count("jobs", "history_done") == 2)
+        assert job.count("accounts") == 0
+        stream.publish(shuffled(Random(1), [marker(1)]))
+        job.wait_until("a later window is written", lambda: job.count("contacts"))
+    stream.check()
+
+
+def test_a_message_that_cannot_be_read_is_kept_with_its_attributes_and_costs_nobody_else(stream: Stream) -> None:
+    poison = [b"", b"\xff", b"{", b"5", b'{"type": "track", "timestamp": 0}', line({"type": "page", "userId": 5})[:-1]]
+    stream.publish(poison, source="legacy")
+    stream.publish(shuffled(Random(4), history(Random(4), 40, PEOPLE)))
+    stream.complete()
+    stream.check()
+    with duckdb.connect(str(stream.file), read_only=True) as connection:
+        found = connection.execute("SELECT payload FROM dead_letters WHERE attributes->>'source' = 'legacy'").fetchall()
+    assert sorted(payload for (payload,) in found) == sorted(poison)
+    with stream.job() as job:
+        job.wait_until("it has read what there is", lambda: job.is_caught_up)
+    assert job.summary is not None
+    assert job.summary.read == 0, "what was refused came again"
+
+
+def test_what_no_bundle_has_taken_goes_back_at_a_stop(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(EMULATOR, stream.host)
+    stream.publish(shuffled(Random(6), history(Random(6), 60, PEOPLE)))
+    held = Subscriber.of(stream.subscription.name)
+    wait_until("messages are pulled", lambda: held._held)
+    Subscriber.stop()
+    wait_until("they are given back", lambda: held.is_done)
+    assert held.take(0) is None
+    assert Subscriber.close() == 0
+    stream.complete()
+    stream.check()
+
+
+def test_no_more_is_held_than_the_bound(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(EMULATOR, stream.host)
+    monkeypatch.setattr(subscriber, "_HELD_MESSAGES", 40)
+    monkeypatch.setattr(subscriber, "_REQUEST_IDS", 20)
+    stream.publish([b"%d" % number for number in range(300)])
+    held = Subscriber.of(stream.subscription.name)
+    taken: list[Batch] = []
+    payloads: set[bytes] = set()
+    try:
+        while len(payloads) < 300:
+            if batch := held.take(1):
+                taken.append(batch)
+                payloads |= {message.payload for message in batch.messages}
+            else:
+                held.acknowledge(taken)
+                taken.clear()
+            assert sum(len(each.ack_ids) for each in held._held) <= 40 + 2 * 20, "each pull may have begun before"
+    finally:
+        Subscriber.close()
+
+
+def test_the_watermark_waits_for_what_is_held_and_never_goes_back(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(EMULATOR, stream.host)
+    stream.publish([b"{}"])
+    held = Subscriber.of(stream.subscription.name)
+    try:
+        batch = held.take(60)
+        assert batch is not None
+        assert held.watermark() == batch.oldest
+        held.acknowledge([batch])
+        wait_until("it is let go", lambda: not held._held)
+        wait_until("it follows the clock", lambda: held.watermark() > batch.oldest)
+        before = held.watermark()
+        stream.publish([b"{}"])
+        later = held.take(60)
+        assert later is not None
+        assert held.watermark() >= before
+    finally:
+        Subscriber.close()
+
+
+@pytest.mark.parametrize(
+    ("what", "name", "line"),
+    [
+        ("none of that name", "projects/test-project/subscriptions/none", "there is no such subscription; make it"),
+        ("no such project", "projects/other-project/subscriptions/none", "there is no such subscription; make it"),
+    ],
+)
+def test_a_subscription_that_cannot_be_read_is_one_line(
+    what: str, name: str, line: str, stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(EMULATOR, stream.host)
+    arguments = [f"--input_subscription={name}", f"--warehouse=duckdb:///{stream.file}"]
+    with pytest.raises(UsageError, match=f"--input_subscription={name}: {line}"):
+        run(*parse(arguments), "")
+    assert not stream.file.exists()
+
+
+def test_a_server_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(EMULATOR, free_endpoint())
+    monkeypatch.setattr(pubsub, "_START_S", 0.5)
+    with pytest.raises(UsageError, match="does not answer at PUBSUB_EMULATOR_HOST=localhost"):
+        pubsub.check_subscription("projects/test-project/subscriptions/calls")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (exceptions.NotFound("no"), "there is no such subscription; make it, or correct the name"),
+        (exceptions.PermissionDenied("no"), "may not be read: no; grant pubsub.subscriptions.consume and .get on it: "),
+        (exceptions.Unauthenticated("no"), "there are no Google Cloud credentials that are valid; run gcloud auth "),
+        (DefaultCredentialsError("no"), "there are no Google Cloud credentials that are valid; run gcloud auth "),
+        (exceptions.FailedPrecondition("push"), "cannot be read: push; make a subscription of the type pull"),
+        (exceptions.RetryError("", exceptions.ServiceUnavailable("away")), "Pub/Sub does not answer: away; "),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_why_it_cannot_be_read_is_told(error: Exception, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(EMULATOR, raising=False)
+    assert str(pubsub.explained(error, "projects/p/subscriptions/s")).startswith(
+        f"--input_subscription=projects/p/subscriptions/s: {line}"
+    )
+
+
+def test_a_subscription_that_goes_away_ends_the_job_with_one_line(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscriber, "_PULL_S", 1.0)  # the emulator tells it to the next pull only
+    with stream.job() as job:
+        job.wait_until("the job reads", lambda: job.is_reading)
+        stream.subscription.delete()
+        wait_until("the job ends", lambda: job.error)
+    assert isinstance(job.error, UsageError)
+    assert "there is no such subscription" in str(job.error)
+
+
+def test_on_dataflow_its_own_source_reads() -> None:
+    pipeline = beam.Pipeline(options=PipelineOptions(streaming=True))
+    _ = pipeline | "ReadPubSub" >> pubsub.ReadPubSub("projects/p-roject/subscriptions/sub", native=True)
+    labels = Labels()
+    pipeline.visit(labels)
+    reads = [each.transform for each in labels.transforms if isinstance(each.transform, ReadFromPubSub)]
+    assert [(read._source.full_subscription, read.with_attributes) for read in reads] == [
+        ("projects/p-roject/subscriptions/sub", True)
+    ]
+    message = PubsubMessage(b"{}", {"connection": "web"})
+    assert pubsub.received(message, Timestamp(micros=1_700_000_000_000_001)) == Received(
+        b"{}", {"connection": "web"}, Micros(1_700_000_000_000_001)
+    )
