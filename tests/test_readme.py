@@ -23,6 +23,7 @@ import duckdb
 import pytest
 
 import pipeline.graph
+from examples import publish
 from pipeline import audit, explain
 from pipeline.__main__ import main
 from pipeline.connections import load_connections
@@ -261,6 +262,7 @@ def known_options() -> frozenset[str]:
         (create_tables, ["ddl", "--help"]),
         (audit.main, ["--help"]),
         (explain.main, ["--help"]),
+        (publish.main, ["--help"]),
     ]:
         with contextlib.redirect_stdout(output), pytest.raises(SystemExit):
             program(arguments)

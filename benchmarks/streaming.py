@@ -1,0 +1,184 @@
+"""The job on a subscription against bare pipelines on the same source; `python -m benchmarks.streaming`.
+
+On Prism and Pub/Sub's emulator, into DuckDB; each job and its floor are processes of their own, in turn. Publishing is
+done before for the rates of events and of identity calls, and beside the job for the lag.
+
+    python -m benchmarks.streaming               the four figures (a quarter of an hour)
+    python -m benchmarks.streaming soak          ten minutes at a steady rate: whether memory and lag stay flat
+        --rate=1000 --minutes=10
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from benchmarks.data import calls
+from examples import emulator, publish
+from pipeline.sources.subscriber import EMULATOR
+
+EVENTS_GOAL = 0.5
+IDENTITY_GOAL = 0.7
+LAG_GOAL_S = 5.0
+_ROUNDS = 3
+_EVENTS = 40_000
+_IDS = 4_000
+_RATES = (500, 1000, 2000, 4000, 8000)
+_WINDOW_S = 60
+_PROJECT = "projects/benchmark-project"
+
+
+class Place(NamedTuple):
+    """A topic and its subscription."""
+
+    topic: str
+    subscription: str
+
+
+def place(name: str) -> Place:
+    """Makes a topic and a subscription for one measurement."""
+    found = Place(f"{_PROJECT}/topics/{name}", f"{_PROJECT}/subscriptions/{name}")
+    publish.create(*found)
+    return found
+
+
+def measured(step: str, name: str, payloads: Iterable[bytes]) -> float:
+    """Publishes, runs a step of `benchmarks.streaming_steps` on it all, and returns the rate that it prints."""
+    topic, subscription = place(name)
+    count = publish.publish(topic, payloads)
+    command = [sys.executable, "-m", "benchmarks.streaming_steps", step, subscription, str(count)]
+    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return float(ran.stdout.split()[-1])
+
+
+def compared(what: str, unit: str, steps: tuple[str, str], payloads: Sequence[bytes], goal: float) -> None:
+    """Prints a job's rate, that of its floor, and their ratio."""
+    rates: dict[str, list[float]] = {step: [] for step in steps}
+    for number in range(_ROUNDS):
+        for step in steps:
+            rates[step].append(measured(step, f"{step}-{number}-{os.getpid()}", payloads))
+    floor, job = (statistics.median(rates[step]) for step in steps)
+    print(f"{what} (median of {_ROUNDS} in turn)")
+    print(f"  bare pipeline        {floor:8,.0f} {unit} a second")
+    print(f"  whole job            {job:8,.0f} {unit} a second")
+    print(f"  ratio                {job / floor:8.2f}   goal: at least {goal}", flush=True)
+
+
+def events() -> list[bytes]:
+    """Pages, screens and tracks of the generated mix that are nothing but events."""
+    found = []
+    with calls().open("rb") as lines:
+        for line in lines:
+            if b'"personas"' not in line and any(b'"type":"%b"' % kind in line for kind in (b"page", b"track")):
+                found.append(line.rstrip(b"\n"))
+            if len(found) == _EVENTS:
+                return found
+    raise SystemExit(f"{calls()} has only {len(found)} events")
+
+
+def identities() -> list[bytes]:
+    """Identify calls of so many people, who have nothing to do with one another."""
+    return [
+        json.dumps(
+            {
+                "type": "identify",
+                "messageId": f"m{number}",
+                "userId": f"u{number}",
+                "timestamp": "2025-03-03T07:00:00Z",
+                "traits": {"name": f"Person {number}", "email": f"u{number}@company{number % 50}.example"},
+            }
+        ).encode()
+        for number in range(_IDS)
+    ]
+
+
+class Sample(NamedTuple):
+    """Seconds since the start, messages read, seconds of lag, bytes of the job's memory."""
+
+    at: float
+    messages: int
+    lag: float
+    memory: int
+
+
+class Followed(NamedTuple):
+    """What was seen of a job beside its publisher; `drain` is how long it took to end once it was told to."""
+
+    samples: list[Sample]
+    drain: float
+
+    def lag(self, part: float) -> float:
+        """The median lag of the last part of the time."""
+        return statistics.median(sample.lag for sample in self.samples[-max(1, int(len(self.samples) * part)) :])
+
+
+def follow(rate: float, seconds: float, name: str) -> Followed:
+    """Publishes the mix at a rate, and runs the job on it with the default window."""
+    topic, subscription = place(f"{name}-{os.getpid()}")
+    publisher = [sys.executable, "-m", "examples.publish", f"--topic={topic}", f"--input={calls()}", f"--rate={rate}"]
+    job = [sys.executable, "-m", "benchmarks.streaming_steps", "follow", subscription, str(seconds)]
+    with subprocess.Popen([*publisher, "--rounds=0"]) as publishing:
+        ran = subprocess.run(job, stdout=subprocess.PIPE, text=True, check=True)
+        publishing.terminate()
+    *samples, drain = (json.loads(line) for line in ran.stdout.splitlines() if line.startswith(("[", "{")))
+    return Followed([Sample(*sample) for sample in samples], drain["drain"])
+
+
+def highest_rate() -> None:
+    """Prints the highest of some rates that the job keeps up with, and the lag at half of it."""
+    kept = 0.0
+    for rate in _RATES:
+        found = follow(rate, 3 * _WINDOW_S, f"rate-{rate}")
+        read = found.samples[-1].messages / found.samples[-1].at
+        keeps_up = found.lag(0.3) < LAG_GOAL_S and found.drain < _WINDOW_S
+        print(
+            f"  {rate:6,} published, {read:8,.0f} read a second, lag {found.lag(0.3):5.1f} s, "
+            f"{found.drain:5.1f} s to close the last window{'' if keeps_up else ': falls behind'}",
+            flush=True,
+        )
+        if not keeps_up:
+            break
+        kept = rate
+    half = follow(kept / 2, 2 * _WINDOW_S, "half").lag(0.5)
+    print(f"  highest rate         {kept:8,.0f} messages a second, with windows of {_WINDOW_S} s")
+    print(f"  lag at half of it    {half:8.1f} s   goal: under {LAG_GOAL_S:g}", flush=True)
+
+
+def soak(rate: float, minutes: float) -> None:
+    """Prints memory and lag through a long run, and whether they were flat."""
+    found = follow(rate, minutes * 60, "soak")
+    for sample in found.samples[:: max(1, len(found.samples) // 20)]:
+        seen = f"{sample.at:6.0f} s {sample.messages:10,} messages, lag {sample.lag:5.1f} s"
+        print(f"  {seen}, {sample.memory / 1e6:6.0f} MB")
+    third = len(found.samples) // 3
+    middle, last = found.samples[third : 2 * third], found.samples[2 * third :]
+    for what in ("lag", "memory"):
+        before, after = (statistics.median(getattr(sample, what) for sample in part) for part in (middle, last))
+        print(f"  {what}: {after / before if before else 1.0:.2f} of the middle third in the last")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.streaming", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=("figures", "soak"), default="figures")
+    parser.add_argument("--rate", type=float, default=1000.0)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    given = parser.parse_args(argv)
+    with emulator.started() as host:
+        os.environ[EMULATOR] = host
+        if given.what == "soak":
+            soak(given.rate, given.minutes)
+            return
+        compared("Pages and tracks", "messages", ("drop", "job"), events(), EVENTS_GOAL)
+        compared("Identify calls, each about another id", "calls", ("state", "identify"), identities(), IDENTITY_GOAL)
+        print("The generated mix")
+        highest_rate()
+
+
+if __name__ == "__main__":
+    main()

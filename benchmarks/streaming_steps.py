@@ -1,0 +1,134 @@
+"""What `benchmarks.streaming` runs in a process of its own: `python -m benchmarks.streaming_steps STEP SUBSCRIPTION N`.
+
+`drop`, `state`: the bare pipelines, source → nothing and source → window → a read and a write of state for each key.
+`job`, `identify`: the whole job on the same. All print messages a second. `follow` runs the job for N seconds, and
+prints what it sees of it, a line of JSON each second.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import orjson
+from apache_beam.coders import BytesCoder
+from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
+
+from pipeline import prism
+from pipeline.options import parse
+from pipeline.progress import TALLY
+from pipeline.run import run, stop
+from pipeline.sources.pubsub import ReadPubSub
+from pipeline.sources.subscriber import Subscriber
+from transforms import windows
+from transforms.core.messages import Received
+
+_LONG_WINDOW_S = 3600
+"""Nothing fires before the job is told to stop: then all keys do, once."""
+_LOOK_S = 0.02
+
+
+class _DropFn(beam.DoFn):
+    def process(self, received: Received) -> None:
+        pass
+
+
+class _StateFn(beam.DoFn):
+    SPEC = ReadModifyWriteStateSpec("state", BytesCoder())
+
+    def process(
+        self,
+        gathered: tuple[str, Iterable[bytes]],
+        cell: Any = beam.DoFn.StateParam(SPEC),  # noqa: B008
+    ) -> None:
+        _, inbox = gathered
+        cell.write((cell.read() or b"") + b"".join(inbox))
+
+
+def _keyed(received: Received) -> tuple[str, bytes]:
+    return orjson.loads(received.payload)["userId"], received.payload
+
+
+def bare(step: str, subscription: str, options: Any) -> None:
+    with prism.started(options):
+        pipeline = beam.Pipeline(options=options)
+        received = pipeline | "Read" >> ReadPubSub(subscription, native=False)
+        if step == "drop":
+            _ = received | "Drop" >> beam.ParDo(_DropFn())
+        else:
+            keyed = received | "Key" >> beam.Map(_keyed).with_output_types(tuple[str, bytes])
+            gathered = keyed | "Window" >> windows.arrival(_LONG_WINDOW_S) | "Gather" >> beam.GroupByKey()
+            _ = gathered | "Global" >> windows.everything() | "State" >> beam.ParDo(_StateFn())
+        pipeline.run().wait_until_finish()
+    Subscriber.close()
+
+
+def rate(step: str, subscription: str, count: int, folder: str) -> float:
+    """Messages a second: of `drop` and `job` while they are read, the first and last twentieth aside; of the others
+    while their windows fire, which is from when all is read."""
+    marks: dict[str, tuple[float, int]] = {}
+
+    def watch() -> None:
+        for mark, share in (("first", 0.05), ("last", 0.95), ("all", 1.0)):
+            while TALLY.messages < share * count:
+                time.sleep(_LOOK_S)
+            marks[mark] = time.monotonic(), TALLY.messages
+        stop()
+
+    threading.Thread(target=watch, daemon=True).start()
+    arguments = [
+        f"--input_subscription={subscription}",
+        f"--warehouse=duckdb:///{folder}/warehouse.duckdb",
+        f"--alias_window={_LONG_WINDOW_S}",
+    ]
+    settings, options = parse(arguments)
+    if step in ("drop", "state"):
+        bare(step, subscription, options)
+    else:
+        run(settings, options, "")
+    if step in ("state", "identify"):
+        return count / (time.monotonic() - marks["all"][0])
+    (began, few), (ended, many) = marks["first"], marks["last"]
+    return (many - few) / (ended - began)
+
+
+def follow(subscription: str, seconds: float, folder: str) -> None:
+    """Runs the job with the default window, and prints a sample each second, and at last how long it took to end."""
+    began = time.monotonic()
+
+    def look() -> None:
+        while time.monotonic() < began + seconds:
+            time.sleep(1)
+            sample = (time.monotonic() - began, TALLY.messages, (TALLY.lag_ms or 0) / 1000, _memory())
+            print(json.dumps(sample), flush=True)
+        stop()
+
+    threading.Thread(target=look, daemon=True).start()
+    run(*parse([f"--input_subscription={subscription}", f"--warehouse=duckdb:///{folder}/warehouse.duckdb"]), "")
+    print(json.dumps({"drain": time.monotonic() - began - seconds}))
+
+
+def _memory() -> int:
+    """Bytes of this process that are in memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def main(step: str, subscription: str, number: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        if step == "follow":
+            follow(subscription, float(number), folder)
+        else:
+            print(rate(step, subscription, int(number), folder))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
