@@ -61,6 +61,13 @@ def test_the_line_gives_the_rate_of_late() -> None:
     ]
 
 
+def test_the_lag_is_told_where_there_is_one() -> None:
+    tally = Tally()
+    shown = Progress(tally, console=console(False), clock=Clock())
+    tally.lag_ms = 1234
+    assert shown.line() == "0 messages, 0/s, lag 1.2 s, 0 dead letters, 0:00:00"
+
+
 class Once(threading.Event):
     """An event that a waiting thread finds unset once, then set."""
 

@@ -1,0 +1,52 @@
+"""`make stream` shows the job on a subscription, and says what is missing."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+from pathlib import Path
+
+import pytest
+
+from examples import emulator, stream
+from pipeline.sources.subscriber import EMULATOR
+from tests import prism, pubsub_emulator
+
+
+def test_the_tables_grow_until_all_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prism.require()
+    monkeypatch.setenv(EMULATOR, pubsub_emulator.host())
+    monkeypatch.chdir(tmp_path)
+    assert stream.main(["--rate=2000", "--alias_window=1"]) == 0
+    gc.unfreeze()
+    out = capsys.readouterr().out
+    assert "3,017 read = 2,488 events + 443 identity calls + 41 dead letters + 45 duplicates" in out
+    assert "Northwind Traders" in out.partition("The most active accounts:")[2]
+    assert (tmp_path / "stream.duckdb").exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "missing", "line"),
+    [("java", ("java",), "needs Java 17"), ("gcloud", ("java", "gcloud"), "install the Google Cloud CLI")],
+)
+def test_what_is_missing_is_one_line(
+    what: str,
+    missing: tuple[str, ...],
+    line: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    jar = tmp_path / "platform" / "pubsub-emulator" / "lib" / "cloud-pubsub-emulator-1.jar"
+    jar.parent.mkdir(parents=True)
+    jar.touch()
+    monkeypatch.delenv(EMULATOR, raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(emulator, "_PLACES", () if "gcloud" in missing else (str(tmp_path),))
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert stream.main([]) == 2
+    err = capsys.readouterr().err
+    assert line in err
+    assert err.count("\n") == 1

@@ -1,0 +1,83 @@
+"""Prism is found, downloaded or built; where none of these can be, one line says what to do."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import apache_beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
+from apache_beam.runners.portability.prism_runner import PrismJobServer
+
+from pipeline import prism
+from pipeline.errors import UsageError
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, and no network."""
+
+    def unreachable(*_: object) -> str:
+        raise RuntimeError("Unable to fetch remote prism binary")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(PrismJobServer, "local_bin", unreachable)
+    return tmp_path / "segment-bigquery" / f"prism-{apache_beam.__version__}"
+
+
+def program(path: Path, script: str = "exit 0") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_what_is_in_the_cache_is_taken(cache: Path) -> None:
+    cached = program(cache / "prism")
+    assert prism.find() == str(cached)
+
+
+def test_what_was_downloaded_is_kept(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    downloaded = program(tmp_path / "download")
+    monkeypatch.setattr(PrismJobServer, "local_bin", lambda _: str(downloaded))
+    assert prism.find() == str(cache / "prism")
+    assert (cache / "prism").read_bytes() == downloaded.read_bytes()
+
+
+@pytest.mark.parametrize("script", ["exit 1", "kill -9 $$"])
+def test_a_download_that_does_not_run_is_not_kept(
+    script: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PrismJobServer, "local_bin", lambda _: str(program(tmp_path / "download", script)))
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(UsageError):
+        prism.find()
+    assert not (cache / "prism").exists()
+
+
+def test_else_go_builds_it(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go = program(tmp_path / "go", 'mkdir -p "$GOBIN" && echo "$@" > "$GOBIN/prism"')
+    monkeypatch.setattr(shutil, "which", lambda _: str(go))
+    built = f"install github.com/apache/beam/sdks/v2/go/cmd/prism@v{apache_beam.__version__}\n"
+    assert Path(prism.find()).read_text() == built
+
+
+def test_where_there_is_none_one_line_says_what_to_install(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(UsageError, match=r"neither be downloaded .* nor built; install Go \(https://go.dev/dl\)"):
+        prism.find()
+
+
+def test_one_that_does_not_start_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prism, "_START_S", 0.3)
+    broken = program(tmp_path / "prism")
+    options = PipelineOptions([f"--prism_location={broken}"])
+    with pytest.raises(UsageError, match=f"--prism_location={broken}: does not start; "), prism.started(options):
+        pass
+
+
+def test_a_job_server_of_ones_own_is_left_alone() -> None:
+    options = PipelineOptions(["--job_endpoint=localhost:1", "--prism_location=/none"])
+    with prism.started(options):
+        assert options.view_as(PortableOptions).job_endpoint == "localhost:1"
