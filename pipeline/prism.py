@@ -19,6 +19,7 @@ from typing import Final
 import apache_beam
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions, PrismRunnerOptions
 from apache_beam.runners.portability.prism_runner import PrismJobServer
+from apache_beam.runners.worker import sdk_worker
 
 from pipeline.companion import answers, free_endpoint, running
 from pipeline.errors import UsageError
@@ -51,10 +52,18 @@ def started(options: PipelineOptions) -> Iterator[None]:
             raise UsageError("does not start", _REMEDY, option="--prism_location", value=program)
         portable.job_endpoint = endpoint
         portable.environment_type = portable.environment_type or "LOOPBACK"
+        worker = logging.getLogger(sdk_worker.__name__)
+        worker.addFilter(_is_news)
         try:
             yield
         finally:
+            worker.removeFilter(_is_news)
             portable.job_endpoint = None
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Prism lets nobody cache state, so there is nothing to do about what the worker says of the time that it takes."""
+    return not str(record.msg).startswith("Retrieving state")
 
 
 def find() -> str:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, get_type_hints
 import apache_beam as beam
 import msgspec
 from apache_beam.pvalue import PCollection, TaggedOutput
-from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
+from apache_beam.transforms.userstate import BagStateSpec
 
 from transforms import metrics, windows
 from transforms.coders import StructCoder
@@ -122,8 +122,9 @@ class _BoundedFn(beam.DoFn):
 def _stateful(
     step: Step, state: type[msgspec.Struct], outbox: type[msgspec.Struct], measure: Measure | None
 ) -> beam.DoFn:
-    """The step with its state: a DoFn class of its own, since Beam finds a state's coder in the class."""
-    spec = ReadModifyWriteStateSpec("state", StructCoder(state))
+    """The step with its state: a DoFn class of its own, since Beam finds a state's coder in the class. The state is a
+    bag of one or none: a ReadModifyWrite is cleared before every write, which is one more request to the runner."""
+    spec = BagStateSpec("state", StructCoder(state))
 
     class StatefulFn(beam.DoFn):
         def start_bundle(self) -> None:
@@ -136,11 +137,13 @@ def _stateful(
         ) -> Iterator[TaggedOutput]:
             self.keys += 1
             key, inbox = gathered
-            before = cell.read()
+            before = next(iter(cell.read()), None)
             after, said = step(key, before, inbox)
             _observe(measure, after)
             if after != before:
-                cell.write(after)
+                if before is not None:
+                    cell.clear()
+                cell.add(after)
             for tag in outbox.__struct_fields__:
                 for element in getattr(said, tag):
                     yield TaggedOutput(tag, element)
