@@ -11,7 +11,7 @@ import pytest
 from apache_beam import coders
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.testing.test_stream import TestStream
-from apache_beam.testing.util import BeamAssertException, assert_that, equal_to
+from apache_beam.testing.util import BeamAssertException, assert_that
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 
@@ -22,7 +22,6 @@ from transforms import windows
 from transforms.core.facts import Known
 from transforms.core.rows import Upsert
 from transforms.resolve_identities import ResolveIdentities
-from transforms.windows import HistoryWritten
 
 WINDOW_S = 60.0
 DAY_S = 86_400
@@ -109,22 +108,6 @@ def test_empty_windows_write_nothing() -> None:
 def test_a_drain_flushes_the_open_window() -> None:
     events = stream().add_elements(at(1, *edge(1, "a", "b"))).advance_watermark_to_infinity()
     run(events, {"identities": written(("a", "b"))})
-
-
-def test_the_history_is_through_once_and_before_the_end() -> None:
-    events = stream().add_elements(at(MIN_TIMESTAMP, *edge(1, "a", "b"))).advance_watermark_to(100)
-    events = events.add_elements(at(110, *edge(2, "b", "c"))).advance_watermark_to(5000)
-    options = PipelineOptions(["--runner=DirectRunner"])
-    options.view_as(StandardOptions).streaming = True
-    with beam.Pipeline(options=options) as pipeline:
-        facts = pipeline | "Stream" >> events.advance_watermark_to_infinity()
-        said = facts | "HistoryWritten" >> HistoryWritten(WINDOW_S) | "When" >> beam.Map(_when)
-        assert_that(said, equal_to([(0, True)]))
-
-
-def _when(value: int, timestamp: Any = beam.DoFn.TimestampParam) -> tuple[int, bool]:
-    """With whether it was said in the history's window."""
-    return value, timestamp < 0
 
 
 @pytest.mark.parametrize("seed", range(12))
