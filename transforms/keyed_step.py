@@ -25,7 +25,7 @@ class KeyedStep(beam.PTransform):
     """`(key, message)` → the fields of `outbox`, each a PCollection of that name.
 
     `state` and `outbox` are the struct types that the step returns. `gather` groups the messages of a key: a
-    `CombineFn` joins them before the shuffle as well, and the inbox then is the one joined message; without it the
+    `JoinFn` joins them before the shuffle as well, and the inbox then is the one joined message; without it the
     inbox is their list. `window` is how long a key's messages are gathered, in seconds; None is for a bounded job.
     `size` measures a state, for the distribution `sizes`.
     """
@@ -37,7 +37,7 @@ class KeyedStep(beam.PTransform):
         outbox: type[msgspec.Struct],
         *,
         window: float | None,
-        gather: beam.CombineFn | None = None,
+        gather: JoinFn | None = None,
         size: Callable[[Any], int] | None = None,
         sizes: metrics.Distribution | None = None,
     ) -> None:
@@ -55,7 +55,8 @@ class KeyedStep(beam.PTransform):
         gather = beam.GroupByKey() if self.gather is None else beam.CombinePerKey(self.gather)
         gathered = messages | "Gather" >> gather
         if self.gather is not None:
-            gathered = gathered | "Inbox" >> beam.MapTuple(_alone).with_output_types(tuple[str, Any])
+            struct: Any = self.gather.struct
+            gathered = gathered | "Inbox" >> beam.MapTuple(_alone).with_output_types(tuple[str, Iterable[struct]])
         if self.window is None:
             run = beam.ParDo(_BoundedFn(self.step, self.outbox, self.measure))
         else:

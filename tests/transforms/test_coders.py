@@ -11,7 +11,7 @@ from apache_beam.coders import registry
 from hypothesis import given
 
 from tests.transforms.core.known import ACCOUNT_KNOWN, KNOWN
-from transforms.coders import StructCoder
+from transforms.coders import VERSION, StructCoder, UnknownVersionError
 from transforms.core.accounts import Way
 from transforms.core.facts import AccountKnown, Known
 from transforms.core.identity.messages import Edge, Label, Member, Message
@@ -87,12 +87,29 @@ WRITTEN: list[tuple[msgspec.Struct, list[Any]]] = [
 @pytest.mark.parametrize(("struct", "written"), WRITTEN, ids=["Known", "AccountKnown"])
 def test_the_encoding_is_a_contract(struct: msgspec.Struct, written: list[Any]) -> None:
     coder = StructCoder(type(struct))
-    assert msgspec.msgpack.decode(coder.encode(struct)) == written
-    assert coder.decode(msgspec.msgpack.encode(written)) == struct
-    assert coder.decode(msgspec.msgpack.encode([*written, "of a later version"])) == struct
+    assert fields(coder.encode(struct)) == written
+    assert coder.decode(encoded(written)) == struct
+    assert coder.decode(encoded([*written, "of a later program"])) == struct
     for length in range(len(written)):
-        older = coder.decode(msgspec.msgpack.encode(written[:length]))
-        assert msgspec.msgpack.decode(coder.encode(older))[:length] == written[:length]
+        older = coder.decode(encoded(written[:length]))
+        assert fields(coder.encode(older))[:length] == written[:length]
+
+
+def encoded(fields: list[Any]) -> bytes:
+    return b"\x01" + msgspec.msgpack.encode(fields)
+
+
+def fields(encoded: bytes) -> list[Any]:
+    assert encoded[:1] == b"\x01"
+    decoded: list[Any] = msgspec.msgpack.decode(encoded[1:])
+    return decoded
+
+
+def test_an_encoding_of_another_version_is_refused_and_never_misread() -> None:
+    coder = StructCoder(Known)
+    written = bytes([VERSION + 1]) + coder.encode(Known(named=True))[1:]
+    with pytest.raises(UnknownVersionError, match="a Known is in encoding 2, and this program reads encoding 1"):
+        coder.decode(written)
 
 
 @pytest.mark.parametrize("struct", [Known, AccountKnown, Message])
