@@ -62,7 +62,7 @@ def build(pipeline: beam.Pipeline, settings: Settings, warehouse: Warehouse, job
         refused = {"Events": events | "WriteEvents" >> warehouse.append(EVENTS, job)}
         _ = refused | "WriteDeadLettersOfEvents" >> _WriteDeadLetters(warehouse, job)
 
-    if job.log_until is not None:
+    if job.log_until is not None or not job.bounded:  # an unbounded job has the same graph whenever it is updated
         history = pipeline | "ReadLog" >> warehouse.read_log(job) | "ParseHistory" >> ParseHistory(reader)
         identity_calls.append(history)
 

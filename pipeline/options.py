@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import logging
 import os
 import re
 import shlex
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import (
+    DebugOptions,
     GoogleCloudOptions,
     PipelineOptions,
     StandardOptions,
@@ -28,15 +30,19 @@ from transforms.core.connections import DEFAULT, Connections
 
 BOUNDED_RUNNER = "FnApiRunner"
 UNBOUNDED_RUNNER = "PrismRunner"
+DATAFLOW_RUNNER = "DataflowRunner"
 
 _RUNNERS = ("FnApiRunner", "PrismRunner", "DirectRunner", "DataflowRunner", "FlinkRunner", "SparkRunner")
 _PROGRAM = "segment-pipeline"
+_AT_LEAST_ONCE = "streaming_mode_at_least_once"
 _DESCRIBED = "--help and --help_beam say what it takes"
 _SHORTEST_WINDOW_S = 0.001
 _LONGEST_S = 365 * 86400
 _PROJECT_ID = r"[a-z][-a-z0-9:.]{4,61}[a-z0-9]"
 _SUBSCRIPTION_ID = r"(?!goog)[A-Za-z][-A-Za-z0-9_.~+%]{2,254}"
 _SUBSCRIPTION = re.compile(f"projects/{_PROJECT_ID}/subscriptions/{_SUBSCRIPTION_ID}")
+
+_log = logging.getLogger(__name__)
 
 
 def _truth(text: str) -> bool:
@@ -196,7 +202,27 @@ def parse(argv: Sequence[str]) -> tuple[Settings, PipelineOptions]:
     standard.runner = settings.runner
     standard.streaming = standard.streaming or settings.streaming
     _check_beam(options, settings.runner)
+    _check_dataflow(options, settings)
     return settings, options
+
+
+def template_arguments(argv: Iterable[str]) -> list[str]:
+    """The arguments that a Flex Template's launcher gives, as `parse` takes them.
+
+    A template's parameters all have values, so a switch is `--name=true` there. The names that users gave were checked
+    by Dataflow; one that Beam does not know was added by the launcher, and is left out with a warning.
+    """
+    actions = {name: action for action in _parser()._actions for name in action.option_strings}
+    arguments = []
+    for word in argv:
+        name, _, value = word.partition("=")
+        if name.startswith("--") and name not in actions:
+            _log.warning("%s: this version of Beam has no such option; it is left out", name)
+        elif name in actions and actions[name].nargs == 0 and value.lower() in ("true", "false"):
+            arguments += [name] if _truth(value) else []
+        else:
+            arguments.append(word)
+    return arguments
 
 
 def options_without_secrets(argv: Sequence[str]) -> str:
@@ -271,12 +297,18 @@ def _option_classes() -> Iterable[type[PipelineOptions]]:
     return classes.values()
 
 
-def _parsed(argv: Sequence[str]) -> argparse.Namespace:
-    """All options, Beam's too, once each is known and has a value of its type."""
+def _parser() -> argparse.ArgumentParser:
+    """A parser of all options, Beam's too."""
     parser = _BeamArgumentParser(prog=_PROGRAM, add_help=False, allow_abbrev=False, exit_on_error=False)
     for each in _option_classes():
         each._add_argparse_args(parser)
     _add_help(parser)
+    return parser
+
+
+def _parsed(argv: Sequence[str]) -> argparse.Namespace:
+    """All options, Beam's too, once each is known and has a value of its type."""
+    parser = _parser()
     try:
         given, unknown = parser.parse_known_args(list(argv))
     except argparse.ArgumentError as error:
@@ -489,3 +521,26 @@ def _check_beam(options: PipelineOptions, runner: str) -> None:
         if missing := re.fullmatch(r"Missing required option: (\w+)\.", problem):
             raise UsageError(f"is required by {runner}", f"give --{missing[1]}=...", option=f"--{missing[1]}")
         raise UsageError(problem.rstrip("."), "--help_beam describes the options", option="--runner", value=runner)
+
+
+def _check_dataflow(options: PipelineOptions, settings: Settings) -> None:
+    """What Dataflow would do wrong, or could not do because its workers are other machines."""
+    service = options.view_as(GoogleCloudOptions).dataflow_service_options or []
+    experiments = options.view_as(DebugOptions).experiments or []
+    for name, given in (("dataflow_service_options", service), ("experiments", experiments)):
+        if _AT_LEAST_ONCE in given:
+            problem = (
+                "would apply a message to the state of its keys several times, and what state counts would be wrong"
+            )
+            remedy = "leave it out: the job needs the default, exactly once"
+            raise UsageError(problem, remedy, option=f"--{name}", value=_AT_LEAST_ONCE)
+    if settings.runner != DATAFLOW_RUNNER:
+        return
+    if settings.warehouse.startswith("duckdb:"):
+        problem = "is a file of this machine, which Dataflow's workers cannot write"
+        raise UsageError(problem, "give bigquery://PROJECT/DATASET", option="--warehouse", value=settings.warehouse)
+    for pattern in settings.inputs:
+        if FileSystems.get_scheme(pattern) is None:
+            raise _refused_input(
+                pattern, "is a file of this machine, which Dataflow's workers cannot read", "give gs://BUCKET/GLOB"
+            )

@@ -10,6 +10,7 @@ from contextlib import nullcontext
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineResult
 
 from pipeline import prism
 from pipeline.graph import build
@@ -18,7 +19,7 @@ from pipeline.progress import TALLY, Progress
 from pipeline.sources.pubsub import check_subscription, explained
 from pipeline.sources.subscriber import Subscriber
 from pipeline.summary import Summary
-from pipeline.warehouses import Warehouse, open_warehouse
+from pipeline.warehouses import Job, Warehouse, open_warehouse
 from transforms import metrics
 
 _log = logging.getLogger(__name__)
@@ -44,14 +45,7 @@ def _run(settings: Settings, options: PipelineOptions, shown_options: str) -> Su
     warehouse = open_warehouse(settings.warehouse, create=settings.create, update=settings.update)
     started = time.monotonic()
     try:
-        job = warehouse.start(
-            bounded=not settings.streaming,
-            runner=settings.runner,
-            options=shown_options,
-            history=settings.history == "warehouse",
-        )
-        pipeline = beam.Pipeline(options=options)
-        build(pipeline, settings, warehouse, job)
+        job, pipeline = _prepared(settings, options, shown_options, warehouse)
         gc.freeze()  # collections need not walk what was loaded: it is never garbage
         gc.set_threshold(*_COLLECT)
         sys.setswitchinterval(_SWITCH_S)
@@ -70,6 +64,32 @@ def _run(settings: Settings, options: PipelineOptions, shown_options: str) -> Su
     if unacknowledged:
         _log.warning("%d messages could not be acknowledged; they come again, and count once", unacknowledged)
     return _summary(metrics.counts(result.metrics()), warehouse, time.monotonic() - started)
+
+
+def launch(settings: Settings, options: PipelineOptions, shown_options: str) -> PipelineResult:
+    """Hands the job to a runner that goes on by itself, and does not wait: for templates. Raises UsageError where it
+    cannot start."""
+    warehouse = open_warehouse(settings.warehouse, create=settings.create, update=settings.update)
+    try:
+        _, pipeline = _prepared(settings, options, shown_options, warehouse)
+        return pipeline.run()
+    finally:
+        warehouse.close()
+
+
+def _prepared(
+    settings: Settings, options: PipelineOptions, shown_options: str, warehouse: Warehouse
+) -> tuple[Job, beam.Pipeline]:
+    """Enters the job in the warehouse, and builds its graph."""
+    job = warehouse.start(
+        bounded=not settings.streaming,
+        runner=settings.runner,
+        options=shown_options,
+        history=settings.history == "warehouse",
+    )
+    pipeline = beam.Pipeline(options=options)
+    build(pipeline, settings, warehouse, job)
+    return job, pipeline
 
 
 def stop() -> None:

@@ -17,11 +17,12 @@ from apache_beam.runners.runner import create_runner
 from apache_beam.testing.test_pipeline import TestPipeline
 
 from pipeline.errors import UsageError
-from pipeline.options import Settings, options_without_secrets, parse
+from pipeline.options import Settings, options_without_secrets, parse, template_arguments
 from transforms.core.connections import DEFAULT
 
 INPUT = "--input=a.jsonl"
 WAREHOUSE = "--warehouse=duckdb:///w.duckdb"
+BIGQUERY = "--warehouse=bigquery://acme-web/segment"
 SUBSCRIPTION = "--input_subscription=projects/acme-web/subscriptions/calls"
 DATAFLOW = "--runner=DataflowRunner --region=europe-west1"
 
@@ -131,8 +132,10 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         (
             "Dataflow",
-            [WAREHOUSE, INPUT, *DATAFLOW.split(), "--project=acme-web"],
-            replace(GIVEN, runner="DataflowRunner"),
+            ["--input=gs://b/x.jsonl", BIGQUERY, *DATAFLOW.split(), "--project=acme-web"],
+            replace(
+                GIVEN, inputs=("gs://b/x.jsonl",), warehouse="bigquery://acme-web/segment", runner="DataflowRunner"
+            ),
         ),
         (
             "an update on Dataflow",
@@ -370,6 +373,34 @@ RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, F
             [INPUT, WAREHOUSE, *DATAFLOW.split()],
             "--project: is required by DataflowRunner; give --project=...",
         ),
+        (
+            "a local warehouse on Dataflow",
+            ["--input=gs://b/x.jsonl", WAREHOUSE, *DATAFLOW.split(), "--project=acme-web"],
+            "--warehouse=duckdb:///w.duckdb: is a file of this machine, which Dataflow's workers cannot write; "
+            "give bigquery://PROJECT/DATASET",
+        ),
+        (
+            "a local input on Dataflow",
+            [INPUT, BIGQUERY, *DATAFLOW.split(), "--project=acme-web"],
+            "--input=a.jsonl: is a file of this machine, which Dataflow's workers cannot read; give gs://BUCKET/GLOB",
+        ),
+        (
+            "at least once",
+            [SUBSCRIPTION, WAREHOUSE, "--dataflow_service_options=streaming_mode_at_least_once"],
+            "--dataflow_service_options=streaming_mode_at_least_once: would apply a message to the state of its keys "
+            "several times, and what state counts would be wrong; leave it out: the job needs the default, exactly "
+            "once",
+        ),
+        (
+            "at least once among others",
+            [SUBSCRIPTION, WAREHOUSE, "--dataflow_service_option=a,streaming_mode_at_least_once"],
+            "--dataflow_service_options=streaming_mode_at_least_once: would apply a message to the state",
+        ),
+        (
+            "at least once as an experiment",
+            [SUBSCRIPTION, WAREHOUSE, "--experiments=use_runner_v2,streaming_mode_at_least_once"],
+            "--experiments=streaming_mode_at_least_once: would apply a message to the state of its keys several times",
+        ),
     ],
 )
 def test_a_mistake_gets_one_line(what: str, line: list[str], expected: str, capfd: pytest.CaptureFixture[str]) -> None:
@@ -380,6 +411,27 @@ def test_a_mistake_gets_one_line(what: str, line: list[str], expected: str, capf
     assert said.isprintable()
     assert "hunter2" not in said
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("what", "given", "expected"),
+    [
+        ("a value", ["--alias_window=10"], ["--alias_window=10"]),
+        ("a switch that is on", ["--update=true", "--no_auth=True"], ["--update", "--no_auth"]),
+        ("a switch that is off", ["--update=false"], []),
+        ("a switch as it should be", ["--update"], ["--update"]),
+        ("a switch with a value that says nothing", ["--update=soon"], ["--update=soon"]),
+        ("an option of ours with an optional value", ["--rebuild=true"], ["--rebuild=true"]),
+        ("an option that Beam does not know", ["--launcher_zone=a", "--rebuild"], ["--rebuild"]),
+        ("what is no option", ["x.jsonl"], ["x.jsonl"]),
+    ],
+)
+def test_the_arguments_of_a_template_are_read(
+    what: str, given: list[str], expected: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert template_arguments(given) == expected
+    left_out = ["--launcher_zone: this version of Beam has no such option; it is left out"]
+    assert caplog.messages == (left_out if what == "an option that Beam does not know" else [])
 
 
 def test_a_file_that_may_not_be_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""The Dataflow Flex Template: its image, its parameters, and the program that launches the job."""

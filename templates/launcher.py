@@ -1,0 +1,38 @@
+"""What the Flex Template runs in its launcher: checks the parameters, gives the job to Dataflow, and ends.
+
+The launcher starts this file with the template's parameters and Dataflow's own settings as options
+(https://cloud.google.com/dataflow/docs/guides/templates/configuring-flex-templates). It must not wait for the job.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from pipeline.errors import UsageError
+from pipeline.options import options_without_secrets, parse, template_arguments
+from pipeline.run import launch
+
+IMAGE = "SDK_CONTAINER_IMAGE"
+"""The environment variable with the name under which the launcher's image was pushed: workers run the same one."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Launches the job. Returns 0 when Dataflow has it, and 2 for a mistake in the parameters, which is said in one
+    line."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    arguments = template_arguments(sys.argv[1:] if argv is None else argv)
+    if os.environ.get(IMAGE) and not any(word.startswith("--sdk_container_image") for word in arguments):
+        arguments.append(f"--sdk_container_image={os.environ[IMAGE]}")
+    try:
+        launch(*parse(arguments), options_without_secrets(arguments))
+    except UsageError as error:
+        print(f"segment-pipeline: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
