@@ -85,8 +85,9 @@ class SegmentOptions(PipelineOptions):
         group.add_argument(
             "--warehouse",
             metavar="URL",
-            help="Required: duckdb:///relative.duckdb, duckdb:////absolute.duckdb or bigquery://PROJECT/DATASET. "
-            "Default: none. Example: --warehouse=duckdb:///warehouse.duckdb",
+            help="Required: where the tables are. bigquery://PROJECT/DATASET, or on this machine "
+            "duckdb:///relative.duckdb or duckdb:////absolute.duckdb. Default: none. "
+            "Example: --warehouse=duckdb:///warehouse.duckdb",
         )
         group.add_argument(
             "--history",
