@@ -22,7 +22,9 @@ IMAGE = "SDK_CONTAINER_IMAGE"
 def main(argv: Sequence[str] | None = None) -> int:
     """Launches the job. Returns 0 when Dataflow has it, and 2 for a mistake in the parameters, which is said in one
     line."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    for name in ("pipeline", "apache_beam.runners.dataflow"):
+        logging.getLogger(name).setLevel(logging.INFO)
     arguments = template_arguments(sys.argv[1:] if argv is None else argv)
     if os.environ.get(IMAGE) and not any(word.startswith("--sdk_container_image") for word in arguments):
         arguments.append(f"--sdk_container_image={os.environ[IMAGE]}")

@@ -1,11 +1,11 @@
-"""What the job makes of a few readable inputs, table by table, and the names of its graph.
+"""What the job makes of a few readable inputs, table by table, and what a launch on Dataflow sends.
 
     python -m tests.golden             prints what differs from the files here; exit status 1 if anything does
     python -m tests.golden --update    writes the files anew: read the diff before you commit it
 
 A case is a folder: `input*.jsonl`, `connections.yaml`, and `expected/`, one file for each table that has rows. A line
-there is a row without what is NULL and without when it was written; lines are sorted. `graph.txt` is every transform of
-the graph by its full label: a running job can be updated as long as those stay.
+there is a row without what is NULL and without when it was written; lines are sorted. `dataflow/` has the launches of
+the Flex Template: the job that is posted, and the graph; a running job can be updated as long as that stays.
 """
 
 from __future__ import annotations
@@ -20,18 +20,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
 import duckdb
-from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
-from pipeline.graph import build
 from pipeline.options import parse
 from pipeline.run import run
-from pipeline.warehouses import Job, open_warehouse
-from schemas.tables import ALL, JOBS, Table, Timestamp, Type
+from schemas.tables import ALL, JOBS, Table, Type
+from tests.dataflow import dataflow
+from tests.templates import launched
 
 HERE = Path(__file__).parent
-GRAPH = HERE / "graph.txt"
+DATAFLOW = HERE / "dataflow"
 CASES = sorted(path.parent.name for path in HERE.glob("*/connections.yaml"))
 
 
@@ -85,38 +83,18 @@ def expected(case: str) -> dict[str, str]:
     return {path.stem: path.read_text() for path in sorted((HERE / case / "expected").glob("*.jsonl"))}
 
 
-class Labels(PipelineVisitor):
-    """Gathers the transforms of a pipeline."""
-
-    def __init__(self) -> None:
-        self.transforms: list[AppliedPTransform] = []
-
-    def enter_composite_transform(self, transform_node: AppliedPTransform) -> None:
-        self.transforms.append(transform_node)
-
-    def visit_transform(self, transform_node: AppliedPTransform) -> None:
-        self.transforms.append(transform_node)
-
-
-def transforms() -> list[AppliedPTransform]:
-    """The transforms of a job on files that goes on from a log, the root aside."""
-    settings, options = parse([f"--input={__file__}", "--warehouse=duckdb:///never-opened.duckdb"])
-    pipeline = beam.Pipeline(options=options)
-    now = Timestamp(1_700_000_000_000_000)
-    build(pipeline, settings, open_warehouse(settings.warehouse), Job(now, now, now, bounded=True))
-    labels = Labels()
-    pipeline.visit(labels)
-    return [transform for transform in labels.transforms if transform.full_label]
-
-
-def graph() -> str:
-    """The full labels, sorted, a line each."""
-    return "".join(f"{label}\n" for label in sorted(transform.full_label for transform in transforms()))
+def launches() -> Iterator[tuple[Path, str]]:
+    """(a file here, what it should hold) of each launch on Dataflow."""
+    for name, parameters in launched.LAUNCHES.items():
+        with tempfile.TemporaryDirectory() as folder, dataflow(Path(folder)) as service:
+            assert launched.launch(service, parameters) == 0
+        yield DATAFLOW / f"{name}.txt", launched.graph(service.graph())
+        yield DATAFLOW / f"{name}.json", launched.summary(service.jobs[0])
 
 
 def files() -> Iterator[tuple[Path, str | None]]:
     """(a file here, what it should hold; None if it should not be)."""
-    yield GRAPH, graph()
+    yield from launches()
     for case in CASES:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "warehouse.duckdb")
