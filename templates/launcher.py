@@ -18,6 +18,8 @@ from pipeline.run import launch
 IMAGE = "SDK_CONTAINER_IMAGE"
 """The environment variable with the name under which the launcher's image was pushed: workers run the same one."""
 
+_OPTION = "--sdk_container_image"
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Launches the job. Returns 0 when Dataflow has it, and 2 for a mistake in the parameters, which is said in one
@@ -26,14 +28,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in ("pipeline", "apache_beam.runners.dataflow"):
         logging.getLogger(name).setLevel(logging.INFO)
     arguments = template_arguments(sys.argv[1:] if argv is None else argv)
-    if os.environ.get(IMAGE) and not any(word.startswith("--sdk_container_image") for word in arguments):
-        arguments.append(f"--sdk_container_image={os.environ[IMAGE]}")
     try:
+        if not any(word.startswith(f"{_OPTION}=") for word in arguments):
+            arguments.append(f"{_OPTION}={_image()}")
         launch(*parse(arguments), options_without_secrets(arguments))
     except UsageError as error:
         print(f"segment-pipeline: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _image() -> str:
+    image = os.environ.get(IMAGE)
+    if not image:
+        remedy = "build the image with --build-arg=IMAGE=NAME, or give NAME here"
+        raise UsageError("is not known: the name that the template's image was pushed under", remedy, option=_OPTION)
+    return image
 
 
 if __name__ == "__main__":

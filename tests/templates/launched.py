@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -17,12 +16,9 @@ from google.cloud import dataflow_v1beta3
 from google.protobuf.json_format import MessageToDict, ParseDict
 
 import pipeline.run
-from pipeline.errors import UsageError
-from pipeline.warehouses import Job, Warehouse, open_warehouse
-from pipeline.warehouses.duckdb import DuckDbWarehouse
-from schemas.tables import Timestamp
 from templates import launcher
 from tests.dataflow import PROJECT, Dataflow
+from tests.templates.unopened import Unopened
 from transforms.coders import VERSION, StructCoder
 
 IMAGE = f"europe-west1-docker.pkg.dev/{PROJECT}/segment/segment-bigquery:0.1.0"
@@ -49,30 +45,6 @@ WORKERS = [
     '--labels={"team": "data"}',
 ]
 """What `gcloud dataflow flex-template run` passes on from its own flags."""
-
-
-@dataclass
-class Unopened:
-    """A warehouse whose transforms are the real ones, and which no job is entered in."""
-
-    warehouse: Warehouse
-
-    @classmethod
-    def of(cls, url: str) -> Unopened:
-        try:
-            return cls(open_warehouse(url))
-        except UsageError:
-            return cls(DuckDbWarehouse.of("duckdb:///never-opened.duckdb"))
-
-    def start(self, *, bounded: bool, **_: object) -> Job:
-        now = Timestamp(1_700_000_000_000_000)
-        return Job(now, now, now, bounded)
-
-    def close(self) -> None:
-        pass
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.warehouse, name)
 
 
 def launch(service: Dataflow, parameters: Mapping[str, str], *others: str) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from templates import launcher
 from tests.dataflow import RUNNING, Dataflow, dataflow
 from tests.golden.__main__ import DATAFLOW
 from tests.templates.launched import IMAGE, LAUNCHES, graph, launch, summary
@@ -77,6 +78,17 @@ def service(tmp_path: Path) -> Iterator[Dataflow]:
 def test_another_image_for_the_workers_is_used(service: Dataflow) -> None:
     assert launch(service, LAUNCHES["backfill"], "--sdk_container_image=eu.gcr.io/acme-web/own:1") == 0
     assert json.loads(summary(service.jobs[0]))["sdkImages"] == ["eu.gcr.io/acme-web/own:1"]
+
+
+def test_an_image_that_does_not_know_its_name_launches_nothing(
+    service: Dataflow, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(launcher.IMAGE, raising=False)
+    assert launcher.main([*service.options(), "--rebuild=true", "--warehouse=bigquery://acme-web/segment"]) == 2
+    assert capsys.readouterr().err == (
+        "segment-pipeline: --sdk_container_image: is not known: the name that the template's image was pushed under; "
+        "build the image with --build-arg=IMAGE=NAME, or give NAME here\n"
+    )
 
 
 def test_an_update_asks_for_one(service: Dataflow) -> None:

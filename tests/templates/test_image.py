@@ -1,0 +1,259 @@
+"""The template's image, without a container: what its Dockerfile installs is installed in an empty environment by the
+same commands, and does there what the launcher and a worker do. Nothing else of this repository can be imported."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import msgspec
+import pytest
+from apache_beam.internal.cloudpickle import cloudpickle
+from apache_beam.options.pipeline_options import StandardOptions
+from apache_beam.pvalue import PCollection
+
+from pipeline.graph import build
+from pipeline.options import parse
+from pipeline.warehouses import Job
+from schemas.tables import Table, Timestamp
+from templates import launcher
+from tests import prism
+from tests.dataflow import Dataflow, dataflow
+from tests.golden.__main__ import DATAFLOW
+from tests.templates.launched import IMAGE, LAUNCHES, OBJECTS, WORKERS, graph, summary
+from transforms.core.rows import Append, Upsert
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "templates" / "Dockerfile").read_text("utf-8")
+INSTRUCTIONS = re.findall(r"^([A-Z]+) ((?:.*\\\n)*.*)$", DOCKERFILE, re.MULTILINE)
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "segment-bigquery"
+
+
+def instructions(name: str) -> list[str]:
+    return [re.sub(r"\\\n\s*", "", text) for keyword, text in INSTRUCTIONS if keyword == name]
+
+
+def variables() -> Mapping[str, str]:
+    """The environment of the image, once it is built under its name."""
+    (text,) = instructions("ENV")
+    return {name: value.replace("${IMAGE}", IMAGE) for name, value in re.findall(r"(\w+)=(\S+)", text)}
+
+
+@dataclass
+class Installed:
+    """The image's folder and Python."""
+
+    folder: Path
+    python: Path
+
+    def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(self.python), *arguments], cwd="/", env=self.environment(environment), capture_output=True, text=True
+        )
+
+    def environment(self, others: Mapping[str, str] | None = None) -> dict[str, str]:
+        path = f"{self.python.parent}{os.pathsep}{os.environ['PATH']}"
+        return {"PATH": path, "HOME": str(self.folder), **variables(), **(others or {})}
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """What the Dockerfile copies, and what it runs on that. What it installs from elsewhere stays for the next time."""
+    folder = tmp_path_factory.mktemp("template")
+    for copied in instructions("COPY"):
+        if copied.startswith("--from="):
+            continue
+        *sources, target = copied.split()
+        for source in sources:
+            if (ROOT / source).is_dir():
+                shutil.copytree(ROOT / source, folder / target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / source, folder)
+    locked = [DOCKERFILE, sys.version, *((folder / name).read_text() for name in ("setup.py", "constraints.txt"))]
+    environment = CACHE / f"image-{hashlib.sha256(repr(locked).encode()).hexdigest()[:16]}"
+    if not environment.exists():
+        venv.create(environment, with_pip=True)
+    installed = Installed(folder, environment / "bin" / "python")
+    with_pip_cache = {**installed.environment(), "HOME": str(Path.home())}
+    for command in instructions("RUN"):
+        command = command.replace(" --no-cache-dir", "")  # for the image's size alone
+        ran = subprocess.run(command, shell=True, cwd=folder, env=with_pip_cache, capture_output=True, text=True)
+        if ran.returncode:
+            shutil.rmtree(environment)
+            if "connection" in ran.stderr and not os.environ.get("CI"):
+                pytest.skip("no package index can be reached: run the tests once with one")
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+    return installed
+
+
+def test_an_image_is_pinned_and_its_beam_is_the_one_that_is_locked() -> None:
+    bases = dict(re.findall(r"^ARG (\w+)=(\S+)$", DOCKERFILE, re.MULTILINE))
+    assert set(instructions("FROM")) == {"${SDK} AS sdk", "${LAUNCHER} AS launcher", "${PYTHON}"}
+    assert all(re.search(r":\d[\w.-]*\d[\w.-]*$|@sha256:[0-9a-f]{64}$", base) for base in bases.values())
+    assert bases["SDK"].endswith(f":{beam.__version__}")
+    assert f"python{re.findall(r'python:(3.[0-9]+)', bases['PYTHON'])[0]}_sdk" in bases["SDK"]
+    assert launcher.IMAGE in variables()
+
+
+def test_only_what_is_installed_can_be_imported(image: Installed) -> None:
+    assert sorted(path.name for path in image.folder.iterdir()) == ["LICENSE", "constraints.txt", "launcher.py"]
+    found = image.run("-c", "import pipeline, schemas, transforms; print(pipeline.__file__)")
+    assert found.stdout.startswith(str(image.python.parents[1])), found.stderr
+    assert image.run("-c", "import tests.dataflow").returncode == 1
+    assert image.run("-c", "import pytest").returncode == 1
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Dataflow]:
+    with dataflow(tmp_path) as service:
+        service.objects.update(OBJECTS)
+        yield service
+
+
+@pytest.mark.parametrize("name", ["streaming", "backfill"])
+def test_the_launcher_starts_there_and_sends_the_same_job(image: Installed, service: Dataflow, name: str) -> None:
+    started = image.folder / Path(variables()["FLEX_TEMPLATE_PYTHON_PY_FILE"]).name
+    given = [f"--{parameter}={value}" for parameter, value in LAUNCHES[name].items()]
+    ran = image.run(
+        str(Path(__file__).with_name("unopened.py")),
+        str(started),
+        *given,
+        *WORKERS,
+        *service.options(),
+        "--template_location=gs://acme-web-segment/staging/job_object",
+        environment=service.environment,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert summary(json.loads(service.objects["gs://acme-web-segment/staging/job_object"])) == (
+        DATAFLOW / f"{name}.json"
+    ).read_text("utf-8")
+    assert graph(service.graph()) == (DATAFLOW / f"{name}.txt").read_text("utf-8")
+
+
+def test_a_mistake_ends_the_launcher_in_one_line(image: Installed) -> None:
+    ran = image.run(str(image.folder / "launcher.py"), "--rebuild=true", "--warehouse=bigquery")
+    assert ran.returncode == 2
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith("segment-pipeline: --warehouse=bigquery: is no warehouse's URL")
+
+
+# ---- a worker ----
+
+
+class Lines:
+    """A warehouse of text files. It travels to the workers by value, as the graph does; all else is the package's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = str(folder)
+
+    def read_log(self, job: Job) -> beam.PTransform:
+        return beam.Create([])
+
+    def append(self, table: Table, job: Job) -> beam.PTransform:
+        return beam.ParDo(WriteFn(f"{self.folder}/{table.name}"))
+
+    def upsert(self, table: Table, job: Job) -> beam.PTransform:
+        return beam.ParDo(WriteFn(f"{self.folder}/{table.name}"))
+
+    def publish(self, job: Job) -> beam.PTransform:
+        return Nothing()
+
+
+class Nothing(beam.PTransform):
+    def expand(self, taken: PCollection) -> PCollection:
+        return taken
+
+
+class WriteFn(beam.DoFn):
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def process(self, element: Append | Upsert) -> None:
+        shown: Any = element.row if isinstance(element, Append) else element
+        with open(self.path, "ab") as file:
+            file.write(msgspec.json.encode(shown, enc_hook=repr) + b"\n")
+
+
+def rows(folder: Path) -> dict[str, list[str]]:
+    """The rows of each table: of appended ones all, of keyed ones the newest of each key."""
+    held = {}
+    for path in folder.iterdir():
+        lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        upserts = sorted((line for line in lines if "key" in line), key=lambda line: line["version"])
+        newest = {tuple(line["key"]): line["row"] for line in upserts}
+        appended = [line for line in lines if "key" not in line]
+        held[path.name] = sorted(json.dumps(row, sort_keys=True) for row in [*appended, *newest.values()])
+    return held
+
+
+def run(folder: Path, *options: str) -> dict[str, list[str]]:
+    """The graph of an unbounded job, on the example events."""
+    folder.mkdir()
+    arguments = [
+        f"--input={ROOT / 'examples' / 'events.jsonl'}",
+        f"--connections={ROOT / 'examples' / 'connections.yaml'}",
+        "--warehouse=duckdb:///never-opened.duckdb",
+    ]
+    settings, parsed = parse([*arguments, *options])
+    parsed.view_as(StandardOptions).streaming = True
+    now = Timestamp(1_700_000_000_000_000)
+    job = Job(now, now, now, bounded=False)
+    pipeline = beam.Pipeline(options=parsed)
+    build(pipeline, replace(settings, streaming=True), Lines(folder), job)  # type: ignore[arg-type]
+    pipeline.run().wait_until_finish()
+    return rows(folder)
+
+
+@contextlib.contextmanager
+def worker_pool(image: Installed) -> Iterator[str]:
+    """The address of a process that starts workers of the image."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    module = "apache_beam.runners.worker.worker_pool_main"
+    command = [str(image.python), "-m", module, f"--service_port={port}"]
+    with subprocess.Popen(command, cwd="/", env=image.environment(), stderr=subprocess.DEVNULL) as process:
+        try:
+            for _ in range(300):
+                with contextlib.suppress(OSError), socket.create_connection(("localhost", port)):
+                    break
+                time.sleep(0.1)
+            yield f"localhost:{port}"
+        finally:
+            process.kill()
+
+
+def test_a_worker_needs_nothing_from_the_machine_that_launched(image: Installed, tmp_path: Path) -> None:
+    *in_prism, _ = prism.options()
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    try:
+        with worker_pool(image) as address:
+            external = ["--environment_type=EXTERNAL", f"--environment_config={address}"]
+            there = run(tmp_path / "there", *in_prism, *external)
+    finally:
+        cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+    here = run(tmp_path / "here", "--runner=FnApiRunner")
+    assert set(there) == {
+        "events",
+        "identity_calls",
+        "dead_letters",
+        "contacts",
+        "accounts",
+        "identities",
+        "memberships",
+    }
+    assert there == here

@@ -1,0 +1,49 @@
+"""A warehouse that no job is entered in, so that the graph of a launch can be made without an account.
+
+    python tests/templates/unopened.py LAUNCHER [ARGUMENT ...]    starts a launcher with it
+
+It imports nothing but what is installed, since it stands beside a launcher that has nothing else.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import pipeline.run
+from pipeline.errors import UsageError
+from pipeline.warehouses import Job, Warehouse, open_warehouse
+from pipeline.warehouses.duckdb import DuckDbWarehouse
+from schemas.tables import Timestamp
+
+
+@dataclass
+class Unopened:
+    """A warehouse whose transforms are the real ones."""
+
+    warehouse: Warehouse
+
+    @classmethod
+    def of(cls, url: str) -> Unopened:
+        try:
+            return cls(open_warehouse(url))
+        except UsageError:
+            return cls(DuckDbWarehouse.of("duckdb:///never-opened.duckdb"))
+
+    def start(self, *, bounded: bool, **_: object) -> Job:
+        now = Timestamp(1_700_000_000_000_000)
+        return Job(now, now, now, bounded)
+
+    def close(self) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.warehouse, name)
+
+
+if __name__ == "__main__":
+    pipeline.run.open_warehouse = Unopened.of  # type: ignore[attr-defined]
+    sys.argv = sys.argv[1:]
+    runpy.run_path(sys.argv[0], run_name="__main__")
