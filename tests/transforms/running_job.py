@@ -1,0 +1,233 @@
+"""A streaming job between two windows: the stateful steps of the real graph, with their states as a runner keeps them.
+
+    python -m tests.transforms.running_job --record    keeps the states of some jobs, for later versions to read
+
+What is recorded under `state/vN` is never changed: it stands for the jobs that run. A new encoding gets a new folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, reduce
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import apache_beam as beam
+import msgspec
+from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms import userstate
+
+from pipeline.graph import build
+from pipeline.options import parse
+from pipeline.replay import Config
+from pipeline.warehouses import Job, open_warehouse
+from schemas.tables import Timestamp
+from tests.histories import CONFIGS, Message, history
+from tests.judge import connections, facts, plain
+from transforms.coders import VERSION, StructCoder
+from transforms.core.facts import AccountKnown, Known, learn, learn_account
+from transforms.core.identity.messages import Message as Said
+from transforms.core.rows import Upsert
+
+RECORDED = Path(__file__).with_name("state")
+STEPS = ("Person", "Chains", "Household", "Contact", "Account")
+JOBS = 12
+
+Inboxes = Mapping[str, Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stateful step of the graph, and the coder of its state."""
+
+    fn: beam.DoFn
+    coder: StructCoder[Any]
+
+
+class _Steps(PipelineVisitor):
+    def __init__(self) -> None:
+        self.found: dict[str, Step] = {}
+
+    def visit_transform(self, transform_node: AppliedPTransform) -> None:
+        fn = getattr(transform_node.transform, "fn", None)
+        if isinstance(fn, beam.DoFn) and userstate.is_stateful_dofn(fn):
+            specs, _ = userstate.get_dofn_specs(fn)
+            (spec,) = specs
+            assert isinstance(spec.coder, StructCoder)
+            self.found[transform_node.full_label.split("/")[1]] = Step(fn, spec.coder)
+
+
+@cache
+def steps() -> Mapping[str, Step]:
+    """The stateful steps of a job on a subscription, by their labels."""
+    arguments = ["--input_subscription=projects/acme-web/subscriptions/calls", "--warehouse=duckdb:///never.duckdb"]
+    settings, options = parse(arguments)
+    pipeline = beam.Pipeline(options=options)
+    now = Timestamp(1_700_000_000_000_000)
+    build(pipeline, settings, open_warehouse(settings.warehouse), Job(now, now, now, bounded=False))
+    visitor = _Steps()
+    pipeline.visit(visitor)
+    return visitor.found
+
+
+@dataclass
+class Cell:
+    """The state of one key, as Beam gives it to a DoFn."""
+
+    coder: StructCoder[Any]
+    content: bytes | None
+
+    def read(self) -> Any:
+        return None if self.content is None else self.coder.decode(self.content)
+
+    def write(self, value: Any) -> None:
+        self.content = self.coder.encode(value)
+
+
+@dataclass
+class RunningJob:
+    """States by step and key, and of every row the version that stands, as the judge has it; None is a tombstone."""
+
+    states: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    rows: dict[tuple[str, tuple[str, ...]], tuple[tuple[int, ...], Any]] = field(default_factory=dict)
+
+    def copy(self) -> RunningJob:
+        return RunningJob(dict(self.states), dict(self.rows))
+
+    def window(self, messages: Iterable[Message], config: Config) -> None:
+        """Runs every step on what the messages of one window say."""
+        persons: dict[str, list[Known]] = {}
+        accounts: dict[str, list[AccountKnown]] = {}
+        product = connections(config)
+        for learned in (each for message in messages for each in facts(message, product)):
+            for id, known in learned.persons:
+                persons.setdefault(id, []).append(known)
+            if learned.account is not None:
+                accounts.setdefault(learned.account[0], []).append(learned.account[1])
+        person = self._step("Person", {id: [reduce(learn, known, Known())] for id, known in persons.items()})
+        chains = self._step("Chains", _gathered(person["edges"]))
+        household = self._step("Household", _gathered([*person["members"], *chains["labels"]]))
+        contact = self._step("Contact", _gathered(household["members"]))
+        joined = {id: [reduce(learn_account, known, AccountKnown())] for id, known in accounts.items()}
+        account = self._step("Account", joined)
+        for outputs in (household, contact, account):
+            for table in ("contacts", "identities", "memberships", "accounts"):
+                self._write(table, outputs.get(table, []))
+
+    def _step(self, name: str, inboxes: Inboxes) -> Mapping[str, list[Any]]:
+        step = steps()[name]
+        outputs: dict[str, list[Any]] = {tag: [] for tag in ("edges", "members", "labels")}
+        for key, inbox in inboxes.items():
+            cell = Cell(step.coder, self.states.get((name, key)))
+            output: TaggedOutput
+            for output in step.fn.process((key, inbox), cell):
+                outputs.setdefault(output.tag, []).append(output.value)
+            if cell.content is not None:
+                self.states[name, key] = cell.content
+        return outputs
+
+    def _write(self, table: str, upserts: Iterable[Upsert]) -> None:
+        for upsert in upserts:
+            standing = self.rows.get((table, upsert.key))
+            if standing is None or upsert.version > standing[0]:
+                self.rows[table, upsert.key] = upsert.version, None if upsert.row is None else plain(upsert.row)
+
+    def table(self, name: str) -> dict[tuple[str, ...], Any]:
+        """The rows that stand."""
+        return {key: row for (table, key), (_, row) in self.rows.items() if table == name and row is not None}
+
+
+def _gathered(messages: Iterable[tuple[str, Said]]) -> Inboxes:
+    """The messages by key, once they have crossed a shuffle."""
+    coder = StructCoder(Said)
+    inboxes: dict[str, list[Any]] = {}
+    for key, message in messages:
+        inboxes.setdefault(key, []).append(coder.decode(coder.encode(message)))
+    return inboxes
+
+
+def named(value: Any) -> Any:
+    """A state by the names of its fields, as JSON has it."""
+    if isinstance(value, msgspec.Struct):
+        return {name: named(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, dict):
+        return {str(getattr(key, "value", key)): named(each) for key, each in value.items()}
+    if isinstance(value, tuple | list):
+        return [named(each) for each in value]
+    return value.decode() if isinstance(value, bytes) else value
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A job that was stopped in the middle: what came before, its states and rows then, and what comes after."""
+
+    config: Config
+    before: list[Message]
+    after: list[Message]
+    job: RunningJob
+    fields: Mapping[tuple[str, str], Any]
+
+
+def recorded(version: int) -> Iterator[Recorded]:
+    """The jobs of an encoding."""
+    for path in sorted((RECORDED / f"v{version}").glob("*.json")):
+        held = json.loads(path.read_text("utf-8"))
+        states = {(each["step"], each["key"]): each for each in held["states"]}
+        job = RunningJob(
+            {place: base64.b64decode(each["bytes"]) for place, each in states.items()},
+            {(each["table"], tuple(each["key"])): (tuple(each["version"]), each["row"]) for each in held["rows"]},
+        )
+        fields = {place: each["fields"] for place, each in states.items()}
+        yield Recorded(CONFIGS[held["config"]], held["before"], held["after"], job, fields)
+
+
+def record(folder: Path) -> None:
+    """Runs some jobs up to their middle, and keeps them."""
+    for number in range(JOBS):
+        rng = Random(number)
+        config = rng.choice(sorted(CONFIGS)) if number else "mixed"
+        messages = history(rng, 40)
+        rng.shuffle(messages)
+        job = RunningJob()
+        for start in range(0, 24, 8):
+            job.window(messages[start : start + 8], CONFIGS[config])
+        states = [
+            {
+                "step": step,
+                "key": key,
+                "bytes": base64.b64encode(content).decode(),
+                "fields": named(steps()[step].coder.decode(content)),
+            }
+            for (step, key), content in sorted(job.states.items())
+        ]
+        rows = [
+            {"table": table, "key": key, "version": version, "row": row}
+            for (table, key), (version, row) in sorted(job.rows.items(), key=lambda item: item[0])
+        ]
+        held = {"config": config, "before": messages[:24], "after": messages[24:], "states": states, "rows": rows}
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = ",\n".join(f"{json.dumps(name)}: {_lines(value)}" for name, value in held.items())
+        (folder / f"{number:02}.json").write_text(f"{{\n{lines}\n}}\n", "utf-8")
+
+
+def _lines(value: Any) -> str:
+    if not isinstance(value, list):
+        return json.dumps(value, ensure_ascii=False)
+    return "[\n" + ",\n".join(f"  {json.dumps(each, ensure_ascii=False)}" for each in value) + "\n]"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m tests.transforms.running_job")
+    parser.add_argument("--record", action="store_true", required=True, help="keep the states of this version")
+    parser.parse_args()
+    target = RECORDED / f"v{VERSION}"
+    if target.exists():
+        sys.exit(f"{target} is there: what jobs wrote stays as it is; a new encoding is a new VERSION")
+    record(target)

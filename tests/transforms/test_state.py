@@ -1,0 +1,109 @@
+"""Months between two releases: a job's state, as any version of this program wrote it, is read and gone on from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import pytest
+
+from pipeline.replay import Tables, replay
+from tests.histories import line
+from tests.transforms.running_job import RECORDED, STEPS, Recorded, named, recorded, steps
+from transforms.coders import VERSION, StructCoder
+
+VERSIONS = range(1, VERSION + 1)
+WRITTEN = [
+    pytest.param(job, id=f"v{version}-{number:02}")
+    for version in VERSIONS
+    for number, job in enumerate(recorded(version))
+]
+every_job = pytest.mark.parametrize("job", WRITTEN)
+
+
+def test_every_encoding_has_states_of_jobs() -> None:
+    assert sorted(path.name for path in RECORDED.iterdir()) == [f"v{version}" for version in VERSIONS], (
+        "run: python -m tests.transforms.running_job --record"
+    )
+    assert set(steps()) == set(STEPS)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_states_have_something_in_every_field(version: int) -> None:
+    """A field that is empty in all of them would be read rightly whatever became of it."""
+    held: dict[str, set[str]] = {step: set() for step in STEPS}
+    for job in recorded(version):
+        for (step, _), fields in job.fields.items():
+            held[step].update(_filled(fields))
+    assert held["Person"] >= {"known.traits", "known.audiences", "known.seen", "known.connections", "known.accounts"}
+    assert held["Person"] >= {"known.deleted", "known.out", "known.named", "version"}
+    assert held["Chains"] >= {"edges", "version"}
+    assert held["Household"] >= {"members", "label.version", "label.label", "written"}
+    assert held["Contact"] >= {"members", "version"}
+    assert held["Account"] >= {"known.traits", "known.name", "known.seen", "known.connections", "version"}
+
+
+def _filled(fields: dict[str, Any], prefix: str = "") -> Iterable[str]:
+    for name, value in fields.items():
+        if isinstance(value, dict) and name in ("known", "label"):
+            yield from _filled(value, f"{name}.")
+        elif value not in (None, False, 0, {}, [0, 0]):
+            yield f"{prefix}{name}"
+
+
+@every_job
+def test_a_state_is_read_as_it_was_written(job: Recorded) -> None:
+    for (step, key), content in job.job.states.items():
+        read = named(steps()[step].coder.decode(content))
+        assert _subset(read, job.fields[step, key]) == job.fields[step, key]
+
+
+def _subset(read: Any, written: Any) -> Any:
+    """What was read, without fields that are newer than what was written."""
+    if isinstance(read, dict) and isinstance(written, dict):
+        return {name: _subset(read[name], written[name]) for name in written if name in read}
+    if isinstance(read, list) and isinstance(written, list) and len(read) == len(written):
+        return [_subset(*both) for both in zip(read, written, strict=True)]
+    return read
+
+
+@every_job
+def test_a_job_goes_on_from_it(job: Recorded) -> None:
+    """The window that was open at the update, and the two after it, end up in the tables of a replay of everything."""
+    running = job.job.copy()
+    for start in range(0, len(job.after), 6):
+        running.window(job.after[start : start + 6], job.config)
+    expected = replay(map(line, [*job.before, *job.after]), job.config)
+    for table, rows in _by_key(expected).items():
+        assert running.table(table) == rows, table
+
+
+@every_job
+def test_what_comes_again_after_an_update_changes_nothing(job: Recorded) -> None:
+    running = job.job.copy()
+    running.window(job.before, job.config)
+    assert running.rows == job.job.rows
+
+
+def _by_key(tables: Tables) -> dict[str, dict[tuple[str, ...], Any]]:
+    return {
+        "contacts": {(key,): row for key, row in tables.contacts.items()},
+        "accounts": {(key,): row for key, row in tables.accounts.items()},
+        "identities": {(id,): {"id": id, "external_id": to} for id, to in tables.identities.items()},
+        "memberships": {(*key,): row for key, row in tables.memberships.items()},
+    }
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_field_can_be_added_and_the_program_rolled_back(step: str) -> None:
+    """The next version of a state has one field more, at the end, with a default."""
+    coder = steps()[step].coder
+    state = coder.struct
+    following = msgspec.defstruct("Following", [("added", int, 7)], bases=(state,), array_like=True)
+    for job in recorded(VERSION):
+        for (name, _), content in job.job.states.items():
+            if name == step:
+                read = StructCoder(following).decode(content)
+                assert read.added == 7  # type: ignore[attr-defined]
+                assert named(coder.decode(StructCoder(following).encode(read))) == named(coder.decode(content))
