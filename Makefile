@@ -5,10 +5,10 @@ PYTHON := python3.11 python3.12 python3.13 python3.10 python3.14 python3
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run stream test lint bench fuzz faults clean
+.PHONY: help run stream test lint bench fuzz faults template launch clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(INSTALLED) ## Run the job on the example events into warehouse.duckdb
 	.venv/bin/python -m pipeline --input=examples/events.jsonl --connections=examples/connections.yaml --warehouse=duckdb:///warehouse.duckdb
@@ -33,6 +33,24 @@ fuzz: $(INSTALLED) ## Judge 10,000 random histories by the replay (a quarter of 
 
 faults: $(INSTALLED) ## Ten times each: kills, lost connections, a warehouse that is away (half an hour)
 	.venv/bin/python -m tests.faults
+
+# ---- Dataflow: docs/dataflow.md ----
+
+# A template and its image have the name of the commit that they are of, so that a job can be rolled back to them.
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unversioned)
+REPOSITORY := segment
+IMAGE = $(REGION)-docker.pkg.dev/$(PROJECT)/$(REPOSITORY)/segment-bigquery:$(VERSION)
+TEMPLATE = gs://$(BUCKET)/templates/segment-bigquery-$(VERSION).json
+JOB := segment
+WORKER = segment-worker@$(PROJECT).iam.gserviceaccount.com
+NEEDED = $(if $(PROJECT),,$(error PROJECT=... is needed))$(if $(REGION),,$(error REGION=... is needed))$(if $(BUCKET),,$(error BUCKET=... is needed))
+
+template: ## Build the Dataflow template: PROJECT=... REGION=... BUCKET=...
+	$(NEEDED)gcloud builds submit . --project=$(PROJECT) --region=$(REGION) --config=templates/cloudbuild.yaml --substitutions=_IMAGE=$(IMAGE)
+	gcloud dataflow flex-template build $(TEMPLATE) --project=$(PROJECT) --image=$(IMAGE) --sdk-language=PYTHON --metadata-file=templates/metadata.json
+
+launch: ## Launch a job of it: PARAMETERS=name=value,... and the same names
+	$(NEEDED)gcloud dataflow flex-template run $(JOB) --template-file-gcs-location=$(TEMPLATE) --project=$(PROJECT) --region=$(REGION) --service-account-email=$(WORKER) --staging-location=gs://$(BUCKET)/staging --temp-location=gs://$(BUCKET)/temp --worker-machine-type=n2-standard-2 --max-workers=8 --additional-user-labels=app=segment-bigquery --parameters='$(PARAMETERS)' $(OPTIONS)
 
 clean: ## Remove .venv, caches, build files, benchmark data and the examples' warehouses
 	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info benchmarks/data

@@ -45,6 +45,8 @@ setup(
     ],
     extras_require={
         "dev": [
+            "google-cloud-dataflow-client~=0.13.0",
+            "google-cloud-monitoring~=2.30",
             "hypothesis~=6.160",
             "mypy~=2.4",
             "pytest~=9.0",

@@ -24,14 +24,21 @@ import json, os, sys
 name = os.path.basename(sys.argv[0])
 with open(os.environ["RECORD"], "a") as record:
     record.write(json.dumps([name, *sys.argv[1:]]) + "\\n")
+if any(word.startswith("--format=value") for word in sys.argv):
+    print("4711")
 sys.exit(1 if {"describe", "show"} & {*sys.argv} and os.environ.get("EXISTS") != "1" else 0)
 """
 
 
-def root() -> Path | None:
-    """Where the Cloud SDK is installed."""
+def require() -> Path:
+    """Where the Cloud SDK is installed. Skips the test where it is not; in CI its absence is a failure."""
+    import pytest  # the SDK's own Python, which runs this file too, has none
+
     gcloud = shutil.which("gcloud")
-    return None if gcloud is None else Path(gcloud).resolve().parents[1]
+    if gcloud is None:
+        problem = "the Cloud SDK is not there: install it (https://cloud.google.com/sdk/docs/install)"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(problem)
+    return Path(str(gcloud)).resolve().parents[1]
 
 
 def problems(sdk: Path, commands: Sequence[Command]) -> list[str]:

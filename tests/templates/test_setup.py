@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -20,16 +19,6 @@ def run(folder: Path, *, exists: bool) -> list[list[str]]:
     return cloud_sdk.run_by(str(SCRIPT), folder, exists=exists, **NAMES)
 
 
-def sdk() -> Path:
-    root = cloud_sdk.root()
-    if root is None:
-        problem = "the Cloud SDK is not there: install it (https://cloud.google.com/sdk/docs/install)"
-        if os.environ.get("CI"):
-            pytest.fail(problem)
-        pytest.skip(problem)
-    return root
-
-
 def made(commands: list[list[str]]) -> list[list[str]]:
     return [command for command in commands if "create" in command or "mk" in command]
 
@@ -37,7 +26,7 @@ def made(commands: list[list[str]]) -> list[list[str]]:
 def test_the_sdk_takes_every_command(tmp_path: Path) -> None:
     commands = run(tmp_path, exists=False)
     assert len(commands) > 20
-    said = dict(zip(map(" ".join, commands), cloud_sdk.problems(sdk(), commands), strict=True))
+    said = dict(zip(map(" ".join, commands), cloud_sdk.problems(cloud_sdk.require(), commands), strict=True))
     assert {command: problem for command, problem in said.items() if problem} == {}
 
 
@@ -48,7 +37,7 @@ def test_the_sdk_s_parsers_refuse_what_is_wrong() -> None:
         ["gcloud", "storage", "bucket", "create", "gs://acme-web-segment"],
         ["bq", "mk", "--datasets", "acme-web:segment"],
     ]
-    assert all(cloud_sdk.problems(sdk(), wrong))
+    assert all(cloud_sdk.problems(cloud_sdk.require(), wrong))
 
 
 def test_what_is_missing_is_made(tmp_path: Path) -> None:

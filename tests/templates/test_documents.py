@@ -1,0 +1,120 @@
+"""The launch document and the runbook: every command in them is run, with a gcloud that does nothing, and what it would
+have done is read by the Cloud SDK's own parsers."""
+
+from __future__ import annotations
+
+import functools
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from schemas import ddl
+from schemas.tables import ALL
+from tests.schemas import googlesql
+from tests.templates import cloud_sdk
+from tests.templates.test_metadata import PARAMETERS
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "docs" / name for name in ("dataflow.md", "runbook.md")]
+each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=[document.name for document in DOCUMENTS])
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    text = document.read_text("utf-8")
+    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", text, re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(block) for _, block in found]
+
+
+@functools.cache
+def commands(document: Path, folder: Path) -> list[list[str]]:
+    """What the document's commands run of the Cloud SDK, one after the other in one shell."""
+    script = f"cd {ROOT}\n" + "".join(blocks(document, "sh"))
+    return cloud_sdk.run_by(script, folder, exists=False)
+
+
+@each_document
+def test_the_sdk_takes_every_command(document: Path, tmp_path: Path) -> None:
+    ran = commands(document, tmp_path)
+    assert len(ran) > 10
+    said = dict(zip(map(" ".join, ran), cloud_sdk.problems(cloud_sdk.require(), ran), strict=True))
+    assert {command: problem for command, problem in said.items() if problem} == {}
+
+
+@each_document
+def test_a_launch_gives_the_template_what_it_takes(document: Path, tmp_path: Path) -> None:
+    launches = [
+        command for command in commands(document, tmp_path) if command[1:4] == ["dataflow", "flex-template", "run"]
+    ]
+    assert launches
+    for command in launches:
+        given = parameters(command)
+        needed = {name for name, parameter in PARAMETERS.items() if not parameter["isOptional"]}
+        assert needed <= set(given) <= set(PARAMETERS)
+        for name, value in given.items():
+            assert all(re.search(pattern, value) for pattern in PARAMETERS[name]["regexes"]), f"{name}={value}"
+
+
+def parameters(command: list[str]) -> dict[str, str]:
+    """The parameters of a launch, as gcloud splits them: by commas, or by what stands between circumflexes."""
+    given: dict[str, str] = {}
+    for word in command:
+        if word.startswith("--parameters="):
+            value = word.removeprefix("--parameters=")
+            found = re.match(r"\^(.)\^(.*)", value)
+            separator, value = (found[1], found[2]) if found else (",", value)
+            given |= {name: each for name, _, each in (pair.partition("=") for pair in value.split(separator))}
+    return given
+
+
+def test_what_make_does_is_what_the_document_says(tmp_path: Path) -> None:
+    ran = commands(DOCUMENTS[0], tmp_path)
+    built = [command for command in ran if command[1:3] == ["builds", "submit"] or command[3:4] == ["build"]]
+    assert len(built) == 4
+    assert built[:2] == built[2:]
+    streaming = [command for command in ran if command[1:5] == ["dataflow", "flex-template", "run", "segment"]][:2]
+    made, plain = ([word for word in command if not word.startswith("--parameters")] for command in streaming)
+    assert sorted(made) == sorted(plain)
+    assert parameters(streaming[0]) == parameters(streaming[1])
+
+
+def test_each_way_to_launch_has_an_example(tmp_path: Path) -> None:
+    sources = {"input", "input_subscription", "rebuild"}
+    launched = [parameters(command) for document in DOCUMENTS for command in commands(document, tmp_path)]
+    assert {frozenset(sources & set(each)) for each in launched} >= {
+        frozenset({"input_subscription"}),
+        frozenset({"input"}),
+        frozenset({"input", "input_subscription"}),
+        frozenset({"rebuild"}),
+    }
+
+
+def test_the_purge_is_googlesql_on_the_tables() -> None:
+    (script,) = blocks(DOCUMENTS[1], "googlesql")
+    *declared, statements = re.split(r"^DECLARE ", script, flags=re.MULTILINE)[1:]
+    last, _, statements = statements.partition(";\n")
+    sql = purge_dialect()
+    for name, expression in (
+        re.findall(r"(\w+) [\w<>]+ DEFAULT (.*)", each.strip(";\n"), re.DOTALL)[0] for each in [last, *declared]
+    ):
+        statements = re.sub(rf"\b{name}\b", lambda _, expression=expression: expression, statements)
+    kinds = [type(sql.analyze(each)).__name__ for each in statements.split(";\n") if each.strip()]
+    assert kinds == ["ResolvedDeleteStmtProto", "ResolvedDeleteStmtProto", "ResolvedUpdateStmtProto"]
+
+
+def purge_dialect() -> googlesql.GoogleSQL:
+    """GoogleSQL with what a purge needs besides, on the dataset `segment`."""
+    from zetasql.wasi._pb2.zetasql.public import options_pb2
+    from zetasql.wasi._pb2.zetasql.resolved_ast.resolved_node_kind_pb2 import ResolvedNodeKind
+
+    sql = googlesql.available()
+    language = sql._options.language_options
+    language.enabled_language_features.append(options_pb2.FEATURE_JSON_CONSTRUCTOR_FUNCTIONS)
+    language.supported_statement_kinds.extend(
+        map(ResolvedNodeKind.Value, ("RESOLVED_DELETE_STMT", "RESOLVED_UPDATE_STMT"))
+    )
+    sql._catalog.builtin_function_options.language_options.CopyFrom(language)
+    for table in ALL:
+        sql.create(ddl.googlesql(table, "segment"))
+    return sql
