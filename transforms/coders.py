@@ -14,9 +14,11 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 from apache_beam.coders import Coder, registry
 
+from schemas.tables import KEYED, Row
 from transforms.core.facts import AccountKnown, Known
 from transforms.core.identity.messages import Edge, Label, Member, Message
 from transforms.core.packed_event import PackedEvent
+from transforms.core.rows import Upsert
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -32,6 +34,16 @@ class UnknownVersionError(Exception):
     """Bytes that another version of this program wrote, in an encoding that this one does not know."""
 
 
+def _content(encoded: bytes, struct: type[msgspec.Struct]) -> memoryview:
+    """What follows the version."""
+    if encoded[0] != VERSION:
+        raise UnknownVersionError(
+            f"a {struct.__name__} is in encoding {encoded[0]}, and this program reads encoding {VERSION}:"
+            " go back to the program that wrote it, or replace the job by a new one, which reads the history"
+        )
+    return memoryview(encoded)[1:]
+
+
 class StructCoder(Coder, Generic[S]):
     """Encodes one struct type. Not deterministic (a struct holds dicts): for values, never for keys. Decoding raises
     UnknownVersionError where a job was updated to a program that cannot go on from its state: nothing is lost by it."""
@@ -45,12 +57,7 @@ class StructCoder(Coder, Generic[S]):
         return _HEADER + self._encoder.encode(value)
 
     def decode(self, encoded: bytes) -> S:
-        if encoded[0] != VERSION:
-            raise UnknownVersionError(
-                f"a {self.struct.__name__} is in encoding {encoded[0]}, and this program reads encoding {VERSION}:"
-                " go back to the program that wrote it, or replace the job by a new one, which reads the history"
-            )
-        return self._decoder.decode(memoryview(encoded)[1:])
+        return self._decoder.decode(_content(encoded, self.struct))
 
     def is_deterministic(self) -> bool:
         return False
@@ -72,5 +79,44 @@ class StructCoder(Coder, Generic[S]):
         return hash((StructCoder, self.struct))
 
 
+class _Sent(msgspec.Struct, array_like=True, gc=False):
+    """An `Upsert` as JSON, which holds the JSON columns of its row as they are. `table` is None for a tombstone."""
+
+    key: tuple[str, ...]
+    version: tuple[int, ...]
+    table: str | None
+    row: msgspec.Raw
+
+
+class UpsertCoder(Coder):
+    """Encodes `Upsert`s of the keyed tables. A row is an object by column, so that columns are added as fields are."""
+
+    _TABLES: Final = {table.row: table.name for table in KEYED}
+    _ROWS: Final = {table.name: msgspec.json.Decoder(table.row) for table in KEYED}
+    _SENT: Final = msgspec.json.Decoder(_Sent)
+
+    def encode(self, value: Upsert) -> bytes:
+        row = value.row
+        return _HEADER + msgspec.json.encode((value.key, value.version, row and self._TABLES[type(row)], row))
+
+    def decode(self, encoded: bytes) -> Upsert:
+        sent = self._SENT.decode(_content(encoded, Upsert))
+        row: Row | None = None if sent.table is None else self._ROWS[sent.table].decode(sent.row)
+        return Upsert(sent.key, sent.version, row)
+
+    def is_deterministic(self) -> bool:
+        return False
+
+    def to_type_hint(self) -> type[Upsert]:
+        return Upsert
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, UpsertCoder)
+
+    def __hash__(self) -> int:
+        return hash(UpsertCoder)
+
+
 for struct in (Known, AccountKnown, Message, PackedEvent):
     registry.register_coder(struct, StructCoder)
+registry.register_coder(Upsert, UpsertCoder)

@@ -52,7 +52,7 @@ class ResolveIdentities(beam.PTransform):
         )
         contacts = (households["contacts"], rows["contacts"]) | "Contacts" >> beam.Flatten()
         return {
-            "contacts": contacts | "Limits" >> beam.ParDo(_LimitsFn()),
+            "contacts": contacts | "Limits" >> beam.ParDo(_LimitsFn()).with_output_types(Upsert),
             "identities": households["identities"],
             "memberships": (households["memberships"], rows["memberships"]) | "Memberships" >> beam.Flatten(),
         }

@@ -26,7 +26,7 @@ class Unopened:
     warehouse: Warehouse
 
     @classmethod
-    def of(cls, url: str) -> Unopened:
+    def of(cls, url: str, **_: object) -> Unopened:
         try:
             return cls(open_warehouse(url))
         except UsageError:

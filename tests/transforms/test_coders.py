@@ -9,12 +9,15 @@ import msgspec
 import pytest
 from apache_beam.coders import registry
 from hypothesis import given
+from msgspec import Raw
 
+from schemas.tables import Account, Audience, Contact, Identity, Membership, Timestamp
 from tests.transforms.core.known import ACCOUNT_KNOWN, KNOWN
-from transforms.coders import VERSION, StructCoder, UnknownVersionError
+from transforms.coders import VERSION, StructCoder, UnknownVersionError, UpsertCoder
 from transforms.core.accounts import Way
 from transforms.core.facts import AccountKnown, Known
 from transforms.core.identity.messages import Edge, Label, Member, Message
+from transforms.core.rows import Upsert
 
 STAMP = (1, "m")
 
@@ -121,3 +124,38 @@ def test_a_coder_is_found_by_its_type_travels_and_is_a_value(struct: type[msgspe
     assert coder != StructCoder(Label)
     assert coder.to_type_hint() is struct
     assert not coder.is_deterministic()
+
+
+CONTACT = Contact(
+    "ann",
+    email="ann@acme.example",
+    account_id="acme",
+    account_source="group",
+    traits=Raw(b'{"a": 1.0, "b":[9007199254740993]}'),
+    audiences=(Audience("big_spenders", True, Timestamp(-1)),),
+    previous_ids=("phone",),
+    connections=("web",),
+    first_seen_at=Timestamp(1),
+    last_seen_at=Timestamp(2**62),
+)
+UPSERTS = [
+    Upsert(("ann",), (0, 3), CONTACT),
+    Upsert(("acme",), (7,), Account("acme", "Acme", account_source="group", traits=Raw(b"{}"))),
+    Upsert(("phone",), (1, 2), Identity("phone", "ann")),
+    Upsert(("phone",), (2, 2), None),
+    Upsert(("ann", "acme"), (0, 3), Membership("ann", "acme", "group", Timestamp(1), Timestamp(2))),
+]
+
+
+@pytest.mark.parametrize("upsert", UPSERTS)
+def test_a_row_on_its_way_to_the_warehouse_comes_back(upsert: Upsert) -> None:
+    coder = registry.get_coder(Upsert)
+    assert coder == UpsertCoder()
+    assert coder.decode(coder.encode(upsert)) == upsert
+
+
+def test_a_row_of_an_older_or_newer_program_is_read() -> None:
+    sent = b'[["phone"],[1,2],"identities",{"id":"phone","external_id":"ann","column_of_later":1}]'
+    assert UpsertCoder().decode(b"\x01" + sent) == Upsert(("phone",), (1, 2), Identity("phone", "ann"))
+    with pytest.raises(UnknownVersionError):
+        UpsertCoder().decode(b"\x02" + sent)
