@@ -124,6 +124,7 @@ class RunningJob:
     def _step(self, name: str, inboxes: Inboxes) -> Mapping[str, list[Any]]:
         step = steps()[name]
         outputs: dict[str, list[Any]] = {tag: [] for tag in ("edges", "members", "labels")}
+        step.fn.start_bundle()
         for key, inbox in inboxes.items():
             cell = Cell(step.coder, self.states.get((name, key)))
             output: TaggedOutput
@@ -131,6 +132,7 @@ class RunningJob:
                 outputs.setdefault(output.tag, []).append(output.value)
             if cell.content is not None:
                 self.states[name, key] = cell.content
+        step.fn.finish_bundle()
         return outputs
 
     def _write(self, table: str, upserts: Iterable[Upsert]) -> None:
