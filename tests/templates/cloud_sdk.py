@@ -59,11 +59,14 @@ def problems(sdk: Path, commands: Sequence[Command]) -> list[str]:
 
 def run_by(script: str, folder: Path, *, exists: bool, others: Sequence[str] = (), **variables: str) -> list[list[str]]:
     """The commands that a Bash script runs where everything exists already, or nothing does: gcloud, bq, and others by
-    name. None of them does anything. The script's working directory is the current one."""
+    name. None of them does anything, and git names a commit. The script's working directory is the current one."""
     for name in ("gcloud", "bq", *others):
         program = folder / name
         program.write_text(_RECORDER.replace("{python}", sys.executable), "utf-8")
         program.chmod(0o755)
+    git = folder / "git"
+    git.write_text("#!/bin/sh\necho 3f2a91c\n", "utf-8")
+    git.chmod(0o755)
     record = folder / "record"
     record.write_text("")
     environment = {

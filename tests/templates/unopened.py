@@ -44,6 +44,6 @@ class Unopened:
 
 
 if __name__ == "__main__":
-    pipeline.run.open_warehouse = Unopened.of  # type: ignore[attr-defined]
+    vars(pipeline.run).update(open_warehouse=Unopened.of)
     sys.argv = sys.argv[1:]
     runpy.run_path(sys.argv[0], run_name="__main__")

@@ -87,6 +87,22 @@ WRITTEN: list[tuple[msgspec.Struct, list[Any]]] = [
 ]
 
 
+SAID: list[tuple[Message, list[Any]]] = [
+    (Member("u", (1, 2, 3), Known(named=True)), ["member", "u", [1, 2, 3], [{}, {}, None, {}, {}, None, {}, True]]),
+    (Member("u", (1, 2), None), ["member", "u", [1, 2], None]),
+    (Label(3, "v"), ["label", 3, "v"]),
+    (Edge(STAMP, "u", "v"), ["edge", [1, "m"], "u", "v"]),
+]
+
+
+@pytest.mark.parametrize(("message", "written"), SAID)
+def test_the_encoding_of_what_stages_say_is_a_contract(message: Message, written: list[Any]) -> None:
+    coder = StructCoder(Message)
+    assert fields(coder.encode(message)) == written
+    assert coder.decode(encoded(written)) == message
+    assert coder.decode(encoded([*written, "of a later program"])) == message
+
+
 @pytest.mark.parametrize(("struct", "written"), WRITTEN, ids=["Known", "AccountKnown"])
 def test_the_encoding_is_a_contract(struct: msgspec.Struct, written: list[Any]) -> None:
     coder = StructCoder(type(struct))
