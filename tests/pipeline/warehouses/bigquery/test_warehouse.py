@@ -6,6 +6,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -14,6 +15,8 @@ from google.cloud import bigquery as google
 from msgspec import Raw
 
 import schemas.bigquery
+from pipeline import audit, explain
+from pipeline.__main__ import main
 from pipeline.errors import UsageError
 from pipeline.warehouses import Job, Warehouse, open_warehouse
 from pipeline.warehouses.bigquery import statements
@@ -155,6 +158,16 @@ def test_tables_that_do_not_fit_are_one_line(client: google.Client, warehouse: W
     client.query_and_wait("CREATE TABLE sales.jobs (runner DATE)")
     with pytest.raises(UsageError, match=r"table jobs, column runner: is DATE, .*; name another dataset$"):
         start(warehouse)
+
+
+def test_without_credentials_it_is_said_how_to_log_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BIGQUERY_EMULATOR_HOST", raising=False)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/missing.json")
+    said = (
+        r"^--warehouse=bigquery://acme-data/sales: there are no credentials for Google Cloud; log in with: gcloud auth"
+    )
+    with pytest.raises(UsageError, match=said):
+        start(open_warehouse(URL))
 
 
 def test_no_history_is_refused_where_the_log_holds_something(double: BigQueryDouble, warehouse: Warehouse) -> None:
@@ -332,6 +345,30 @@ def test_a_dataset_that_no_job_has_written_cannot_be_read(client: google.Client,
     said = r"is missing table events, .*; name the dataset that a job has written"
     with pytest.raises(UsageError, match=said), warehouse.contents():
         pass
+
+
+def test_the_commands_write_audit_and_explain(
+    double: BigQueryDouble, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = [
+        '{"type": "identify", "messageId": "m1", "userId": "ann", "anonymousId": "x", "traits": {"name": "Ann"},'
+        ' "timestamp": "2026-01-01T00:00:00Z"}',
+        '{"type": "page", "messageId": "m2", "anonymousId": "x", "timestamp": "2026-01-01T00:00:00Z"}',
+        "{",
+    ]
+    (tmp_path / "calls.jsonl").write_text("\n".join(calls))
+    assert main([f"--input={tmp_path}/calls.jsonl", f"--warehouse={URL}"]) == 0
+    printed = capsys.readouterr().out
+    assert "3 read = 1 event + 1 identity call + 1 dead letter" in printed
+    assert "bq --project_id=acme-data query --dataset_id=sales --use_legacy_sql=false" in printed
+    assert labels(double) == {"x": "ann"}
+    assert audit.main([f"--warehouse={URL}"]) == 0
+    assert "1 call of identity_calls replayed: no difference" in capsys.readouterr().out
+    assert explain.main([f"--warehouse={URL}", "--id=x"]) == 0
+    assert "x belongs to the contact ann" in capsys.readouterr().out
+    feed([label("y", 1, "ann")], open_warehouse(URL).upsert(IDENTITIES, start(open_warehouse(URL))))
+    assert audit.main([f"--warehouse={URL}"]) == 1
+    assert "identities" in capsys.readouterr().out
 
 
 PARAMETERS: Mapping[str, str] = {
