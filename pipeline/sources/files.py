@@ -11,7 +11,7 @@ import hashlib
 import logging
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, Final, cast
 
 import apache_beam as beam
@@ -50,19 +50,23 @@ class ReadFiles(beam.PTransform):
     def expand(self, begin: PBegin) -> PCollection[Received]:
         return (
             begin
-            | "Patterns" >> beam.Create(self.patterns)
+            | "Patterns" >> beam.Create([self.patterns])
             | "Match" >> beam.FlatMap(_match)
-            | "Once" >> beam.Distinct()
             | "Spread" >> beam.Reshuffle()
             | "Blocks" >> beam.ParDo(_ReadBlocksFn())
             | "Lines" >> beam.ParDo(_LinesFn())
         )
 
 
-def _match(pattern: str) -> Iterator[tuple[str, int]]:
-    for found in FileSystems.match([pattern])[0].metadata_list:
-        is_local = FileSystems.get_scheme(found.path) is None
-        yield os.path.abspath(found.path) if is_local else found.path, found.size_in_bytes
+def _match(patterns: tuple[str, ...]) -> Iterable[tuple[str, int]]:
+    """The path and size of each file, once. No grouping sees to that: it would move lines to the end of time, and in a
+    job that goes on after them they are the beginning."""
+    files = {}
+    for pattern in patterns:
+        for found in FileSystems.match([pattern])[0].metadata_list:
+            is_local = FileSystems.get_scheme(found.path) is None
+            files[os.path.abspath(found.path) if is_local else found.path] = found.size_in_bytes
+    return files.items()
 
 
 class _Pieces(RestrictionProvider):

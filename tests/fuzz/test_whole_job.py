@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline.replay import Config
+from pipeline.run import run
 from tests import prism
 from tests.bigquery_double import BigQueryDouble
+from tests.fuzz import whole_job
 from tests.fuzz.whole_job import check, check_bigquery
 from tests.histories import CONFIGS
 
@@ -39,6 +42,17 @@ def test_bigquery_ends_in_the_same_tables_whatever_fails(
 
 def test_bigquery_on_prism(bigquery: BigQueryDouble, tmp_path: Path) -> None:
     assert check_bigquery(7, 40, "mixed", CONFIGS["mixed"], tmp_path, bigquery, 0.2, prism.options()) == []
+
+
+def test_jobs_that_gather_in_windows_sweep_when_their_history_is_through(
+    bigquery: BigQueryDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        whole_job, "run", lambda settings, *more: run(dataclasses.replace(settings, streaming=True), *more)
+    )
+    options = [*prism.options(), "--streaming"]
+    assert check_bigquery(2, 20, "mixed", CONFIGS["mixed"], tmp_path, bigquery, 0.1, options) == []
+    assert [job["history_done"] for job in bigquery.rows("acme-data.d2.jobs")] == [True] * 3
 
 
 @pytest.mark.parametrize("name", ["group + fallback", "mixed"])
