@@ -13,7 +13,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-from google.api_core.exceptions import Conflict, Forbidden, GoogleAPICallError, NotFound, RetryError
+from google.api_core.exceptions import (
+    BadRequest,
+    Conflict,
+    Forbidden,
+    GoogleAPICallError,
+    NotFound,
+    PreconditionFailed,
+    RetryError,
+)
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError
 from google.cloud import bigquery
@@ -86,6 +94,8 @@ def usable() -> Iterator[None]:
         raise UnusableDatasetError(f"BigQuery refuses it: {_said(error)}", _ROLES) from None
     except NotFound as error:
         raise UnusableDatasetError(_said(error), "name a project and a dataset that exist") from None
+    except PreconditionFailed as error:
+        raise UnusableDatasetError(f"somebody else has just changed it: {_said(error)}", "try again") from None
     except (GoogleAuthError, RequestException, RetryError) as error:
         raise UnusableDatasetError(f"BigQuery cannot be reached: {_said(error)}", "try again") from None
 
@@ -149,6 +159,8 @@ def _create_dataset(client: bigquery.Client, dataset: Dataset, location: str | N
         client.create_dataset(wanted)
     except Conflict:  # somebody else has just made it
         return False
+    except BadRequest as error:
+        raise UnusableDatasetError(_said(error), "name another location") from None
     return True
 
 

@@ -90,6 +90,15 @@ def test_a_dataset_elsewhere_is_refused(client: bigquery.Client) -> None:
         create(client, SALES, "US")
 
 
+def test_an_unknown_location_is_one_line(client: bigquery.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise exceptions.BadRequest("Invalid value for location: Mars is not a valid value")
+
+    monkeypatch.setattr(client, "create_dataset", refuse)
+    with pytest.raises(UnusableDatasetError, match=r"^Invalid value for location: .*; name another location$"):
+        create(client, SALES, "Mars")
+
+
 def test_creating_again_changes_nothing(double: BigQueryDouble, client: bigquery.Client) -> None:
     create(client, SALES)
     client.query_and_wait("INSERT INTO sales.identities VALUES ('a', 'b', NULL)")
@@ -236,6 +245,10 @@ def test_an_incompatible_warehouse_is_refused_and_left_as_it_was(
             "roles/bigquery.jobUser",
         ),
         (exceptions.NotFound("Not found: Project a"), "Not found: Project a; name a project and a dataset that exist"),
+        (
+            exceptions.PreconditionFailed("Precondition check failed."),
+            "somebody else has just changed it",
+        ),
         (TransportError("no route"), "BigQuery cannot be reached: no route"),
         (exceptions.RetryError("Timeout of 30.0s exceeded", None), "BigQuery cannot be reached: Timeout of 30.0s"),
     ],
