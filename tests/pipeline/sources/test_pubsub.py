@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -30,6 +34,7 @@ from tests.streaming import Stream, shuffled, wait_until
 from tests.warehouse import tables
 from transforms.core.messages import Received
 
+ROOT = Path(__file__).parents[3]
 PEOPLE = Alphabet(ids=(*(f"p{number}" for number in range(12)), "p@initech.com"), seconds=30)
 
 
@@ -227,3 +232,31 @@ def test_on_dataflow_its_own_source_reads() -> None:
     assert pubsub.received(message, Timestamp(micros=1_700_000_000_000_001)) == Received(
         b"{}", {"connection": "web"}, Micros(1_700_000_000_000_001)
     )
+
+
+IMMOVABLE = """
+import sys
+import pipeline.__main__
+pipeline.__main__.stop = lambda: None
+sys.exit(pipeline.__main__.main())
+"""
+
+
+def test_a_second_signal_ends_the_job_at_once(stream: Stream) -> None:
+    stream.publish(shuffled(Random(7), history(Random(7), 40, PEOPLE)))
+    with subprocess.Popen(
+        [sys.executable, "-c", IMMOVABLE, *stream.arguments()],
+        cwd=ROOT,
+        env={**os.environ, EMULATOR: stream.host},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        wait_until("the job opens the warehouse", stream.file.exists)
+        process.send_signal(signal.SIGINT)
+        assert "stopping" in process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 130
+    stream.complete()
+    stream.check()
