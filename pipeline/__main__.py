@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 
 from pipeline.errors import UsageError
-from pipeline.options import options_without_secrets, parse
+from pipeline.options import UNBOUNDED_RUNNER, options_without_secrets, parse
 from pipeline.run import run, stop
 from pipeline.summary import render
 
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
         settings, options = parse(arguments)
-        with _stoppable() if settings.streaming else _interruptible():
+        with _stoppable() if settings.streaming and settings.runner == UNBOUNDED_RUNNER else _interruptible():
             summary = run(settings, options, options_without_secrets(arguments))
     except UsageError as error:
         print(f"segment-pipeline: {error}", file=sys.stderr)

@@ -52,6 +52,8 @@ _CAUGHT_UP_S: Final = 1.0
 """When every pull has waited for so long, there was nothing to pull."""
 _BEHIND_US: Final = 2_000_000
 """How far the watermark stays behind the clock when nothing is held: messages may be under way."""
+_PARTING_S: Final = 10.0
+"""How long a job that stops waits for its acknowledgements, where the connection is away."""
 _LONGEST_BACKOFF_S: Final = 5.0
 _NEVER: Final = float("inf")
 _KEEPALIVE_S: Final = 30.0
@@ -101,6 +103,7 @@ class Subscriber:
     _open: Final[dict[str, Subscriber]] = {}
     _lock: Final = threading.Lock()
     _stopping: Final = threading.Event()
+    _stopped_at = 0.0
 
     def __init__(self, subscription: str) -> None:
         self._subscription = subscription
@@ -130,6 +133,7 @@ class Subscriber:
     @classmethod
     def stop(cls) -> None:
         """From now on nothing is handed out. What no bundle has taken goes back; the rest is still acknowledged."""
+        cls._stopped_at = time.monotonic()
         cls._stopping.set()
 
     @classmethod
@@ -157,9 +161,9 @@ class Subscriber:
 
     @property
     def is_done(self) -> bool:
-        """Whether, since it was told to stop, everything has been acknowledged or has gone back."""
+        """Whether, since it was told to stop, everything has been acknowledged or has gone back, or cannot be."""
         with self._changed:
-            return self.is_stopping and not self._held
+            return self.is_stopping and (not self._held or time.monotonic() > self._stopped_at + _PARTING_S)
 
     def take(self, seconds: float) -> Batch | None:
         """The next batch, or None where none comes within that time. Raises what the subscriber cannot go on from."""

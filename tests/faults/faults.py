@@ -23,6 +23,7 @@ from google.pubsub_v1 import SubscriberClient
 
 from pipeline.errors import UsageError
 from pipeline.progress import TALLY
+from pipeline.sources import subscriber
 from pipeline.sources.subscriber import EMULATOR
 from pipeline.warehouses.duckdb import _Database
 from tests import tcp_proxy
@@ -125,6 +126,20 @@ def outlast_the_deadline(stream: Stream, rng: Random) -> None:
         job.wait_for_all()
 
 
+def stop_without_a_connection(stream: Stream, rng: Random) -> None:
+    """The connection is away when the job is told to stop: it ends, and what it could not acknowledge comes again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subscriber, "_PARTING_S", 2.0)
+        with tcp_proxy.before(stream.host) as proxy:
+            with stream.job(host=proxy.host) as job:
+                job.wait_until("the job reads", lambda: job.is_reading)
+                stream.publish(*calls(rng))
+                job.wait_until("messages are read", lambda: TALLY.messages)
+                proxy.cut()
+            assert job.error is None
+    stream.complete()
+
+
 def hold_the_warehouse(stream: Stream, rng: Random) -> None:
     """The warehouse stands still for longer than the acknowledgement deadline: messages stay leased meanwhile."""
     with stream.job() as job:
@@ -204,6 +219,7 @@ FAULTS: Final[Sequence[Fault]] = (
     stop_the_job,
     cut_the_connection,
     outlast_the_deadline,
+    stop_without_a_connection,
     hold_the_warehouse,
     lock_the_warehouse,
     fail_a_write,
