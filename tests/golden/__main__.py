@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
 from pipeline.options import parse
 from pipeline.run import run
@@ -81,6 +82,19 @@ def _readable(value: Any) -> Any:
 def expected(case: str) -> dict[str, str]:
     """The text of each table that should have rows."""
     return {path.stem: path.read_text() for path in sorted((HERE / case / "expected").glob("*.jsonl"))}
+
+
+class Labels(PipelineVisitor):
+    """Gathers the transforms of a pipeline."""
+
+    def __init__(self) -> None:
+        self.transforms: list[AppliedPTransform] = []
+
+    def enter_composite_transform(self, transform_node: AppliedPTransform) -> None:
+        self.transforms.append(transform_node)
+
+    def visit_transform(self, transform_node: AppliedPTransform) -> None:
+        self.transforms.append(transform_node)
 
 
 def launches() -> Iterator[tuple[Path, str]]:

@@ -6,27 +6,14 @@ import re
 
 import apache_beam as beam
 import pytest
-from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
+from apache_beam.pipeline import AppliedPTransform
 
 from pipeline.graph import build
 from pipeline.options import parse
 from pipeline.warehouses import Job, open_warehouse
 from schemas.tables import Timestamp
-from tests.golden.__main__ import DATAFLOW
+from tests.golden.__main__ import DATAFLOW, Labels
 from tests.templates.launched import LAUNCHES
-
-
-class Labels(PipelineVisitor):
-    """Gathers the transforms of a pipeline."""
-
-    def __init__(self) -> None:
-        self.transforms: list[AppliedPTransform] = []
-
-    def enter_composite_transform(self, transform_node: AppliedPTransform) -> None:
-        self.transforms.append(transform_node)
-
-    def visit_transform(self, transform_node: AppliedPTransform) -> None:
-        self.transforms.append(transform_node)
 
 
 def transforms(bounded: bool) -> list[AppliedPTransform]:

@@ -85,7 +85,9 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Installed:
                 shutil.copy(ROOT / source, folder)
     locked = [DOCKERFILE, sys.version, *((folder / name).read_text() for name in ("setup.py", "constraints.txt"))]
     environment = CACHE / f"image-{hashlib.sha256(repr(locked).encode()).hexdigest()[:16]}"
-    if not environment.exists():
+    complete = environment / "complete"
+    if not complete.exists():
+        shutil.rmtree(environment, ignore_errors=True)
         venv.create(environment, with_pip=True)
     installed = Installed(folder, environment / "bin" / "python")
     with_pip_cache = {**installed.environment(), "HOME": str(Path.home())}
@@ -93,10 +95,10 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Installed:
         command = command.replace(" --no-cache-dir", "")  # for the image's size alone
         ran = subprocess.run(command, shell=True, cwd=folder, env=with_pip_cache, capture_output=True, text=True)
         if ran.returncode:
-            shutil.rmtree(environment)
             if "connection" in ran.stderr and not os.environ.get("CI"):
                 pytest.skip("no package index can be reached: run the tests once with one")
         assert ran.returncode == 0, ran.stdout + ran.stderr
+    complete.touch()
     return installed
 
 
