@@ -78,15 +78,17 @@ def _kept(
         states = {}
     elif transform.spec.urn == common_urns.primitives.PAR_DO.urn:
         payload = beam_runner_api_pb2.ParDoPayload.FromString(transform.spec.payload)
-        states = {name: spec.read_modify_write_spec.coder_id for name, spec in payload.state_specs.items()}
+        states = dict(payload.state_specs)
         if not states:
             return
     else:
         return
     (read,) = transform.inputs.values()
     yield f"keeps {described(context.coders.get_by_id(launched.components.pcollections[read].coder_id))}"
-    for name, coder_id in states.items():
-        yield f"state {name}: {described(context.coders.get_by_id(coder_id))}"
+    for name, spec in states.items():
+        kind = str(spec.WhichOneof("spec"))
+        (coder_id,) = (value for field, value in getattr(spec, kind).ListFields() if field.name.endswith("coder_id"))
+        yield f"state {name}, {kind.removesuffix('_spec')}: {described(context.coders.get_by_id(coder_id))}"
 
 
 def described(coder: coders.Coder) -> str:

@@ -49,6 +49,7 @@ class Step:
 
     fn: beam.DoFn
     coder: StructCoder[Any]
+    is_bag: bool
 
 
 class _Steps(PipelineVisitor):
@@ -61,7 +62,9 @@ class _Steps(PipelineVisitor):
             specs, _ = userstate.get_dofn_specs(fn)
             (spec,) = specs
             assert isinstance(spec.coder, StructCoder)
-            self.found[transform_node.full_label.split("/")[1]] = Step(fn, spec.coder)
+            self.found[transform_node.full_label.split("/")[1]] = Step(
+                fn, spec.coder, isinstance(spec, userstate.BagStateSpec)
+            )
 
 
 @cache
@@ -79,16 +82,26 @@ def steps() -> Mapping[str, Step]:
 
 @dataclass
 class Cell:
-    """The state of one key, as Beam gives it to a DoFn."""
+    """The state of one key, as Beam gives it to a DoFn: one value, or a bag of one or none."""
 
-    coder: StructCoder[Any]
+    step: Step
     content: bytes | None
 
     def read(self) -> Any:
-        return None if self.content is None else self.coder.decode(self.content)
+        value = None if self.content is None else self.step.coder.decode(self.content)
+        if self.step.is_bag:
+            return [] if value is None else [value]
+        return value
 
     def write(self, value: Any) -> None:
-        self.content = self.coder.encode(value)
+        self.content = self.step.coder.encode(value)
+
+    def add(self, value: Any) -> None:
+        assert self.content is None, "a bag of two"
+        self.write(value)
+
+    def clear(self) -> None:
+        self.content = None
 
 
 @dataclass
@@ -126,7 +139,7 @@ class RunningJob:
         outputs: dict[str, list[Any]] = {tag: [] for tag in ("edges", "members", "labels")}
         step.fn.start_bundle()
         for key, inbox in inboxes.items():
-            cell = Cell(step.coder, self.states.get((name, key)))
+            cell = Cell(step, self.states.get((name, key)))
             output: TaggedOutput
             for output in step.fn.process((key, inbox), cell):
                 outputs.setdefault(output.tag, []).append(output.value)
