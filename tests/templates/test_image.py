@@ -190,14 +190,16 @@ class WriteFn(beam.DoFn):
 
 
 def rows(folder: Path) -> dict[str, list[str]]:
-    """The rows of each table: of appended ones all, of keyed ones the newest of each key."""
+    """The rows of each table: of appended ones all, of keyed ones the newest of each key; a tombstone is as good as
+    no row."""
     held = {}
     for path in folder.iterdir():
         lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
         upserts = sorted((line for line in lines if "key" in line), key=lambda line: line["version"])
         newest = {tuple(line["key"]): line["row"] for line in upserts}
         appended = [line for line in lines if "key" not in line]
-        held[path.name] = sorted(json.dumps(row, sort_keys=True) for row in [*appended, *newest.values()])
+        standing = [row for row in newest.values() if row is not None]
+        held[path.name] = sorted(json.dumps(row, sort_keys=True) for row in [*appended, *standing])
     return held
 
 
