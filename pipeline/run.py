@@ -69,6 +69,8 @@ def _run(settings: Settings, options: PipelineOptions, shown_options: str) -> Su
 def launch(settings: Settings, options: PipelineOptions, shown_options: str) -> PipelineResult:
     """Hands the job to a runner that goes on by itself, and does not wait: for templates. Raises UsageError where it
     cannot start."""
+    if settings.input_subscription is not None:
+        check_subscription(settings.input_subscription)
     warehouse = open_warehouse(settings.warehouse, create=settings.create, update=settings.update)
     try:
         _, pipeline = _prepared(settings, options, shown_options, warehouse)

@@ -43,8 +43,8 @@ class AfterHistory(beam.PTransform):
         super().__init__()
         self.element = element
 
-    def expand(self, pcollections: PCollection | Iterable[PCollection]) -> PCollection:
-        others = (pcollections,) if isinstance(pcollections, PCollection) else tuple(pcollections)
+    def expand(self, pcollections: PCollection | tuple[PCollection, ...]) -> PCollection:
+        others = (pcollections,) if isinstance(pcollections, PCollection) else pcollections
         element = others[0].pipeline | "Element" >> beam.Create([self.element])
         mark = element | "Mark" >> beam.Map(_mark).with_output_types(_Mark)
         held = others | "Others" >> beam.Flatten() | "Hold" >> beam.FlatMap(_nothing).with_output_types(_Mark)

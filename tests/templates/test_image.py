@@ -28,6 +28,7 @@ from apache_beam.pvalue import PCollection
 
 from pipeline.graph import build
 from pipeline.options import parse
+from pipeline.prism import started
 from pipeline.warehouses import Job
 from schemas.tables import Table, Timestamp
 from templates import launcher
@@ -218,9 +219,10 @@ def run(folder: Path, *options: str) -> dict[str, list[str]]:
     parsed.view_as(StandardOptions).streaming = True
     now = Timestamp(1_700_000_000_000_000)
     job = Job(now, now, now, bounded=False)
-    pipeline = beam.Pipeline(options=parsed)
-    build(pipeline, replace(settings, streaming=True), Lines(folder), job)  # type: ignore[arg-type]
-    pipeline.run().wait_until_finish()
+    with started(parsed) if settings.runner == "PrismRunner" else contextlib.nullcontext():
+        pipeline = beam.Pipeline(options=parsed)
+        build(pipeline, replace(settings, streaming=True), Lines(folder), job)  # type: ignore[arg-type]
+        pipeline.run().wait_until_finish()
     return rows(folder)
 
 

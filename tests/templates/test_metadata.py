@@ -92,6 +92,7 @@ SOUGHT = {
     "rebuild": (["true", "false"], ["yes", ""]),
     "warehouse": (["bigquery://acme-web/segment"], ["duckdb:///w.duckdb", "acme-web.segment", "bigquery://acme-web"]),
     "history": (["warehouse", "none"], ["all"]),
+    "create": (["true", "false"], ["yes", ""]),
     "connections": (["gs://b/connections.yaml"], ["connections.yaml", "gs://b"]),
     "connection": (["Marketing site"], [""]),
     "alias_window": (["60", "0.5"], ["a minute", "-1", "1e3"]),

@@ -50,7 +50,7 @@ class Sweep(beam.PTransform):
             | f"Remove{name.title()}" >> UpsertRows(self.dataset, BY_NAME[name], self.job)
             for name in names
         ]
-        swept = [outputs[UpsertRows.TAKEN] for outputs in removed] | "Swept" >> windows.AfterHistory(self.job)
+        swept = tuple(outputs[UpsertRows.TAKEN] for outputs in removed) | "Swept" >> windows.AfterHistory(self.job)
         return swept | "HistoryDone" >> beam.ParDo(_HistoryDoneFn(self.dataset))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -24,12 +24,12 @@ from pipeline.warehouses.base import Contents, Job, Purged
 from pipeline.warehouses.bigquery import statements
 from pipeline.warehouses.bigquery.connection import Connection
 from pipeline.warehouses.bigquery.history import ReadLog
-from pipeline.warehouses.bigquery.queries import plain, query
+from pipeline.warehouses.bigquery.queries import freshest, plain, query
 from pipeline.warehouses.bigquery.sink import AppendRows, UpsertRows
 from pipeline.warehouses.bigquery.sweep import Sweep
 from schemas.bigquery import Dataset, UnusableDatasetError
 from schemas.ddl import IncompatibleSchemaError
-from schemas.tables import DEAD_LETTERS, Table, Timestamp
+from schemas.tables import DEAD_LETTERS, KEYED, Table, Timestamp
 from transforms.core import times
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class BigQueryWarehouse:
         with self._usable():
             client = schemas.bigquery.connect(self.dataset.project)
             self._check(client, "name the dataset that a job has written, or run the job on it first")
-            yield _Contents(client, str(self.dataset))
+            yield _Contents(client, self.dataset)
 
     def purge(self, id: str) -> Purged:
         with self._usable():
@@ -171,20 +171,23 @@ class _Upsert(beam.PTransform):
 class _Contents:
     """What a dataset holds, as queries find it."""
 
-    def __init__(self, client: bigquery.Client, dataset: str) -> None:
+    def __init__(self, client: bigquery.Client, dataset: Dataset) -> None:
         self._client = client
         self._dataset = dataset
 
     def log(self, ids: Collection[str] | None = None) -> Iterator[tuple[str, str]]:
         if ids is None:
-            found = query(self._client, statements.log(self._dataset))
+            found = query(self._client, statements.log(str(self._dataset)))
         else:
-            found = query(self._client, statements.log_of(self._dataset), {"ids": list(ids)})
+            found = query(self._client, statements.log_of(str(self._dataset)), {"ids": list(ids)})
         return (row.values() for row in found)
 
     def pairs(self) -> Iterator[tuple[str, str]]:
-        return (row.values() for row in query(self._client, statements.pairs(self._dataset)))
+        return (row.values() for row in query(self._client, statements.pairs(str(self._dataset))))
 
     def rows(self, table: Table) -> Iterator[dict[str, Any]]:
-        for row in query(self._client, statements.rows(table, self._dataset)):
+        statement = statements.rows(table, str(self._dataset))
+        with freshest(self._client, table, self._dataset) if table in KEYED else nullcontext():
+            found = query(self._client, statement)
+        for row in found:
             yield {column.name: plain(column, row[column.name]) for column in table.columns}

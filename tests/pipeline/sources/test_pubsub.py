@@ -28,8 +28,8 @@ from pipeline.run import run
 from pipeline.sources import pubsub, subscriber
 from pipeline.sources.subscriber import EMULATOR, Batch, Subscriber
 from schemas.tables import Timestamp as Micros
+from tests.golden.__main__ import Labels
 from tests.histories import CONFIGS, Alphabet, Message, deal, history, line
-from tests.pipeline.test_graph import Labels
 from tests.streaming import Stream, shuffled, wait_until
 from tests.warehouse import tables
 from transforms.core.messages import Received
