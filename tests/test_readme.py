@@ -46,6 +46,7 @@ GOOGLESQL = {"bigquery.md"}
 _LINES = r"((?:(?!```).*\n)*)"
 _CONSOLE = re.compile(rf"^```console\n\$ (.*)\n{_LINES}```\n", re.MULTILINE)
 _PICTURE = re.compile(rf"^```text\n{_LINES}```\n", re.MULTILINE)
+_GOOGLES_SCRIPT = re.compile(r"^( *)```sh\n(?:(?!^ *```).*\n)*? *gcloud (?:(?!^ *```).*\n)*\1```$", re.MULTILINE)
 _GOOGLES_COMMAND = re.compile(r"\b(?:gcloud|bq) (?:[^\n`]*\\\n)*[^\n`]*")
 _QUERY = re.compile(rf"^```sql\n{_LINES}```\n\n((?:\|.*\n)*)\n?", re.MULTILINE)
 
@@ -277,7 +278,7 @@ by_document = pytest.mark.parametrize(("document", "text"), MENTIONED, ids=[path
 def test_every_option_mentioned_exists(document: Path, text: str) -> None:
     """Those of the Cloud SDK stand in its commands, whose options its own parsers check
     (`tests/templates/test_documents.py`), or have hyphens."""
-    ours = _GOOGLES_COMMAND.sub("", text)
+    ours = _GOOGLES_COMMAND.sub("", _GOOGLES_SCRIPT.sub("", text))
     assert set(re.findall(r"(?<![\w-])--[a-z]\w*(?![\w-])", ours)) <= known_options() | MISSPELLED
 
 

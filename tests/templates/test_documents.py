@@ -10,9 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from schemas import ddl
-from schemas.tables import ALL
-from tests.schemas import googlesql
 from tests.templates import cloud_sdk
 from tests.templates.test_metadata import PARAMETERS
 
@@ -88,33 +85,3 @@ def test_each_way_to_launch_has_an_example(tmp_path: Path) -> None:
         frozenset({"input", "input_subscription"}),
         frozenset({"rebuild"}),
     }
-
-
-def test_the_purge_is_googlesql_on_the_tables() -> None:
-    (script,) = blocks(DOCUMENTS[1], "googlesql")
-    *declared, statements = re.split(r"^DECLARE ", script, flags=re.MULTILINE)[1:]
-    last, _, statements = statements.partition(";\n")
-    sql = purge_dialect()
-    for name, expression in (
-        re.findall(r"(\w+) [\w<>]+ DEFAULT (.*)", each.strip(";\n"), re.DOTALL)[0] for each in [last, *declared]
-    ):
-        statements = re.sub(rf"\b{name}\b", lambda _, expression=expression: expression, statements)
-    kinds = [type(sql.analyze(each)).__name__ for each in statements.split(";\n") if each.strip()]
-    assert kinds == ["ResolvedDeleteStmtProto", "ResolvedDeleteStmtProto", "ResolvedUpdateStmtProto"]
-
-
-def purge_dialect() -> googlesql.GoogleSQL:
-    """GoogleSQL with what a purge needs besides, on the dataset `segment`."""
-    from zetasql.wasi._pb2.zetasql.public import options_pb2
-    from zetasql.wasi._pb2.zetasql.resolved_ast.resolved_node_kind_pb2 import ResolvedNodeKind
-
-    sql = googlesql.available()
-    language = sql._options.language_options
-    language.enabled_language_features.append(options_pb2.FEATURE_JSON_CONSTRUCTOR_FUNCTIONS)
-    language.supported_statement_kinds.extend(
-        map(ResolvedNodeKind.Value, ("RESOLVED_DELETE_STMT", "RESOLVED_UPDATE_STMT"))
-    )
-    sql._catalog.builtin_function_options.language_options.CopyFrom(language)
-    for table in ALL:
-        sql.create(ddl.googlesql(table, "segment"))
-    return sql
