@@ -69,12 +69,12 @@ APPEND_RETRIES = Counter(
     "retried-append-requests", "of those, the ones sent again, by what the one before failed with", labels="status"
 )
 STREAMS = Counter("opened-append-streams", "streams to BigQuery that were opened, first or again", labels="table")
-APPEND_BYTES = Distribution("append-request-bytes", "rows of one request to BigQuery")
-IN_FLIGHT = Distribution("append-in-flight-bytes", "rows on their way to one BigQuery table, each time some are sent")
 LATE = Counter(
     "late-messages", "messages of a subscription published before its watermark: their windows fire once more, at once"
 )
 RETRIES = Counter("retried-requests", "requests to Pub/Sub that failed and were tried again")
+APPEND_BYTES = Distribution("append-request-bytes", "rows of one request to BigQuery")
+IN_FLIGHT = Distribution("append-in-flight-bytes", "rows on their way to one BigQuery table, each time some are sent")
 LAG = Distribution(
     "lag-msec", "from the publication of a pull's oldest message until all it brought was durable, for each pull"
 )

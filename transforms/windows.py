@@ -36,12 +36,14 @@ class AfterHistory(beam.PTransform):
     That moment is the watermark's. History holds it at the minimum timestamp until it is read, each window that gathers
     its facts holds it until it has fired, and so does every row until its bundle has written it. So a mark at the epoch
     comes through a grouping when, and only when, all of that is done. It is one element, grouped once: what is live
-    meets no second one, nor does an update of the job on Dataflow, which makes no new one.
+    meets no second one, nor does an update of the job on Dataflow, which makes no new one. A bounded job gathers in the
+    one window of all time, and so the mark waits for the end of that.
     """
 
-    def __init__(self, element: Any) -> None:
+    def __init__(self, element: Any, *, bounded: bool) -> None:
         super().__init__()
         self.element = element
+        self.bounded = bounded
 
     def expand(self, pcollections: PCollection | tuple[PCollection, ...]) -> PCollection:
         others = (pcollections,) if isinstance(pcollections, PCollection) else pcollections
@@ -51,7 +53,7 @@ class AfterHistory(beam.PTransform):
         return (
             (mark, held)
             | "Both" >> beam.Flatten()
-            | "Window" >> beam.WindowInto(FixedWindows(1))
+            | "Window" >> (everything() if self.bounded else beam.WindowInto(FixedWindows(1)))
             | "Wait" >> beam.GroupByKey()
             | "Global" >> everything()
             | "Marks" >> beam.FlatMapTuple(_elements)

@@ -142,7 +142,7 @@ class DuckDbWarehouse:
     def _opened(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
         """The file, which a job has written. Raises UsageError where it is none."""
         remedy = "name the file that a job has written, or run the job on it first"
-        if not os.path.exists(self.file):
+        if not read_only and not os.path.exists(self.file):  # it would be made
             raise UsageError(f"there is no file {self.file}", remedy, option="--warehouse", value=self.file)
         try:
             connection = schemas.duckdb.connect(self.file, read_only=read_only)
@@ -577,7 +577,8 @@ class _Publish(beam.PTransform):
         self.file, self.job = file, job
 
     def expand(self, taken: PCollection[int]) -> PCollection[int]:
-        return taken | "Written" >> windows.AfterHistory(self.job) | "Show" >> beam.ParDo(_PublishFn(self.file))
+        written = taken | "Written" >> windows.AfterHistory(self.job, bounded=self.job.bounded)
+        return written | "Show" >> beam.ParDo(_PublishFn(self.file))
 
 
 class _PublishFn(beam.DoFn):

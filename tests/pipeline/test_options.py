@@ -139,8 +139,11 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         (
             "an update on Dataflow",
-            [WAREHOUSE, SUBSCRIPTION, *DATAFLOW.split(), "--project=acme-web", "--update", "--job_name=calls"],
-            replace(FOLLOWING, runner="DataflowRunner", update=True),
+            [
+                "--warehouse=bigquery://acme-web/segment",
+                *(SUBSCRIPTION, *DATAFLOW.split(), "--project=acme-web", "--update", "--job_name=calls"),
+            ],
+            replace(FOLLOWING, warehouse="bigquery://acme-web/segment", runner="DataflowRunner", update=True),
         ),
     ],
 )

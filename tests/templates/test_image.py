@@ -159,6 +159,8 @@ def test_a_mistake_ends_the_launcher_in_one_line(image: Installed) -> None:
 class Lines:
     """A warehouse of text files. It travels to the workers by value, as the graph does; all else is the package's."""
 
+    enforces_keys = False
+
     def __init__(self, folder: Path) -> None:
         self.folder = str(folder)
 

@@ -42,6 +42,8 @@ def test_every_metric_is_listed_once_with_its_unit_and_meaning() -> None:
         "edges",
         "keys",
         "msec",
+        "bytes",
+        "streams",
         "requests",
     }
     assert all(metric.meaning for metric in declared)

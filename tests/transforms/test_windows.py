@@ -170,7 +170,7 @@ def test_an_element_passes_once_when_the_history_is_through_and_never_again() ->
     )
     pipeline = beam.Pipeline("BundleBasedDirectRunner", PipelineOptions(["--streaming"]))
     rows = pipeline | "Taken" >> taken | "Rows" >> beam.ParDo(_SeeFn("row"))
-    _ = rows | "Written" >> windows.AfterHistory("mark") | "Marks" >> beam.ParDo(_SeeFn("mark"))
+    _ = rows | "Written" >> windows.AfterHistory("mark", bounded=False) | "Marks" >> beam.ParDo(_SeeFn("mark"))
     pipeline.run().wait_until_finish()
     assert SEEN[:3] == ["row 1", "row 2", "mark"]
     assert sorted(SEEN[3:]) == ["row 3", "row 4", "row 5"]

@@ -41,7 +41,7 @@ class Sweep(beam.PTransform):
         self.job = job
 
     def expand(self, taken: PCollection[int]) -> PCollection:
-        written = taken | "Written" >> windows.AfterHistory(self.job)
+        written = taken | "Written" >> windows.AfterHistory(self.job, bounded=self.job.bounded)
         names = [table.name for table in KEYED]
         keys = written | "FindKeys" >> beam.ParDo(_FindKeysFn(self.dataset)).with_outputs(*names)
         removed = [
@@ -50,7 +50,8 @@ class Sweep(beam.PTransform):
             | f"Remove{name.title()}" >> UpsertRows(self.dataset, BY_NAME[name], self.job)
             for name in names
         ]
-        swept = tuple(outputs[UpsertRows.TAKEN] for outputs in removed) | "Swept" >> windows.AfterHistory(self.job)
+        gone = tuple(outputs[UpsertRows.TAKEN] for outputs in removed)
+        swept = gone | "Swept" >> windows.AfterHistory(self.job, bounded=self.job.bounded)
         return swept | "HistoryDone" >> beam.ParDo(_HistoryDoneFn(self.dataset))
 
 
