@@ -28,6 +28,8 @@ _GO_PACKAGE: Final = "github.com/apache/beam/sdks/v2/go/cmd/prism"
 _THREADS: Final = "32"
 """Prism waits in busy loops, which on few cores starve what they wait for unless Go has threads to spare."""
 _START_S: Final = 30.0
+_ENDLESS_S: Final = 10 * 365 * 86_400
+"""Beam takes it for the length of the calls that follow a job, too, and by default fails a job after five minutes."""
 _DOWNLOAD_S: Final = 20.0
 _REMEDY: Final = "install Go (https://go.dev/dl) and try again, or give --prism_location=FILE"
 
@@ -51,6 +53,7 @@ def started(options: PipelineOptions) -> Iterator[None]:
         if not answers(endpoint, _START_S):
             raise UsageError("does not start", _REMEDY, option="--prism_location", value=program)
         portable.job_endpoint = endpoint
+        portable.job_server_timeout = _ENDLESS_S
         portable.environment_type = portable.environment_type or "LOOPBACK"
         worker = logging.getLogger(sdk_worker.__name__)
         worker.addFilter(_is_news)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 import apache_beam
+import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 from apache_beam.runners.portability.prism_runner import PrismJobServer
 
 from pipeline import prism
 from pipeline.errors import UsageError
+from tests import prism as tests_prism
 
 
 @pytest.fixture
@@ -81,3 +84,9 @@ def test_a_job_server_of_ones_own_is_left_alone() -> None:
     options = PipelineOptions(["--job_endpoint=localhost:1", "--prism_location=/none"])
     with prism.started(options):
         assert options.view_as(PortableOptions).job_endpoint == "localhost:1"
+
+
+def test_a_job_may_last_longer_than_the_job_server_has_to_answer() -> None:
+    options = PipelineOptions([*tests_prism.options(), "--streaming", "--job_server_timeout=1"])
+    with prism.started(options), beam.Pipeline(options=options) as pipeline:
+        _ = pipeline | "Seconds" >> beam.Create([3]) | "Sleep" >> beam.Map(time.sleep)
