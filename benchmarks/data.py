@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -48,3 +50,17 @@ def more_events(times: int) -> Path:
             )
     unfinished.rename(path)
     return path
+
+
+_IDS: Final = (b'"messageId":"', b'"userId":"', b'"anonymousId":"', b'"previousId":"')
+
+
+def endless() -> Iterator[bytes]:
+    """The calls again and again, each time under new message ids and of other people."""
+    lines = calls().read_bytes().splitlines()
+    for again in itertools.count():
+        marks = [(name, name + b"%d-" % again) for name in _IDS]
+        for line in lines:
+            for name, marked in marks:
+                line = line.replace(name, marked)
+            yield line

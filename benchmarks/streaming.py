@@ -3,7 +3,9 @@
 On Prism and Pub/Sub's emulator, into DuckDB; each job and its floor are processes of their own, in turn. Publishing is
 done before for the rates of events and of identity calls, and beside the job for the lag.
 
-    python -m benchmarks.streaming               the four figures (a quarter of an hour)
+    python -m benchmarks.streaming               all figures (half an hour)
+    python -m benchmarks.streaming identities    those of identify calls alone (five minutes)
+    python -m benchmarks.streaming mix           the highest rate alone (up to half an hour)
     python -m benchmarks.streaming soak          ten minutes at a steady rate: whether memory and lag stay flat
         --rate=1000 --minutes=10
 """
@@ -16,7 +18,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from benchmarks.data import calls
@@ -29,7 +31,7 @@ LAG_GOAL_S = 5.0
 _ROUNDS = 3
 _EVENTS = 40_000
 _IDS = 4_000
-_RATES = (500, 1000, 2000, 4000, 8000)
+_RATES = (1000, 1500, 2000, 3000, 4000, 6000, 8000)
 _WINDOW_S = 60
 _PROJECT = "projects/benchmark-project"
 
@@ -48,7 +50,7 @@ def place(name: str) -> Place:
     return found
 
 
-def measured(step: str, name: str, payloads: Iterable[bytes]) -> float:
+def measured(step: str, name: str, payloads: Sequence[bytes]) -> float:
     """Publishes, runs a step of `benchmarks.streaming_steps` on it all, and returns the rate that it prints."""
     topic, subscription = place(name)
     count = publish.publish(topic, payloads)
@@ -57,17 +59,26 @@ def measured(step: str, name: str, payloads: Iterable[bytes]) -> float:
     return float(ran.stdout.split()[-1])
 
 
-def compared(what: str, unit: str, steps: tuple[str, str], payloads: Sequence[bytes], goal: float) -> None:
+class Run(NamedTuple):
+    """A step of `benchmarks.streaming_steps`, what it is given, and how many units each message of it is."""
+
+    step: str
+    payloads: Sequence[bytes]
+    units: int = 1
+
+
+def compared(what: str, unit: str, bare: Run, job: Run, goal: float) -> None:
     """Prints a job's rate, that of its floor, and their ratio."""
-    rates: dict[str, list[float]] = {step: [] for step in steps}
+    rates: tuple[list[float], list[float]] = ([], [])
     for number in range(_ROUNDS):
-        for step in steps:
-            rates[step].append(measured(step, f"{step}-{number}-{os.getpid()}", payloads))
-    floor, job = (statistics.median(rates[step]) for step in steps)
+        for each, found in zip((bare, job), rates, strict=True):
+            name = f"{each.step}-{each.units}-{number}-{os.getpid()}"
+            found.append(each.units * measured(each.step, name, each.payloads))
+    fast, slow = map(statistics.median, rates)
     print(f"{what} (median of {_ROUNDS} in turn)")
-    print(f"  bare pipeline        {floor:8,.0f} {unit} a second")
-    print(f"  whole job            {job:8,.0f} {unit} a second")
-    print(f"  ratio                {job / floor:8.2f}   goal: at least {goal}", flush=True)
+    print(f"  bare pipeline        {fast:8,.0f} {unit} a second")
+    print(f"  whole job            {slow:8,.0f} {unit} a second")
+    print(f"  ratio                {slow / fast:8.2f}   goal: at least {goal}", flush=True)
 
 
 def events() -> list[bytes]:
@@ -82,14 +93,16 @@ def events() -> list[bytes]:
     raise SystemExit(f"{calls()} has only {len(found)} events")
 
 
-def identities() -> list[bytes]:
-    """Identify calls of so many people, who have nothing to do with one another."""
+def identities(*, paired: bool) -> list[bytes]:
+    """Identify calls of so many people, who have nothing to do with one another, by their user id alone or with an
+    anonymous id of their own."""
     return [
         json.dumps(
             {
                 "type": "identify",
                 "messageId": f"m{number}",
                 "userId": f"u{number}",
+                **({"anonymousId": f"a{number}"} if paired else {}),
                 "timestamp": "2025-03-03T07:00:00Z",
                 "traits": {"name": f"Person {number}", "email": f"u{number}@company{number % 50}.example"},
             }
@@ -98,13 +111,23 @@ def identities() -> list[bytes]:
     ]
 
 
+def identity_rates() -> None:
+    """Prints how fast a window's keys are worked off. Of a user id alone that is one key; of a pair of ids it is three:
+    either id, and whom both belong to."""
+    alone, paired = identities(paired=False), identities(paired=True)
+    bare = Run("state", alone)
+    compared("Identify calls, each about another id", "keys", bare, Run("identify", alone), IDENTITY_GOAL)
+    compared("Identify calls, each about two other ids", "keys", bare, Run("identify", paired, 3), IDENTITY_GOAL)
+
+
 class Sample(NamedTuple):
-    """Seconds since the start, messages read, seconds of lag, bytes of the job's memory."""
+    """Seconds since the start, messages read, seconds of lag, bytes of memory of the job and of its runner."""
 
     at: float
     messages: int
     lag: float
     memory: int
+    runner: int
 
 
 class Followed(NamedTuple):
@@ -121,10 +144,11 @@ class Followed(NamedTuple):
 def follow(rate: float, seconds: float, name: str) -> Followed:
     """Publishes the mix at a rate, and runs the job on it with the default window."""
     topic, subscription = place(f"{name}-{os.getpid()}")
-    publisher = [sys.executable, "-m", "examples.publish", f"--topic={topic}", f"--input={calls()}", f"--rate={rate}"]
-    job = [sys.executable, "-m", "benchmarks.streaming_steps", "follow", subscription, str(seconds)]
-    with subprocess.Popen([*publisher, "--rounds=0"]) as publishing:
-        ran = subprocess.run(job, stdout=subprocess.PIPE, text=True, check=True)
+    steps = [sys.executable, "-m", "benchmarks.streaming_steps"]
+    with subprocess.Popen([*steps, "publish", topic, str(rate)]) as publishing:
+        ran = subprocess.run(
+            [*steps, "follow", subscription, str(seconds)], stdout=subprocess.PIPE, text=True, check=True
+        )
         publishing.terminate()
     *samples, drain = (json.loads(line) for line in ran.stdout.splitlines() if line.startswith(("[", "{")))
     return Followed([Sample(*sample) for sample in samples], drain["drain"])
@@ -132,6 +156,7 @@ def follow(rate: float, seconds: float, name: str) -> Followed:
 
 def highest_rate() -> None:
     """Prints the highest of some rates that the job keeps up with, and the lag at half of it."""
+    print("The generated mix")
     kept = 0.0
     for rate in _RATES:
         found = follow(rate, 3 * _WINDOW_S, f"rate-{rate}")
@@ -155,17 +180,17 @@ def soak(rate: float, minutes: float) -> None:
     found = follow(rate, minutes * 60, "soak")
     for sample in found.samples[:: max(1, len(found.samples) // 20)]:
         seen = f"{sample.at:6.0f} s {sample.messages:10,} messages, lag {sample.lag:5.1f} s"
-        print(f"  {seen}, {sample.memory / 1e6:6.0f} MB")
+        print(f"  {seen}, {sample.memory / 1e6:6.0f} MB and the runner {sample.runner / 1e6:6.0f} MB")
     third = len(found.samples) // 3
     middle, last = found.samples[third : 2 * third], found.samples[2 * third :]
-    for what in ("lag", "memory"):
+    for what in ("lag", "memory", "runner"):
         before, after = (statistics.median(getattr(sample, what) for sample in part) for part in (middle, last))
         print(f"  {what}: {after / before if before else 1.0:.2f} of the middle third in the last")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.streaming", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("figures", "soak"), default="figures")
+    parser.add_argument("what", nargs="?", choices=("figures", "identities", "mix", "soak"), default="figures")
     parser.add_argument("--rate", type=float, default=1000.0)
     parser.add_argument("--minutes", type=float, default=10.0)
     given = parser.parse_args(argv)
@@ -174,10 +199,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         if given.what == "soak":
             soak(given.rate, given.minutes)
             return
-        compared("Pages and tracks", "messages", ("drop", "job"), events(), EVENTS_GOAL)
-        compared("Identify calls, each about another id", "calls", ("state", "identify"), identities(), IDENTITY_GOAL)
-        print("The generated mix")
-        highest_rate()
+        if given.what == "figures":
+            sent = events()
+            compared("Pages and tracks", "messages", Run("drop", sent), Run("job", sent), EVENTS_GOAL)
+        if given.what in ("figures", "identities"):
+            identity_rates()
+        if given.what in ("figures", "mix"):
+            highest_rate()
 
 
 if __name__ == "__main__":

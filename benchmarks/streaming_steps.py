@@ -1,5 +1,6 @@
-"""What `benchmarks.streaming` runs in a process of its own: `python -m benchmarks.streaming_steps STEP SUBSCRIPTION N`.
+"""What `benchmarks.streaming` runs in a process of its own: `python -m benchmarks.streaming_steps STEP PLACE NUMBER`.
 
+`publish`: publishes to a topic at N messages a second, until it is killed; the others are about a subscription.
 `drop`, `state`: the bare pipelines, source → nothing and source → window → a read and a write of state for each key.
 `job`, `identify`: the whole job on the same. All print messages a second. `follow` runs the job for N seconds, and
 prints what it sees of it, a line of JSON each second.
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ import orjson
 from apache_beam.coders import BytesCoder
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 
+from benchmarks.data import endless
+from examples.publish import publish
 from pipeline import prism
 from pipeline.options import parse
 from pipeline.progress import TALLY
@@ -107,8 +110,9 @@ def follow(subscription: str, seconds: float, folder: str) -> None:
     def look() -> None:
         while time.monotonic() < began + seconds:
             time.sleep(1)
-            sample = (time.monotonic() - began, TALLY.messages, (TALLY.lag_ms or 0) / 1000, _memory())
-            print(json.dumps(sample), flush=True)
+            memory, runner = _memory(os.getpid()), sum(map(_memory, _below(os.getpid())))
+            print(json.dumps((time.monotonic() - began, TALLY.messages, (TALLY.lag_ms or 0) / 1000, memory, runner)))
+            sys.stdout.flush()
         stop()
 
     threading.Thread(target=look, daemon=True).start()
@@ -116,18 +120,32 @@ def follow(subscription: str, seconds: float, folder: str) -> None:
     print(json.dumps({"drain": time.monotonic() - began - seconds}))
 
 
-def _memory() -> int:
-    """Bytes of this process that are in memory."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+def _memory(process: int) -> int:
+    """Bytes of a process that are in memory; 0 where it has ended."""
+    try:
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def main(step: str, subscription: str, number: str) -> None:
+def _below(process: int) -> Iterator[int]:
+    """Every process that a process has started, directly or not, and that is there."""
+    for children in Path(f"/proc/{process}/task").glob("*/children"):
+        for child in map(int, children.read_text().split()):
+            yield child
+            yield from _below(child)
+
+
+def main(step: str, place: str, number: str) -> None:
+    if step == "publish":
+        publish(place, endless(), float(number))
+        return
     with tempfile.TemporaryDirectory() as folder:
         if step == "follow":
-            follow(subscription, float(number), folder)
+            follow(place, float(number), folder)
         else:
-            print(rate(step, subscription, int(number), folder))
+            print(rate(step, place, int(number), folder))
 
 
 if __name__ == "__main__":

@@ -50,11 +50,13 @@ class ResolveIdentities(beam.PTransform):
         rows = households["members"] | "Contact" >> KeyedStep(
             contact.step, contact.Contact, contact.Outbox, window=window, size=contact.size, sizes=metrics.MEMBERS
         )
-        contacts = (households["contacts"], rows["contacts"]) | "Contacts" >> beam.Flatten()
+        writers = (persons, households, rows)
+        contacts = tuple(writer["contacts"] for writer in writers) | "Contacts" >> beam.Flatten()
+        memberships = tuple(writer["memberships"] for writer in writers) | "Memberships" >> beam.Flatten()
         return {
             "contacts": contacts | "Limits" >> beam.ParDo(_LimitsFn()).with_output_types(Upsert),
             "identities": households["identities"],
-            "memberships": (households["memberships"], rows["memberships"]) | "Memberships" >> beam.Flatten(),
+            "memberships": memberships,
         }
 
 

@@ -34,6 +34,7 @@ from tests.streaming import PATIENCE_S, Stream, shuffled, wait_until
 ROOT: Final = Path(__file__).parents[2]
 PEOPLE: Final = Alphabet(ids=(*(f"p{number}" for number in range(10)), "p@initech.com"), seconds=30)
 BEYOND_THE_DEADLINE_S: Final = ACK_DEADLINE_S + 3
+AWAY_S: Final = 20.0
 
 Fault = Callable[[Stream, Random], None]
 
@@ -145,7 +146,7 @@ def hold_the_warehouse(stream: Stream, rng: Random) -> None:
     with stream.job() as job:
         job.wait_until("the job reads", lambda: job.is_reading)
         database = _Database.of(str(stream.file))
-        database.run(time.sleep, BEYOND_THE_DEADLINE_S)
+        database.run(time.sleep, AWAY_S)
         stream.publish(*calls(rng))
         job.wait_for_all()
     assert job.summary is not None

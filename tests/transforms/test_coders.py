@@ -88,8 +88,14 @@ WRITTEN: list[tuple[msgspec.Struct, list[Any]]] = [
 
 
 SAID: list[tuple[Message, list[Any]]] = [
-    (Member("u", (1, 2, 3), Known(named=True)), ["member", "u", [1, 2, 3], [{}, {}, None, {}, {}, None, {}, True]]),
-    (Member("u", (1, 2), None), ["member", "u", [1, 2], None]),
+    (
+        Member("u", (1, 2, 3), Known(named=True)),
+        ["member", "u", [1, 2, 3], [{}, {}, None, {}, {}, None, {}, True], None],
+    ),
+    (
+        Member("u", (1, 2), None, Known(deleted=STAMP)),
+        ["member", "u", [1, 2], None, [{}, {}, None, {}, {}, [1, "m"], {}, False]],
+    ),
     (Label(3, "v"), ["label", 3, "v"]),
     (Edge(STAMP, "u", "v"), ["edge", [1, "m"], "u", "v"]),
 ]
@@ -101,6 +107,10 @@ def test_the_encoding_of_what_stages_say_is_a_contract(message: Message, written
     assert fields(coder.encode(message)) == written
     assert coder.decode(encoded(written)) == message
     assert coder.decode(encoded([*written, "of a later program"])) == message
+
+
+def test_a_member_is_read_as_the_first_program_said_it() -> None:
+    assert StructCoder(Message).decode(encoded(["member", "u", [1, 2], None])) == Member("u", (1, 2), None)
 
 
 @pytest.mark.parametrize(("struct", "written"), WRITTEN, ids=["Known", "AccountKnown"])

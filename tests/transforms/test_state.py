@@ -37,7 +37,7 @@ def test_the_states_have_something_in_every_field(version: int) -> None:
         for (step, _), fields in job.fields.items():
             held[step].update(_filled(fields))
     assert held["Person"] >= {"known.traits", "known.audiences", "known.seen", "known.connections", "known.accounts"}
-    assert held["Person"] >= {"known.deleted", "known.out", "known.named", "version"}
+    assert held["Person"] >= {"known.deleted", "known.out", "known.named", "version", "written"}
     assert held["Chains"] >= {"edges", "version"}
     assert held["Household"] >= {"members", "label.version", "label.label", "written"}
     assert held["Contact"] >= {"members", "version"}

@@ -11,10 +11,9 @@ import msgspec
 from schemas.tables import Audience, Contact, Membership, Timestamp
 from transforms.core import emails, promoted, raw_json
 from transforms.core.accounts import Way
-from transforms.core.facts import Known, Span, Stamp, learn
+from transforms.core.facts import NOTHING, Known, Span, Stamp, learn
 
 MAX_PREVIOUS_IDS: Final = 1000
-_NOTHING: Final = Known()
 
 
 class ContactRows(msgspec.Struct, frozen=True):
@@ -38,7 +37,7 @@ def rows(external_id: str, members: Mapping[str, Known]) -> ContactRows:
 
     A delete of any of the ids forgets the person: every fact up to it, of all ids.
     """
-    said = [known for known in members.values() if known != _NOTHING]  # of a device's thousand ids few say anything
+    said = [known for known in members.values() if known != NOTHING]  # of a device's thousand ids few say anything
     forgotten = max((known.deleted for known in said if known.deleted), default=None)
     accounts = _accounts(said, forgotten)
     memberships = tuple(_membership(external_id, account_id, accounts[account_id]) for account_id in sorted(accounts))

@@ -8,7 +8,7 @@ encoding of shuffled elements and of a running job's state (msgpack arrays): new
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -50,6 +50,10 @@ class Known(msgspec.Struct, array_like=True, gc=False):
     """The edges from this id: the user, and the earliest stamp that said so."""
     named: bool = False
     """Whether an edge names this id as its user."""
+
+
+NOTHING: Final = Known()
+"""What is known of an id that nothing was said of."""
 
 
 class AccountKnown(msgspec.Struct, array_like=True, gc=False):

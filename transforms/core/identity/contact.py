@@ -18,11 +18,13 @@ from transforms.core.identity import crowd
 from transforms.core.identity.messages import Member, Members, hear
 from transforms.core.rows import Upsert
 
-BY_HOUSEHOLD, BY_CONTACT = 0, 1
-"""Who wrote a row, the first part of its version: a household's rows yield to those of the contact."""
+BY_PERSON, BY_HOUSEHOLD, BY_CONTACT = (0, 0), (0,), (1,)
+"""Who wrote a row, with which its version begins: a person's rows yield to those of its household, whose count begins
+with one, and both to those of the contact."""
 
-Rows = dict[tuple[str, tuple[str, ...]], Row]
-"""Rows by table and key."""
+RowKey = tuple[str, tuple[str, ...]]
+"""A table, and the key of a row there."""
+Rows = dict[RowKey, Row]
 
 
 class RowsOutbox(Protocol):
@@ -63,16 +65,18 @@ def step(key: str, state: Contact | None, inbox: Iterable[Member]) -> tuple[Cont
         return state or before, Outbox()
     outbox = Outbox()
     version = before.version + 1
-    write(rows(key, before.members), rows(key, members), (BY_CONTACT, version), outbox)
+    write(rows(key, before.members), rows(key, members), (*BY_CONTACT, version), outbox)
     few, packed = crowd.packed(members, before.crowd)
     return Contact(few, version, packed), outbox
 
 
-def write(before: Rows, now: Rows, version: tuple[int, ...], outbox: RowsOutbox) -> None:
-    """Writes each row that has changed, and a tombstone for each that is gone."""
-    for table, row_key in sorted(before.keys() | now.keys()):
+def write(before: Rows, now: Rows, version: tuple[int, ...], outbox: RowsOutbox, taken: Iterable[RowKey] = ()) -> None:
+    """Writes each row that has changed, and a tombstone for each that is gone; those that are `taken` over from another
+    writer in any case."""
+    taken = frozenset(taken)
+    for table, row_key in sorted(before.keys() | now.keys() | taken):
         row = now.get((table, row_key))
-        if row != before.get((table, row_key)):
+        if row != before.get((table, row_key)) or (table, row_key) in taken:
             upserts = outbox.contacts if table == CONTACTS.name else outbox.memberships
             upserts.append(Upsert(row_key, version, row))
 

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from transforms.core.contacts import MAX_PREVIOUS_IDS
-from transforms.core.facts import Known
+from transforms.core.facts import NOTHING, Known
 from transforms.core.identity.messages import Member, Members
 
 KEPT: Final = MAX_PREVIOUS_IDS + 1
@@ -27,7 +27,6 @@ ROOM: Final = 1000
 Crowd = tuple[bytes, ...]
 """Rooms, each the msgpack array of `(id, version)`."""
 
-_BARE: Final = Known()
 _decode = msgspec.msgpack.Decoder(list[tuple[str, tuple[int, ...]]]).decode
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -52,7 +51,7 @@ def packed(members: Members, crowd: Crowd) -> tuple[Members, Crowd]:
     """The members that must stay, and the crowd with full rooms of the others added."""
     if len(members) < KEPT + ROOM:
         return members, crowd
-    bare = sorted(id for id, (_, facts) in members.items() if facts == _BARE)
+    bare = sorted(id for id, (_, facts) in members.items() if facts == NOTHING)
     rooms = [bare[end - ROOM : end] for end in range(KEPT + ROOM, len(bare) + 1, ROOM)]
     moved = {id for room in rooms for id in room}
     added = tuple(_encode([(id, members[id][0]) for id in room]) for room in rooms)

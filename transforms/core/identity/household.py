@@ -6,7 +6,8 @@ label.
 
 Invariant: while chains has not spoken, the rows last written are the fold of the members. After that, every such row
 was taken back, under a version below the contact's; the contact that answers to the present label has been told of
-every member that is here, and each other that was told of one has been told "not here" by a newer version.
+every member that is here, and each other that was told of one has been told "not here" by a newer version. Rows that
+the person of this id wrote while it was by itself have been written anew or taken back, under a version above its.
 
 The row of `identities` is written by the present home alone, when an id has moved here or the label has changed.
 """
@@ -20,7 +21,7 @@ from msgspec.structs import replace
 
 from schemas.tables import Identity
 from transforms.core.identity import contact, crowd
-from transforms.core.identity.messages import Label, Member, Members, Message, Version, hear
+from transforms.core.identity.messages import UNHEARD, Label, Member, Members, Message, Version, hear
 from transforms.core.rows import Upsert
 
 _GONE = -1
@@ -60,20 +61,24 @@ def step(key: str, state: Household | None, inbox: Iterable[Member | Label]) -> 
     members = dict(before.members)
     label = before.label
     heard = set()
+    alone = None
     for said in inbox:
         if isinstance(said, Member):
+            alone = said.alone or alone
             if hear(members, said):
                 heard.add(said.id)
         elif label is None or said.version > label.version:
             label = said
-    if not heard and label == before.label:
+    if not heard and not alone and label == before.label:
         return state or before, Outbox()
     outbox = Outbox()
     written = before.written
-    if before.label is None:
+    if alone or before.label is None:
         written += 1
+        taken = contact.rows(key, {key: (UNHEARD, alone)}) if alone else {}
+        shown = contact.rows(key, before.members) if before.label is None else {}
         own = contact.rows(key, members) if label is None else {}
-        contact.write(contact.rows(key, before.members), own, (contact.BY_HOUSEHOLD, written), outbox)
+        contact.write(shown, own, (*contact.BY_HOUSEHOLD, written), outbox, taken)
     was, now = before.label or Label(0, key), label or Label(0, key)
     everyone = (before.label is None) != (label is None) or was.label != now.label
     for id in sorted(members if everyone else heard):
@@ -108,4 +113,4 @@ def _identify(id: str, before: Members, members: Members, was: str, now: Label, 
         outbox.identities.append(Upsert((id,), (moves, now.version), row))
 
 
-_NOBODY: tuple[Version, None] = ((0, 0), None)
+_NOBODY: tuple[Version, None] = (UNHEARD, None)

@@ -14,6 +14,9 @@ CHAINS: Final = ""
 Version = tuple[int, int]
 """(times the id moved, messages its person sent): the order of what is said about one member."""
 
+UNHEARD: Final[Version] = (0, 0)
+"""The version before the first message about an id."""
+
 
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The base of what stages send each other."""
@@ -22,12 +25,14 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Member(Message, frozen=True, array_like=True, tag="member", gc=False):
     """An id is here with these facts, or with None: it is not here. The facts carry no edges.
 
-    From a household to a contact the version goes on with that of the household's label.
+    From a household to a contact the version goes on with that of the household's label. `alone` is for the household
+    of the id's own key: the facts that gave the rows which the person has written and leaves to it.
     """
 
     id: str
     version: tuple[int, ...]
     facts: Known | None
+    alone: Known | None = None
 
 
 class Label(Message, frozen=True, array_like=True, tag="label", gc=False):

@@ -63,6 +63,13 @@ class Network:
         while self.step():
             pass
 
+    def write(self, table: str, upserts: Iterable[Upsert]) -> None:
+        """Takes rows and tombstones where they are newer."""
+        for upsert in upserts:
+            standing = self.rows.get((table, upsert.key))
+            if standing is None or upsert.version > standing.version:
+                self.rows[table, upsert.key] = upsert
+
     def _run(self, stage: str, key: str, inbox: list[Any]) -> None:
         encoded = self._states.get((stage, key))
         state = None if encoded is None else _STATES[stage].decode(encoded)
@@ -70,30 +77,26 @@ class Network:
             state, persons = person.step(key, state, inbox)
             self._send_all("household", persons.members)
             self._send_all("chains", persons.edges)
+            self.write("contacts", persons.contacts)
+            self.write("memberships", persons.memberships)
         elif stage == "chains":
             state, labels = chains.step(key, state, inbox)
             self._send_all("household", labels.labels)
         elif stage == "household":
             state, households = household.step(key, state, inbox)
             self._send_all("contact", households.members)
-            self._write("identities", households.identities)
-            self._write("contacts", households.contacts)
-            self._write("memberships", households.memberships)
+            self.write("identities", households.identities)
+            self.write("contacts", households.contacts)
+            self.write("memberships", households.memberships)
         else:
             state, rows = contact.step(key, state, inbox)
-            self._write("contacts", rows.contacts)
-            self._write("memberships", rows.memberships)
+            self.write("contacts", rows.contacts)
+            self.write("memberships", rows.memberships)
         self._states[stage, key] = _ENCODER.encode(state)
 
     def _send_all(self, stage: str, messages: Iterable[tuple[str, object]]) -> None:
         for key, message in messages:
             self.send(stage, key, message)
-
-    def _write(self, table: str, upserts: Iterable[Upsert]) -> None:
-        for upsert in upserts:
-            standing = self.rows.get((table, upsert.key))
-            if standing is None or upsert.version > standing.version:
-                self.rows[table, upsert.key] = upsert
 
     def table(self, name: str) -> dict[tuple[str, ...], Any]:
         """The rows of a table as they stand, by key."""
