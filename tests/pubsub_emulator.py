@@ -62,8 +62,7 @@ class Subscription:
     def delete(self) -> None:
         self._subscriber.delete_subscription(subscription=self.name)
 
-    def publish(self, payloads: Iterable[bytes], **attributes: Any) -> None:
-        """Publishes, and waits until all of it is."""
+    def publish(self, payloads: Iterable[bytes], **attributes: Any) -> list[str]:
+        """Publishes, waits until all of it is, and returns the ids that the messages got."""
         published = [self._publisher.publish(self.topic, payload, **attributes) for payload in payloads]
-        for each in published:
-            each.result()
+        return [each.result() for each in published]

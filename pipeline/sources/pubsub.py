@@ -62,7 +62,8 @@ def received(
     published: Any = beam.DoFn.TimestampParam,
 ) -> Received:
     """A message of Beam's own source, whose timestamp is the publish time."""
-    return Received(message.data, message.attributes or {}, Timestamp(published.micros))
+    published_at = Timestamp(published.micros)
+    return Received(message.data, message.attributes or {}, published_at, delivery_id=message.message_id)
 
 
 class _Endless(OffsetRestrictionTracker):

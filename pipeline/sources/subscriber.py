@@ -346,7 +346,8 @@ def _batch(response: PullResponse) -> Batch | None:
         message = each.message
         time_ = message.publish_time
         published_at = Timestamp(time_.seconds * 1_000_000 + time_.nanos // 1000)
-        messages.append(Received(message.data, dict(message.attributes) if message.attributes else _NONE, published_at))
+        attributes = dict(message.attributes) if message.attributes else _NONE
+        messages.append(Received(message.data, attributes, published_at, delivery_id=message.message_id))
         ack_ids.append(each.ack_id)
         size += each.ByteSize()
     oldest = min(message.published_at or Timestamp(0) for message in messages)

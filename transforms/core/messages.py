@@ -38,14 +38,15 @@ class TooLarge(msgspec.Struct, frozen=True, gc=False):
 
 
 class Received(msgspec.Struct, frozen=True, gc=False):
-    """One message as a source delivers it. `published_at` is None for files, which know no such time; `connection` is
-    set by the log alone: what the message was mapped to when it was first received."""
+    """One message as a source delivers it. `published_at` and `delivery_id`, the id that Pub/Sub gave it, are None for
+    files; `connection` is set by the log alone: what the message was mapped to when it was first received."""
 
     payload: bytes
     attributes: Mapping[str, str] = {}
     published_at: Timestamp | None = None
     connection: str | None = None
     too_large: TooLarge | None = None
+    delivery_id: str | None = None
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):

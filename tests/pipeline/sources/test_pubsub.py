@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -228,10 +229,31 @@ def test_on_dataflow_its_own_source_reads() -> None:
     assert [(read._source.full_subscription, read.with_attributes) for read in reads] == [
         ("projects/p-roject/subscriptions/sub", True)
     ]
-    message = PubsubMessage(b"{}", {"connection": "web"})
+    message = PubsubMessage(b"{}", {"connection": "web"}, message_id="4711")
     assert pubsub.received(message, Timestamp(micros=1_700_000_000_000_001)) == Received(
-        b"{}", {"connection": "web"}, Micros(1_700_000_000_000_001)
+        b"{}", {"connection": "web"}, Micros(1_700_000_000_000_001), delivery_id="4711"
     )
+
+
+def test_our_own_source_gives_what_that_one_gives(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(EMULATOR, stream.host)
+    before = time.time_ns() // 1000
+    ids = stream.subscription.publish([b"one", b"two"], connection="web")
+    reading = Subscriber.of(stream.subscription.name)
+    found: list[Received] = []
+    try:
+        while len(found) < len(ids):
+            batch = reading.take(1.0)
+            found += batch.messages if batch else ()
+    finally:
+        Subscriber.close()
+    found.sort(key=lambda received: received.payload)
+    assert [received.delivery_id for received in found] == ids
+    assert [(received.payload, received.attributes) for received in found] == [
+        (b"one", {"connection": "web"}),
+        (b"two", {"connection": "web"}),
+    ]
+    assert all(received.published_at and received.published_at >= before - 1000 for received in found)
 
 
 IMMOVABLE = """

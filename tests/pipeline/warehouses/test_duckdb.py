@@ -26,18 +26,15 @@ from schemas.tables import (
     Account,
     Audience,
     Contact,
-    Event,
     Identity,
-    IdentityCall,
     Timestamp,
 )
+from tests.rows import NOON, call, event, label
 from tests.warehouse import rows
 from transforms import metrics
 from transforms.core.dead_letters import Reason, Refused, Stage, dead_letter
 from transforms.core.messages import Received
 from transforms.core.rows import Append, Upsert
-
-NOON = Timestamp(1_700_000_000_000_000)
 
 
 @pytest.fixture
@@ -80,35 +77,6 @@ def stored(warehouse: Warehouse, file: Path, table: str) -> list[dict[str, Any]]
 
 def labels(warehouse: Warehouse, file: Path) -> dict[str, str]:
     return {row["id"]: row["external_id"] for row in stored(warehouse, file, "identities")}
-
-
-def label(id_: str, version: int, external_id: str | None) -> Upsert:
-    row = None if external_id is None else Identity(id_, external_id)
-    return Upsert((id_,), (version,), row)
-
-
-def event(number: int, properties: bytes = b"{}") -> Event:
-    return Event(
-        f"m{number}", "Page", "", NOON, NOON, None, "ann", None, None, "web", Raw(properties), Raw(b"{}"), None
-    )
-
-
-def call(message_id: str, connection: str = "web") -> IdentityCall:
-    return IdentityCall(
-        message_id=message_id,
-        type="alias",
-        timestamp=NOON,
-        received_at=NOON,
-        user_id="ann",
-        anonymous_id=None,
-        previous_id=None,
-        group_id=None,
-        connection=connection,
-        traits=Raw(b"{}"),
-        properties=None,
-        context=Raw(b"{}"),
-        payload=f'{{"é": "{message_id}"}}',
-    )
 
 
 # ---- the file ----
@@ -163,7 +131,7 @@ def test_tables_that_do_not_fit_are_one_line_and_stay(
 
 
 def test_an_older_warehouse_gets_what_it_lacks_and_keeps_its_rows(warehouse: Warehouse, file: Path) -> None:
-    feed([Append(event(1))], warehouse.append(EVENTS, start(warehouse)))
+    feed([Append(event("m1"))], warehouse.append(EVENTS, start(warehouse)))
     warehouse.close()
     with duckdb.connect(str(file)) as connection:
         for view in ("events_resolved", "contact_accounts", "users"):
@@ -173,7 +141,7 @@ def test_an_older_warehouse_gets_what_it_lacks_and_keeps_its_rows(warehouse: War
         connection.execute("DROP SCHEMA internal CASCADE")
         connection.execute("INSERT INTO identities VALUES ('a', 'old', NULL), ('of no version', 'old', NULL)")
     job = start(warehouse)
-    feed([Append(event(2))], warehouse.append(EVENTS, job))
+    feed([Append(event("m2"))], warehouse.append(EVENTS, job))
     feed([Upsert(("ann",), (1,), Contact("ann", title="Dr"))], warehouse.upsert(CONTACTS, job))
     feed([label("a", 1, "new")], warehouse.upsert(IDENTITIES, job))
     publish(warehouse, job)
@@ -206,8 +174,8 @@ def test_a_key_is_stored_once_and_every_row_has_an_outcome(
 ) -> None:
     monkeypatch.setattr(warehouses, "_BATCH_ROWS", batch)
     job = start(warehouse)
-    appends = [Append(event(number % 4), "event", b"bytes") for number in range(7)]
-    counts = feed([*appends, Append(event(9))], warehouse.append(EVENTS, job), expected=[])
+    appends = [Append(event(f"m{number % 4}"), "event", b"bytes") for number in range(7)]
+    counts = feed([*appends, Append(event("m9"))], warehouse.append(EVENTS, job), expected=[])
     assert counts == {
         "written-rows:events": 5,
         "repeated-rows:events": 3,
@@ -225,8 +193,8 @@ def test_what_a_warehouse_would_refuse_is_a_dead_letter_and_costs_no_neighbour(
 ) -> None:
     monkeypatch.setattr(warehouses, "_BATCH_ROWS", batch)
     job = start(warehouse)
-    refused = Append(event(2, b'{"a": ' + number + b"}"), "event", b"its bytes", {"connection": "web"})
-    appends = [*(Append(event(each), "event", b"good") for each in (1, 3)), refused]
+    refused = Append(event("m2", b'{"a": ' + number + b"}"), "event", b"its bytes", {"connection": "web"})
+    appends = [*(Append(event(f"m{each}"), "event", b"good") for each in (1, 3)), refused]
     why = EVENTS.misfit(refused.row) or ""
     assert why.startswith("properties: Number out of range")
     letter = dead_letter(
@@ -247,7 +215,7 @@ def test_what_a_warehouse_would_refuse_is_a_dead_letter_and_costs_no_neighbour(
     "document", [b'{"a": 1e308}', b'{"a": "1e400"}', b'{"a": 1e-400}', b'{"1e999": "' + b"9" * 400 + b'"}']
 )
 def test_what_only_looks_so_is_stored(document: bytes, warehouse: Warehouse, file: Path) -> None:
-    feed([Append(event(1, document))], warehouse.append(EVENTS, start(warehouse)), expected=[])
+    feed([Append(event("m1", document))], warehouse.append(EVENTS, start(warehouse)), expected=[])
     assert stored(warehouse, file, "events")[0]["properties"] == json.loads(document)
 
 
@@ -293,7 +261,10 @@ def test_the_log_gives_back_what_it_held_when_the_job_started(
     monkeypatch.setattr(warehouses, "_STREAMED_ROWS", 2)
     first = start(warehouse)
     assert first.log_until is None
-    feed([Append(call(f"m{number}", f"c{number}")) for number in range(5)], warehouse.append(IDENTITY_CALLS, first))
+    feed(
+        [Append(call(f"m{number}", connection=f"c{number}")) for number in range(5)],
+        warehouse.append(IDENTITY_CALLS, first),
+    )
     second = start(warehouse)
     feed([Append(call("later"))], warehouse.append(IDENTITY_CALLS, second))
     expected = [Received(f'{{"é": "m{n}"}}'.encode(), connection=f"c{n}") for n in range(5)]

@@ -99,4 +99,3 @@ def _edges(key: str, known: Known) -> set[Edge]:
 
 def _order(edge: Edge) -> tuple[object, ...]:
     return edge.stamp, edge.user
-

@@ -8,19 +8,19 @@ from dataclasses import replace
 
 import pytest
 from grpc import StatusCode
-from msgspec import Raw
 
 from pipeline.warehouses.bigquery.appends import Appender, WriteFailed
 from pipeline.warehouses.bigquery.connection import Connection, Delivery
 from pipeline.warehouses.bigquery.protobuf import RowEncoder
-from schemas.tables import EVENTS, Event, Timestamp
+from schemas.tables import EVENTS
 from tests.bigquery_double import BigQueryDouble
 from tests.bigquery_double.faults import ANY, BROKEN, Fault, late
 from tests.bigquery_double.schema import Field
 from tests.bigquery_double.tables import TableName
+from tests.rows import NOON
+from tests.rows import event as page
 from transforms import metrics
 
-NOW = Timestamp(1_700_000_000_000_000)
 YEAR = 366 * 86_400_000_000
 PATH = "projects/analytics-prod/datasets/segment/tables/events"
 NAME = "analytics-prod.segment.events"
@@ -32,27 +32,12 @@ Opened = Callable[..., AbstractContextManager[BigQueryDouble]]
 
 @pytest.fixture
 def bigquery(open_bigquery: Opened) -> Iterator[BigQueryDouble]:
-    with open_bigquery(now=NOW) as opened:
+    with open_bigquery(now=NOON) as opened:
         yield opened
 
 
-def event(id: str, properties: bytes = b"{}", received_at: int = NOW) -> bytes:
-    row = Event(
-        id,
-        "Page",
-        "",
-        Timestamp(NOW),
-        Timestamp(received_at),
-        None,
-        "ann",
-        None,
-        None,
-        "web",
-        Raw(properties),
-        Raw(b"{}"),
-        None,
-    )
-    return ENCODER.encode(row)
+def event(id: str, properties: bytes = b"{}", received_at: int = NOON) -> bytes:
+    return ENCODER.encode(page(id, properties, received_at=received_at))
 
 
 def appender(delivery: Delivery = DELIVERY) -> Appender:
@@ -68,8 +53,8 @@ BAD_ROWS = [
     ("JSON with a number beyond FLOAT64", event("bad", b'{"a": 1e999}'), "Field properties: invalid JSON"),
     ("JSON with NaN", event("bad", b'{"a": NaN}'), "Field properties: invalid JSON"),
     ("JSON too deep", event("bad", b'{"a":' * 501 + b"1" + b"}" * 501), "Field properties: the JSON is nested deeper"),
-    ("a partition too old", event("bad", received_at=NOW - 11 * YEAR), "Field received_at: the partition is outside"),
-    ("a partition too far ahead", event("bad", received_at=NOW + 2 * YEAR), "Field received_at: the partition is"),
+    ("a partition too old", event("bad", received_at=NOON - 11 * YEAR), "Field received_at: the partition is outside"),
+    ("a partition too far ahead", event("bad", received_at=NOON + 2 * YEAR), "Field received_at: the partition is"),
 ]
 
 
@@ -86,7 +71,7 @@ def test_a_row_that_bigquery_refuses_is_told_in_its_words_and_the_rest_is_writte
 
 @pytest.mark.parametrize("named", [1, 2, None])
 def test_rows_are_sent_again_until_no_more_are_refused(open_bigquery: Opened, named: int | None) -> None:
-    with open_bigquery(now=NOW, named_row_errors=named) as bigquery:
+    with open_bigquery(now=NOON, named_row_errors=named) as bigquery:
         writer = appender()
         bad = {1, 2, 5, 9}
         rows = [event(f"m{number}", b"NaN" if number in bad else b"{}") for number in range(10)]
@@ -101,7 +86,7 @@ def test_a_batch_of_refused_rows_alone_leaves_nothing_to_send(bigquery: BigQuery
 
 
 def test_a_request_that_is_too_large_is_halved_and_the_next_ones_are_smaller(open_bigquery: Opened) -> None:
-    with open_bigquery(now=NOW, request_limit=4_000) as bigquery:
+    with open_bigquery(now=NOON, request_limit=4_000) as bigquery:
         writer = appender()
         rows = [event(f"m{number:02}", b'"' + b"x" * 500 + b'"') for number in range(20)]
         assert writer.settle(writer.send(rows)) == {}
@@ -110,7 +95,7 @@ def test_a_request_that_is_too_large_is_halved_and_the_next_ones_are_smaller(ope
 
 
 def test_a_row_that_no_request_can_hold_is_refused_and_the_rest_is_written(open_bigquery: Opened) -> None:
-    with open_bigquery(now=NOW, request_limit=4_000) as bigquery:
+    with open_bigquery(now=NOON, request_limit=4_000) as bigquery:
         writer = appender()
         large = event("large", b'"' + b"x" * 5_000 + b'"')
         refused = writer.settle(writer.send([event("m1"), large, event("m2"), event("m3")]))

@@ -35,22 +35,20 @@ from schemas.tables import (
     Account,
     Contact,
     DeadLetter,
-    Event,
     Identity,
-    IdentityCall,
     Membership,
     Table,
     Timestamp,
 )
 from tests.bigquery_double import BigQueryDouble
+from tests.rows import NOON, call, event
 from transforms import metrics
 from transforms.core.rows import Append, Upsert
 
-NOW = Timestamp(1_700_000_000_000_000)
 LATER = Timestamp(4_000_000_000_000_000)
 """After whatever the clock of the machine says."""
 DATASET = Dataset("analytics-prod", "segment")
-JOB = Job(generation=LATER, started_at=NOW, log_until=LATER, bounded=True)
+JOB = Job(generation=LATER, started_at=NOON, log_until=LATER, bounded=True)
 DELIVERY = Delivery(batch_bytes=20_000, answer_s=20, outage_s=60, news_s=0, first_pause_s=0.01, longest_pause_s=0.05)
 
 Opened = Callable[..., AbstractContextManager[BigQueryDouble]]
@@ -58,30 +56,8 @@ Opened = Callable[..., AbstractContextManager[BigQueryDouble]]
 
 @pytest.fixture
 def bigquery(open_bigquery: Opened) -> Iterator[BigQueryDouble]:
-    with open_bigquery(now=NOW) as opened:
+    with open_bigquery(now=NOON) as opened:
         yield opened
-
-
-def event(id: str, properties: bytes = b"{}", name: str = "") -> Event:
-    return Event(id, "Page", name, NOW, NOW, None, "ann", None, None, "web", Raw(properties), Raw(b"{}"), None)
-
-
-def call(id: str, payload: str = "{}") -> IdentityCall:
-    return IdentityCall(
-        message_id=id,
-        type="identify",
-        timestamp=NOW,
-        received_at=NOW,
-        user_id="ann",
-        anonymous_id=None,
-        previous_id=None,
-        group_id=None,
-        connection="web",
-        traits=Raw(b"{}"),
-        properties=None,
-        context=Raw(b"{}"),
-        payload=payload,
-    )
 
 
 def letter(payload: bytes) -> DeadLetter:
@@ -191,7 +167,10 @@ def test_refused_rows_are_counted_as_dead_letters(bigquery: BigQueryDouble) -> N
 def test_a_row_larger_than_a_request_is_a_dead_letter_with_the_whole_message(bigquery: BigQueryDouble) -> None:
     payload = "x" * 30_000
     letters = append(
-        [Append(call("m1"), "identity_call", b"1"), Append(call("m2", payload), "identity_call", payload.encode())],
+        [
+            Append(call("m1"), "identity_call", b"1"),
+            Append(call("m2", payload=payload), "identity_call", payload.encode()),
+        ],
         IDENTITY_CALLS,
         replace(DELIVERY, request_bytes=25_000),
     )
@@ -227,7 +206,7 @@ def test_the_log_is_written_after_all_that_was_in_it(
 
 
 def test_a_dead_letter_that_is_too_large_is_cut_and_written(open_bigquery: Opened) -> None:
-    with open_bigquery(now=NOW, request_limit=1_500_000) as bigquery:
+    with open_bigquery(now=NOON, request_limit=1_500_000) as bigquery:
         job = structs.replace(JOB, log_until=None)
         fn = AppendFn(DATASET, DEAD_LETTERS, job, DELIVERY)
         bigquery.catalog.now = None
@@ -288,7 +267,7 @@ def test_a_later_job_stands_over_an_earlier_and_its_sweep_removes_what_it_has_no
         (CONTACTS, Contact("ann", updated_at=None)),
         (ACCOUNTS, Account("acme", "Acme")),
         (IDENTITIES, Identity("a", "ann")),
-        (MEMBERSHIPS, Membership("ann", "acme", "group", NOW, NOW)),
+        (MEMBERSHIPS, Membership("ann", "acme", "group", NOON, NOON)),
     ],
     ids=lambda value: getattr(value, "name", None),
 )

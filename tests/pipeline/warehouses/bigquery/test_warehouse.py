@@ -32,17 +32,15 @@ from schemas.tables import (
     KEYED,
     Audience,
     Contact,
-    Identity,
-    IdentityCall,
     Timestamp,
 )
 from tests.bigquery_double import BigQueryDouble
+from tests.rows import NOON, call, label
 from tests.schemas import googlesql
 from transforms.core.rows import Append, Upsert
 
 URL = "bigquery://acme-data/sales"
 SALES = Dataset("acme-data", "sales")
-NOON = Timestamp(1_700_000_000_000_000)
 YEAR_US = 365 * 86_400 * 1_000_000
 
 
@@ -77,33 +75,12 @@ def feed(elements: Iterable[Any], step: beam.PTransform) -> None:
     pipeline.run().wait_until_finish()
 
 
-def label(id_: str, version: int, external_id: str | None) -> Upsert:
-    return Upsert((id_,), (version,), None if external_id is None else Identity(id_, external_id))
-
-
 def labels(double: BigQueryDouble) -> dict[str, str]:
     return {row["id"]: row["external_id"] for row in double.rows(f"{SALES}.identities")}
 
 
 def jobs(double: BigQueryDouble) -> list[dict[str, Any]]:
     return sorted(double.rows(f"{SALES}.jobs"), key=lambda row: row["generation"])
-
-
-def call(message_id: str, type_: str = "identify", **ids: str) -> Append:
-    none: dict[str, Any] = dict.fromkeys(("user_id", "anonymous_id", "previous_id", "group_id"))
-    row = IdentityCall(
-        message_id=message_id,
-        type=type_,
-        timestamp=NOON,
-        received_at=NOON,
-        connection="web",
-        traits=Raw(b"{}"),
-        properties=None,
-        context=Raw(b"{}"),
-        payload=f'{{"é": "{message_id}"}}',
-        **{**none, **ids},
-    )
-    return Append(row)
 
 
 # ---- start and end ----
@@ -172,7 +149,7 @@ def test_without_credentials_it_is_said_how_to_log_in(monkeypatch: pytest.Monkey
 
 def test_no_history_is_refused_where_the_log_holds_something(double: BigQueryDouble, warehouse: Warehouse) -> None:
     first = start(warehouse, history=False)
-    feed([call("m1", user_id="a")], warehouse.append(IDENTITY_CALLS, first))
+    feed([Append(call("m1", user_id="a"))], warehouse.append(IDENTITY_CALLS, first))
     with pytest.raises(UsageError, match=r"--history=none: the log of earlier jobs is not empty"):
         start(warehouse, history=False)
     assert len(jobs(double)) == 1
@@ -181,7 +158,7 @@ def test_no_history_is_refused_where_the_log_holds_something(double: BigQueryDou
 @pytest.mark.parametrize("history", [True, False])
 def test_an_update_goes_on_as_the_running_job(history: bool, double: BigQueryDouble, warehouse: Warehouse) -> None:
     first = start(warehouse, bounded=False)
-    feed([call("m1", user_id="a")], warehouse.append(IDENTITY_CALLS, first))
+    feed([Append(call("m1", user_id="a"))], warehouse.append(IDENTITY_CALLS, first))
     updated = start(open_warehouse(URL, update=True), bounded=False, history=history)
     assert (updated.generation, updated.started_at) == (first.generation, first.started_at)
     assert (updated.log_until is not None) == history
@@ -201,7 +178,7 @@ def test_a_job_says_when_another_may_be_running(
 ) -> None:
     first = start(warehouse)
     if written:
-        feed([call("m1", user_id="a")], warehouse.append(IDENTITY_CALLS, first))
+        feed([Append(call("m1", user_id="a"))], warehouse.append(IDENTITY_CALLS, first))
     if ended:
         warehouse.finish(first)
     caplog.clear()
@@ -216,7 +193,7 @@ def test_a_job_says_when_another_may_be_running(
 def test_an_old_log_is_no_sign_of_a_running_job(
     double: BigQueryDouble, warehouse: Warehouse, caplog: pytest.LogCaptureFixture
 ) -> None:
-    feed([call("m1", user_id="a")], warehouse.append(IDENTITY_CALLS, start(warehouse)))
+    feed([Append(call("m1", user_id="a"))], warehouse.append(IDENTITY_CALLS, start(warehouse)))
     rows = double.catalog.tables
     log = next(table for name, table in rows.items() if name.table == "identity_calls")
     at = log.index("written_at")
@@ -305,7 +282,7 @@ def test_a_reader_sees_the_log_its_pairs_and_every_column(double: BigQueryDouble
         call("m4", user_id="bob"),
         call("m5", user_id="ann", anonymous_id="x"),
     ]
-    feed(calls, warehouse.append(IDENTITY_CALLS, job))
+    feed(map(Append, calls), warehouse.append(IDENTITY_CALLS, job))
     contact = Contact(
         "ann",
         email="ann@acme.com",
