@@ -9,7 +9,8 @@
                      └─ failures of every stage ───────────────────────────────────────► dead_letters
 
 Five sixths of the traffic never leave the stage that read them: what is fused with the source is written by it. Where
-the warehouse does not enforce keys, `Deduplicate` stands before events.
+the warehouse does not enforce keys, `Deduplicate` stands before events, unless a runner that forgets would then have
+messages acknowledged that nobody has written.
 """
 
 from __future__ import annotations
@@ -84,14 +85,17 @@ def _sources(pipeline: beam.Pipeline, settings: Settings) -> dict[str, PCollecti
         beside = "" if settings.input_subscription is None else "Files"
         sources[beside] = pipeline | "ReadFiles" >> ReadFiles(settings.inputs)
     if settings.input_subscription is not None:
-        native = settings.runner == "DataflowRunner"
+        native = settings.on_dataflow
         sources[""] = pipeline | "ReadPubSub" >> ReadPubSub(settings.input_subscription, native=native)
     return sources
 
 
 def _deduplicates(settings: Settings, warehouse: Warehouse) -> bool:
-    """Whether events are deduplicated before they are written, since the warehouse does not."""
-    return not warehouse.enforces_keys and (not settings.streaming or settings.deduplicate_for > 0)
+    """Whether events are deduplicated before they are written, since the warehouse does not. That takes a shuffle,
+    which acknowledges a message: so its state must outlive the job's processes. Files are there to be read again."""
+    if warehouse.enforces_keys:
+        return False
+    return not settings.streaming or (settings.on_dataflow and settings.deduplicate_for > 0)
 
 
 class _WriteDeadLetters(beam.PTransform):

@@ -134,8 +134,8 @@ class SegmentOptions(PipelineOptions):
             type=float,
             default=86400.0,
             metavar="SECONDS",
-            help="How long a job on a subscription remembers an event's message_id; 0 turns it off. A job on files "
-            "alone removes every duplicate. Default: 86400. Example: --deduplicate_for=3600",
+            help="How long a job on a subscription remembers an event's message_id, on Dataflow; 0 turns it off. A job "
+            "on files alone removes every duplicate. Default: 86400. Example: --deduplicate_for=3600",
         )
 
 
@@ -162,6 +162,12 @@ class Settings:
     deduplicate_for: float
     runner: str
     streaming: bool
+
+    @property
+    def on_dataflow(self) -> bool:
+        """Whether Dataflow runs the job: it has a source of its own, and keeps state when a worker dies. Other runners
+        may forget both with their process."""
+        return self.runner == DATAFLOW_RUNNER
 
 
 def parse(argv: Sequence[str]) -> tuple[Settings, PipelineOptions]:
@@ -191,7 +197,7 @@ def parse(argv: Sequence[str]) -> tuple[Settings, PipelineOptions]:
         history=given.history,
         warehouse=given.warehouse,
         create=given.create,
-        update=given.update and runner == "DataflowRunner",
+        update=given.update and runner == DATAFLOW_RUNNER,
         connections=connections,
         connection=given.connection,
         alias_window=given.alias_window,

@@ -17,14 +17,19 @@ import pytest
 from pipeline import audit
 from pipeline.options import parse
 from pipeline.progress import TALLY
-from pipeline.replay import Config, replay
+from pipeline.replay import Config, Tables, replay
 from pipeline.run import run, stop
 from pipeline.sources.subscriber import EMULATOR, Subscriber
 from pipeline.summary import Summary
-from tests import prism, pubsub_emulator
+from pipeline.warehouses.bigquery.connection import Connection
+from pipeline.warehouses.duckdb import _Database
+from tests import prism, pubsub_emulator, warehouse
+from tests.bigquery_double import BigQueryDouble
 from tests.histories import CONFIGS, Message, line
-from tests.warehouse import comparable, tables
+from tests.warehouse import comparable
 
+_DATASET = "acme-data.segment"
+KEYS = {"events": "message_id", "identity_calls": "message_id", "dead_letters": "dead_letter_id"}
 WINDOW_S = 1
 PATIENCE_S = 240.0
 """For what has to happen sooner or later, on however slow a machine."""
@@ -39,7 +44,7 @@ def wait_until(what: str, holds: Callable[[], object]) -> None:
 
 @dataclass
 class Stream:
-    """A subscription, and a warehouse that jobs fill from it."""
+    """A subscription, and a warehouse that jobs fill from it: a DuckDB file."""
 
     folder: Path
     config: Config = CONFIGS["mixed"]
@@ -61,10 +66,34 @@ class Stream:
     def file(self) -> Path:
         return self.folder / "warehouse.duckdb"
 
+    @property
+    def url(self) -> str:
+        return f"duckdb:///{self.file}"
+
+    @property
+    def is_opened(self) -> bool:
+        """Whether a job has begun to make the warehouse."""
+        return self.file.exists()
+
+    def stored(self, table: str, where: str = "TRUE") -> int:
+        """Rows of a table while a job of this process runs, each key once; 0 where there is no table yet."""
+        database = _Database._open.get(str(self.file))
+        if database is None:
+            return 0
+        try:
+            row = database._connection.cursor().execute(f"SELECT count(*) FROM {table} WHERE {where}").fetchone()
+        except duckdb.CatalogException:
+            return 0
+        return int(row[0]) if row else 0
+
+    def tables(self) -> Tables:
+        """What the warehouse holds, when no job runs."""
+        return warehouse.tables(self.file)
+
     def arguments(self, *options: str) -> list[str]:
         return [
             f"--input_subscription={self.subscription.name}",
-            f"--warehouse=duckdb:///{self.file}",
+            f"--warehouse={self.url}",
             f"--connections={self.folder / 'connections.yaml'}",
             f"--alias_window={self.window_s}",
             *options,
@@ -93,11 +122,55 @@ class Stream:
 
     def check(self) -> None:
         """The warehouse is what the replay makes of all that was published, and its own audit agrees."""
-        expected, made = comparable(replay(self.published, self.config)), comparable(tables(self.file))
+        expected, made = comparable(replay(self.published, self.config)), comparable(self.tables())
         for name, rows in expected.items():
             assert made[name] == rows, name
-        audited = [f"--warehouse=duckdb:///{self.file}", f"--connections={self.folder / 'connections.yaml'}"]
+        audited = [f"--warehouse={self.url}", f"--connections={self.folder / 'connections.yaml'}"]
         assert audit.main(audited) == 0
+
+
+@dataclass
+class BigQueryStream(Stream):
+    """A subscription, and a dataset of the double of BigQuery, which lives in this process and outlives every job."""
+
+    bigquery: BigQueryDouble = field(kw_only=True)
+
+    @property
+    def url(self) -> str:
+        return f"bigquery://{_DATASET.replace('.', '/')}"
+
+    @property
+    def is_opened(self) -> bool:
+        return bool(self.bigquery.catalog.tables)
+
+    def stored(self, table: str, where: str = "TRUE") -> int:
+        assert where == "TRUE"
+        try:
+            rows = self.bigquery.rows(f"{_DATASET}.{table}")
+        except KeyError:
+            return 0
+        return len({row[KEYS[table]] for row in rows})
+
+    def tables(self) -> Tables:
+        return warehouse.bigquery_tables(self.bigquery, _DATASET)
+
+
+@contextmanager
+def into_duckdb(folder: Path) -> Iterator[Stream]:
+    """A new stream."""
+    yield Stream(folder)
+
+
+@contextmanager
+def into_bigquery(folder: Path) -> Iterator[BigQueryStream]:
+    """A new stream into a double that is empty; jobs find it by their environment."""
+    with BigQueryDouble() as bigquery, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BIGQUERY_EMULATOR_HOST", bigquery.rest_url)
+        patch.setenv("BIGQUERY_STORAGE_EMULATOR_HOST", bigquery.storage_target)
+        try:
+            yield BigQueryStream(folder, bigquery=bigquery)
+        finally:
+            Connection.close_all()
 
 
 class Job:
@@ -142,19 +215,8 @@ class Job:
             "dead_letters": len(expected.dead_letters),
         }
         self.wait_until(
-            "every message has its row", lambda: all(self.count(table) >= counts[table] for table in counts)
+            "every message has its row", lambda: all(self.stream.stored(table) >= counts[table] for table in counts)
         )
-
-    def count(self, table: str, where: str = "TRUE") -> int:
-        """Rows of a table while the job runs; 0 where there is no table yet."""
-        database = _database(self.stream.file)
-        if database is None:
-            return 0
-        try:
-            row = database.cursor().execute(f"SELECT count(*) FROM {table} WHERE {where}").fetchone()
-        except duckdb.CatalogException:
-            return 0
-        return int(row[0]) if row else 0
 
     def join(self) -> None:
         """Waits until the job has ended, by itself or since it was told to stop."""
@@ -165,13 +227,6 @@ class Job:
         if self._thread.is_alive():
             stop()
         self.join()
-
-
-def _database(file: Path) -> duckdb.DuckDBPyConnection | None:
-    from pipeline.warehouses.duckdb import _Database
-
-    database = _Database._open.get(str(file))
-    return None if database is None else database._connection
 
 
 def shuffled(rng: Random, messages: Sequence[Message]) -> list[bytes]:

@@ -13,9 +13,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import duckdb
 import pytest
@@ -29,14 +30,23 @@ from pipeline.warehouses.duckdb import _Database
 from tests import tcp_proxy
 from tests.histories import Alphabet, deal, history
 from tests.pubsub_emulator import ACK_DEADLINE_S
-from tests.streaming import PATIENCE_S, Stream, shuffled, wait_until
+from tests.streaming import (
+    PATIENCE_S,
+    BigQueryStream,
+    Stream,
+    into_bigquery,
+    into_duckdb,
+    shuffled,
+    wait_until,
+)
 
 ROOT: Final = Path(__file__).parents[2]
 PEOPLE: Final = Alphabet(ids=(*(f"p{number}" for number in range(10)), "p@initech.com"), seconds=30)
 BEYOND_THE_DEADLINE_S: Final = ACK_DEADLINE_S + 3
 AWAY_S: Final = 20.0
 
-Fault = Callable[[Stream, Random], None]
+Fault = Callable[[Any, Random], None]
+"""What happens to a stream."""
 
 
 def calls(rng: Random, parts: int = 1) -> list[list[bytes]]:
@@ -75,7 +85,7 @@ def kill_the_job(stream: Stream, rng: Random) -> None:
         stream.publish(part)
         job = Apart(stream)
         if kills:
-            wait_until("the job opens the warehouse", stream.file.exists)
+            wait_until("the job opens the warehouse", lambda: stream.is_opened)
         time.sleep(rng.uniform(0, 6))
         job.kill()
     stream.complete()
@@ -85,7 +95,7 @@ def stop_the_job(stream: Stream, rng: Random) -> None:
     """A termination at any moment: what was read is written, the rest is for the next job."""
     stream.publish(*calls(rng))
     job = Apart(stream)
-    wait_until("the job opens the warehouse", stream.file.exists)
+    wait_until("the job opens the warehouse", lambda: stream.is_opened)
     time.sleep(rng.uniform(1, 5))
     printed = job.stop()
     assert " read = " in printed
@@ -153,6 +163,22 @@ def hold_the_warehouse(stream: Stream, rng: Random) -> None:
     assert job.summary.read == len(stream.published), "messages came again while they were leased"
 
 
+def lose_bigquery(stream: BigQueryStream, rng: Random) -> None:
+    """BigQuery refuses everything for longer than the acknowledgement deadline, while messages come and a window
+    closes."""
+    first, second = calls(rng, 2)
+    with stream.job() as job:
+        job.wait_until("the job reads", lambda: job.is_reading)
+        stream.publish(first)
+        time.sleep(rng.uniform(0, 2))
+        with stream.bigquery.faults.outage():
+            stream.publish(second)
+            time.sleep(AWAY_S)
+        job.wait_for_all()
+    assert job.summary is not None
+    assert job.summary.read == len(stream.published), "messages came again while they were leased"
+
+
 def lock_the_warehouse(stream: Stream, rng: Random) -> None:
     """Another process has the file: the job says so, loses nothing, and goes on when the file is free."""
     first, second = calls(rng, 2)
@@ -215,14 +241,31 @@ def deliver_all_again(stream: Stream, rng: Random) -> None:
     assert job.summary.outcomes["duplicate"] >= len(messages)
 
 
-FAULTS: Final[Sequence[Fault]] = (
-    kill_the_job,
-    stop_the_job,
-    cut_the_connection,
-    outlast_the_deadline,
-    stop_without_a_connection,
-    hold_the_warehouse,
-    lock_the_warehouse,
-    fail_a_write,
-    deliver_all_again,
+Into = Callable[[Path], AbstractContextManager[Stream]]
+
+
+class Case(NamedTuple):
+    """A fault, and what the stream is into."""
+
+    fault: Fault
+    into: Into = into_duckdb
+
+    @property
+    def name(self) -> str:
+        return self.fault.__name__ + ("_into_bigquery" if self.into is into_bigquery else "")
+
+
+CASES: Final[Sequence[Case]] = (
+    Case(kill_the_job),
+    Case(kill_the_job, into_bigquery),
+    Case(stop_the_job),
+    Case(stop_the_job, into_bigquery),
+    Case(cut_the_connection),
+    Case(outlast_the_deadline),
+    Case(stop_without_a_connection),
+    Case(hold_the_warehouse),
+    Case(lose_bigquery, into_bigquery),
+    Case(lock_the_warehouse),
+    Case(fail_a_write),
+    Case(deliver_all_again),
 )

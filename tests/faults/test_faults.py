@@ -9,8 +9,7 @@ from random import Random
 
 import pytest
 
-from tests.faults.faults import FAULTS, Fault
-from tests.streaming import Stream
+from tests.faults.faults import CASES, Case
 
 
 @pytest.fixture(autouse=True)
@@ -20,8 +19,8 @@ def collected() -> Iterator[None]:
     gc.unfreeze()
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-def test_nothing_is_lost_and_nothing_counts_twice(fault: Fault, tmp_path: Path) -> None:
-    stream = Stream(tmp_path)
-    fault(stream, Random(fault.__name__))
-    stream.check()
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_nothing_is_lost_and_nothing_counts_twice(case: Case, tmp_path: Path) -> None:
+    with case.into(tmp_path) as stream:
+        case.fault(stream, Random(case.name))
+        stream.check()

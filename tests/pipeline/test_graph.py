@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import apache_beam as beam
 import pytest
@@ -54,6 +55,36 @@ def test_the_graph_is_read_as_it_is_drawn() -> None:
         "WriteContacts",
         "Publish",
     }
+
+
+SUBSCRIPTION = "--input_subscription=projects/acme-web/subscriptions/calls"
+FILES = f"--input={__file__}"
+BIGQUERY = "--warehouse=bigquery://acme-data/segment"
+DEDUPLICATED: list[tuple[str, list[str], str, bool]] = [
+    ("files, which are there to be read again", [FILES, BIGQUERY], "FnApiRunner", True),
+    ("a subscription on Dataflow, whose state outlives a worker", [SUBSCRIPTION, BIGQUERY], "DataflowRunner", True),
+    ("it is turned off", [SUBSCRIPTION, BIGQUERY, "--deduplicate_for=0"], "DataflowRunner", False),
+    ("a subscription on Prism, which forgets what was acknowledged", [SUBSCRIPTION, BIGQUERY], "PrismRunner", False),
+    ("a warehouse that enforces keys", [FILES, "--warehouse=duckdb:///never-opened.duckdb"], "FnApiRunner", False),
+]
+
+
+@pytest.mark.parametrize(
+    ("what", "arguments", "runner", "is_there"), DEDUPLICATED, ids=[each[0] for each in DEDUPLICATED]
+)
+def test_events_wait_for_others_where_nothing_can_be_lost_by_it(
+    what: str, arguments: list[str], runner: str, is_there: bool
+) -> None:
+    settings, options = parse(arguments)
+    settings = replace(settings, runner=runner)
+    pipeline = beam.Pipeline(options=options)
+    now = Timestamp(1_700_000_000_000_000)
+    build(pipeline, settings, open_warehouse(settings.warehouse), Job(now, now, now, not settings.streaming))
+    labels = Labels()
+    pipeline.visit(labels)
+    stages = {transform.full_label.partition("/")[0] for transform in labels.transforms}
+    assert "WriteEvents" in stages
+    assert ("Deduplicate" in stages) is is_there
 
 
 @pytest.mark.parametrize("name", LAUNCHES)
