@@ -197,8 +197,9 @@ def lock_the_warehouse(stream: Stream, rng: Random) -> None:
 
 
 def fail_a_write(stream: Stream, rng: Random) -> None:
-    """A write fails, as on a full disk, and with it the job: nothing of it was acknowledged, and the next goes on."""
-    append, writes = _Database.append, iter(range(rng.randint(0, 3), -1, -1))
+    """A write fails, as on a full disk, and with it the job: nothing of it was acknowledged, and the next goes on. It
+    is the first or the second: events and identity calls are two at least, however they are read."""
+    append, writes = _Database.append, iter(range(rng.randint(0, 1), -1, -1))
 
     def failing(*arguments: Any) -> Any:
         if next(writes, None) == 0:
