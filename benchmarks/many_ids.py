@@ -8,12 +8,11 @@ taken away, since starting Python and Beam is no part of a call's cost.
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
+
+from benchmarks.processes import run
 
 GOAL = 1.15
 _ROUNDS = 3
@@ -46,14 +45,9 @@ def _write(path: Path, people: int) -> Path:
 def _cpu(source: Path) -> float:
     """Seconds of CPU that the job on a file takes."""
     warehouse = source.with_suffix(".duckdb")
-    command = [sys.executable, "-m", "pipeline", f"--input={source}", f"--warehouse=duckdb:///{warehouse}"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"the job failed with exit status {process.returncode}")
+    used = run("pipeline", f"--input={source}", f"--warehouse=duckdb:///{warehouse}")
     warehouse.unlink()
-    return usage.ru_utime + usage.ru_stime
+    return used.cpu
 
 
 def main() -> None:

@@ -7,16 +7,13 @@ on 200,000 calls, and with one and three times their events more, of the same id
 
 from __future__ import annotations
 
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 from benchmarks.data import CALLS, calls, more_events
+from benchmarks.processes import Used, run
 
 GOAL = 0.60
 MEMORY_GOAL_BYTES = 64
@@ -24,31 +21,14 @@ _ROUNDS = 3
 _MORE = 3
 
 
-class Run(NamedTuple):
-    """One process: seconds of wall clock, and its peak memory in bytes."""
-
-    seconds: float
-    peak: int
-
-
-def job(source: Path, folder: Path) -> Run:
+def job(source: Path, folder: Path) -> Used:
     """The whole job into a new DuckDB file."""
     warehouse = folder / f"{time.monotonic_ns()}.duckdb"
-    return _run("pipeline", f"--input={source}", f"--warehouse=duckdb:///{warehouse}")
+    return run("pipeline", f"--input={source}", f"--warehouse=duckdb:///{warehouse}")
 
 
-def pass_through(source: Path, folder: Path) -> Run:
-    return _run("benchmarks.pass_through", str(source), str(folder / "out"))
-
-
-def _run(module: str, *arguments: str) -> Run:
-    started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", module, *arguments], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{module} failed with exit status {process.returncode}")
-    return Run(time.perf_counter() - started, usage.ru_maxrss * 1024)
+def pass_through(source: Path, folder: Path) -> Used:
+    return run("benchmarks.pass_through", str(source), str(folder / "out"))
 
 
 def main() -> None:
@@ -63,13 +43,13 @@ def main() -> None:
         for _ in range(_ROUNDS):
             floors.append(pass_through(source, folder))
             jobs.append(job(source, folder))
-        slow = statistics.median(run.seconds for run in jobs) - empty[job]
-        fast = statistics.median(run.seconds for run in floors) - empty[pass_through]
+        slow = statistics.median(each.seconds for each in jobs) - empty[job]
+        fast = statistics.median(each.seconds for each in floors) - empty[pass_through]
         print(f"Whole job ({CALLS:,} calls of about 1.7 kB, in-process runner, median of {_ROUNDS} in turn)")
         print(f"  files → DuckDB                       {CALLS / slow:8,.0f} messages a second")
         print(f"  read → loads → dumps → WriteToText   {CALLS / fast:8,.0f} messages a second")
         print(f"  ratio                                {fast / slow:8.2f}   goal: at least {GOAL}")
-        memory(int(statistics.median(run.peak for run in jobs)), folder)
+        memory(int(statistics.median(each.peak for each in jobs)), folder)
 
 
 def memory(peak: int, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from unittest import mock
 
 import duckdb
 import pytest
@@ -23,13 +25,13 @@ from pipeline.sources.subscriber import EMULATOR, Subscriber
 from pipeline.summary import Summary
 from pipeline.warehouses.bigquery.connection import Connection
 from pipeline.warehouses.duckdb import _Database
+from schemas.tables import BY_NAME
 from tests import prism, pubsub_emulator, warehouse
 from tests.bigquery_double import BigQueryDouble
 from tests.histories import CONFIGS, Message, line
 from tests.warehouse import comparable
 
 _DATASET = "acme-data.segment"
-KEYS = {"events": "message_id", "identity_calls": "message_id", "dead_letters": "dead_letter_id"}
 WINDOW_S = 1
 PATIENCE_S = 240.0
 """For what has to happen sooner or later, on however slow a machine."""
@@ -149,7 +151,7 @@ class BigQueryStream(Stream):
             rows = self.bigquery.rows(f"{_DATASET}.{table}")
         except KeyError:
             return 0
-        return len({row[KEYS[table]] for row in rows})
+        return len({tuple(row[name] for name in BY_NAME[table].key) for row in rows})
 
     def tables(self) -> Tables:
         return warehouse.bigquery_tables(self.bigquery, _DATASET)
@@ -164,9 +166,7 @@ def into_duckdb(folder: Path) -> Iterator[Stream]:
 @contextmanager
 def into_bigquery(folder: Path) -> Iterator[BigQueryStream]:
     """A new stream into a double that is empty; jobs find it by their environment."""
-    with BigQueryDouble() as bigquery, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BIGQUERY_EMULATOR_HOST", bigquery.rest_url)
-        patch.setenv("BIGQUERY_STORAGE_EMULATOR_HOST", bigquery.storage_target)
+    with BigQueryDouble() as bigquery, mock.patch.dict(os.environ, bigquery.environment):
         try:
             yield BigQueryStream(folder, bigquery=bigquery)
         finally:

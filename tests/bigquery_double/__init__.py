@@ -4,8 +4,7 @@ It behaves as BigQuery's documentation says, including change data capture, limi
 and says what it received::
 
     with BigQueryDouble() as bigquery:
-        environment["BIGQUERY_EMULATOR_HOST"] = bigquery.rest_url
-        environment["BIGQUERY_STORAGE_EMULATOR_HOST"] = bigquery.storage_target
+        os.environ.update(bigquery.environment)
         bigquery.faults.at(3, BROKEN_AFTER_WRITING)
         …
         assert bigquery.rows("project.dataset.contacts") == […]
@@ -78,6 +77,11 @@ class BigQueryDouble:
     def storage_target(self) -> str:
         """For BIGQUERY_STORAGE_EMULATOR_HOST, without TLS: `127.0.0.1:PORT`."""
         return f"127.0.0.1:{self._port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What leads Google's client, and this program's, here."""
+        return {"BIGQUERY_EMULATOR_HOST": self.rest_url, "BIGQUERY_STORAGE_EMULATOR_HOST": self.storage_target}
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         """What a query of `PROJECT.DATASET.TABLE` would see now, every change applied: TIMESTAMP as microseconds since

@@ -10,8 +10,8 @@ from tests.bigquery_double import BigQueryDouble
 
 def main() -> None:
     with BigQueryDouble() as bigquery:
-        print(f"export BIGQUERY_EMULATOR_HOST={bigquery.rest_url}")
-        print(f"export BIGQUERY_STORAGE_EMULATOR_HOST={bigquery.storage_target}", flush=True)
+        for name, value in bigquery.environment.items():
+            print(f"export {name}={value}", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
 

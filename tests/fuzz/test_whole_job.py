@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -25,10 +27,8 @@ def test_in_one_job_or_three(seed: int, name: str, config: Config, tmp_path: Pat
 
 
 @pytest.fixture
-def bigquery(monkeypatch: pytest.MonkeyPatch) -> Iterator[BigQueryDouble]:
-    with BigQueryDouble(named_row_errors=2) as double:
-        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", double.rest_url)
-        monkeypatch.setenv("BIGQUERY_STORAGE_EMULATOR_HOST", double.storage_target)
+def bigquery() -> Iterator[BigQueryDouble]:
+    with BigQueryDouble(named_row_errors=2) as double, mock.patch.dict(os.environ, double.environment):
         yield double
 
 

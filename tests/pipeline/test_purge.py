@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest import mock
 
 import duckdb
 import pytest
@@ -55,13 +57,11 @@ def job(url: str, folder: Path, messages: Iterable[Message]) -> None:
 
 
 @pytest.fixture(params=["duckdb", "bigquery"])
-def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterable[str]:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterable[str]:
     if request.param == "duckdb":
         yield f"duckdb:///{tmp_path / 'warehouse.duckdb'}"
         return
-    with BigQueryDouble() as bigquery:
-        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", bigquery.rest_url)
-        monkeypatch.setenv("BIGQUERY_STORAGE_EMULATOR_HOST", bigquery.storage_target)
+    with BigQueryDouble() as bigquery, mock.patch.dict(os.environ, bigquery.environment):
         yield "bigquery://project/dataset"
 
 

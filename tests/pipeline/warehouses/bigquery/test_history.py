@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from unittest import mock
 
 import apache_beam as beam
 import pytest
@@ -28,10 +30,8 @@ CALLS = 10_000
 
 
 @pytest.fixture
-def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[BigQueryDouble]:
-    with BigQueryDouble() as served:
-        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", served.rest_url)
-        monkeypatch.setenv("BIGQUERY_STORAGE_EMULATOR_HOST", served.storage_target)
+def double() -> Iterator[BigQueryDouble]:
+    with BigQueryDouble() as served, mock.patch.dict(os.environ, served.environment):
         schemas.bigquery.create(schemas.bigquery.connect(SALES.project), SALES)
         table = served.catalog.tables[TableName(*SALES, "identity_calls")]
         table.append([row(number) for number in range(CALLS)])

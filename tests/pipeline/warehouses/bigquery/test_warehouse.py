@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import apache_beam as beam
 import pytest
@@ -45,10 +47,8 @@ YEAR_US = 365 * 86_400 * 1_000_000
 
 
 @pytest.fixture
-def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[BigQueryDouble]:
-    with BigQueryDouble() as served:
-        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", served.rest_url)
-        monkeypatch.setenv("BIGQUERY_STORAGE_EMULATOR_HOST", served.storage_target)
+def double() -> Iterator[BigQueryDouble]:
+    with BigQueryDouble() as served, mock.patch.dict(os.environ, served.environment):
         yield served
 
 
