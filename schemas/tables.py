@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, NewType, Union, get_args, get_origin, get_type_hints
 
 import msgspec
+import orjson
 from msgspec import Raw
 
 Timestamp = NewType("Timestamp", int)
@@ -179,8 +180,8 @@ _PYTHON: Mapping[Type, type] = {
 def json_misfit(value: Raw | bytes) -> str | None:
     """Why BigQuery would refuse this JSON text (a number beyond FLOAT64, bad UTF-8, bad syntax), or None."""
     try:
-        msgspec.json.decode(str(bytes(value), "utf-8"))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        orjson.loads(bytes(value))
+    except orjson.JSONDecodeError as error:
         return str(error)
     return None
 
