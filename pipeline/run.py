@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import logging
 import sys
@@ -13,7 +12,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult
 
-from pipeline import prism
+from pipeline import allocators, prism
 from pipeline.graph import build
 from pipeline.options import UNBOUNDED_RUNNER, Settings
 from pipeline.progress import TALLY, Progress
@@ -30,10 +29,6 @@ _SWITCH_S = 0.0005
 _COLLECT = (50_000, 20, 50)
 """How seldom Python looks for cycles of garbage: a job makes next to none, and a look walks all that is alive."""
 
-_M_ARENA_MAX, _ARENAS = -8, 2
-"""glibc's `mallopt`: in how many places threads allocate. By default it is eight for each core, and what a thread has
-freed in one is of no use to the others: a job without end grows by hundreds of megabytes before it is level."""
-
 QUERY = "SELECT type, name, count(*) AS events FROM events GROUP BY ALL ORDER BY events DESC LIMIT 10"
 
 
@@ -41,8 +36,8 @@ def run(settings: Settings, options: PipelineOptions, shown_options: str) -> Sum
     """Runs the job to its end. Raises UsageError where it cannot start; every other error is the job's failure, and
     what was written until then stays: the same command goes on from there."""
     if settings.input_subscription is not None:
+        allocators.settle()
         check_subscription(settings.input_subscription)
-        _share_memory()
     with prism.started(options) if settings.runner == UNBOUNDED_RUNNER else contextlib.nullcontext():
         return _run(settings, options, shown_options)
 
@@ -104,12 +99,6 @@ def stop() -> None:
     """Has a job on a subscription read no more, write what it has read, close its windows, and end. Any thread, and a
     signal's handler, may call it."""
     Subscriber.stop()
-
-
-def _share_memory() -> None:
-    """Has all threads allocate from few arenas, where the C library is glibc."""
-    with contextlib.suppress(AttributeError, TypeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 def _summary(counted: dict[str, int], warehouse: Warehouse, elapsed_s: float) -> Summary:
