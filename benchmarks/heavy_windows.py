@@ -18,6 +18,7 @@ from benchmarks.identity import HEAVY_GOAL, identify
 from pipeline import prism
 from transforms.core.facts import Known
 from transforms.resolve_identities import ResolveIdentities
+from transforms.windows import Arrival
 
 _WINDOWS = 400
 _NEIGHBOURS = 5
@@ -50,7 +51,7 @@ def seconds(windows: int, heavy: int) -> float:
         with beam.Pipeline(options=options) as pipeline:
             begin = pipeline | "Begin" >> beam.Create([0])
             facts = begin | "Facts" >> beam.ParDo(Facts(windows, heavy)).with_output_types(tuple[str, Known])
-            for table, rows in (facts | "ResolveIdentities" >> ResolveIdentities(1.0)).items():
+            for table, rows in (facts | "ResolveIdentities" >> ResolveIdentities(Arrival(1.0))).items():
                 _ = rows | f"Drop{table.title()}" >> beam.Filter(lambda _: False)
         return time.perf_counter() - started
 

@@ -32,6 +32,7 @@ from transforms.fold_accounts import FoldAccounts
 from transforms.map_accounts import MapAccounts
 from transforms.parse import Parse, ParseHistory
 from transforms.resolve_identities import ResolveIdentities
+from transforms.windows import Arrival
 
 
 def build(pipeline: beam.Pipeline, settings: Settings, warehouse: Warehouse, job: Job) -> None:
@@ -69,7 +70,7 @@ def build(pipeline: beam.Pipeline, settings: Settings, warehouse: Warehouse, job
 
     calls = identity_calls | "IdentityCalls" >> beam.Flatten(pipeline=pipeline)
     facts = calls | "MapAccounts" >> MapAccounts(connections)
-    window = settings.alias_window if settings.streaming else None
+    window = _window(settings) if settings.streaming else None
     keyed = facts[MapAccounts.PERSONS] | "ResolveIdentities" >> ResolveIdentities(window)
     keyed |= facts[MapAccounts.ACCOUNTS] | "FoldAccounts" >> FoldAccounts(window)
     taken = [rows | f"Write{name.title()}" >> warehouse.upsert(BY_NAME[name], job) for name, rows in keyed.items()]
@@ -88,6 +89,13 @@ def _sources(pipeline: beam.Pipeline, settings: Settings) -> dict[str, PCollecti
         native = settings.on_dataflow
         sources[""] = pipeline | "ReadPubSub" >> ReadPubSub(settings.input_subscription, native=native)
     return sources
+
+
+def _window(settings: Settings) -> Arrival:
+    """Windows over arrival. Dataflow's source may be late, by as long as Pub/Sub keeps a message; ours never is: there
+    a window is kept for its own length again, and not for weeks in the memory of a runner that has nothing else."""
+    seconds = settings.alias_window
+    return Arrival(seconds) if settings.on_dataflow else Arrival(seconds, lateness=seconds)
 
 
 def _deduplicates(settings: Settings, warehouse: Warehouse) -> bool:

@@ -8,12 +8,13 @@ from apache_beam.pvalue import PCollection
 from transforms.core import account_rows
 from transforms.core.facts import AccountKnown, learn_account
 from transforms.keyed_step import JoinFn, KeyedStep
+from transforms.windows import Arrival
 
 
 class FoldAccounts(beam.PTransform):
     """`(account_id, AccountKnown)` → an `Upsert` for each account that changes; `window` as in `KeyedStep`."""
 
-    def __init__(self, window: float | None) -> None:
+    def __init__(self, window: Arrival | None) -> None:
         super().__init__()
         self.window = window
 

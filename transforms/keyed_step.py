@@ -26,7 +26,7 @@ class KeyedStep(beam.PTransform):
 
     `state` and `outbox` are the struct types that the step returns. `gather` groups the messages of a key: a
     `JoinFn` joins them before the shuffle as well, and the inbox then is the one joined message; without it the
-    inbox is their list. `window` is how long a key's messages are gathered, in seconds; None is for a bounded job.
+    inbox is their list. `window` is how long a key's messages are gathered; None is for a bounded job.
     `size` measures a state, for the distribution `sizes`.
     """
 
@@ -36,7 +36,7 @@ class KeyedStep(beam.PTransform):
         state: type[msgspec.Struct],
         outbox: type[msgspec.Struct],
         *,
-        window: float | None,
+        window: windows.Arrival | None,
         gather: JoinFn | None = None,
         size: Callable[[Any], int] | None = None,
         sizes: metrics.Distribution | None = None,

@@ -70,7 +70,8 @@ APPEND_RETRIES = Counter(
 )
 STREAMS = Counter("opened-append-streams", "streams to BigQuery that were opened, first or again", labels="table")
 LATE = Counter(
-    "late-messages", "messages of a subscription published before its watermark: their windows fire once more, at once"
+    "late-messages",
+    "messages of a subscription published before its watermark: they arrive with it, in the open window",
 )
 RETRIES = Counter("retried-requests", "requests to Pub/Sub that failed and were tried again")
 APPEND_BYTES = Distribution("append-request-bytes", "rows of one request to BigQuery")

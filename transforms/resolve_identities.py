@@ -12,6 +12,7 @@ from transforms.core.facts import Known, learn
 from transforms.core.identity import chains, contact, household, person
 from transforms.core.rows import Upsert
 from transforms.keyed_step import JoinFn, KeyedStep
+from transforms.windows import Arrival
 
 
 class ResolveIdentities(beam.PTransform):
@@ -20,7 +21,7 @@ class ResolveIdentities(beam.PTransform):
     The four stages of `transforms.core.identity`, fed forward; `window` as in `KeyedStep`.
     """
 
-    def __init__(self, window: float | None) -> None:
+    def __init__(self, window: Arrival | None) -> None:
         super().__init__()
         self.window = window
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import apache_beam as beam
@@ -11,17 +12,26 @@ from apache_beam.transforms.trigger import AccumulationMode, AfterCount, AfterWa
 from apache_beam.transforms.window import FixedWindows, GlobalWindows, TimestampedValue
 from apache_beam.utils.timestamp import Duration
 
-ALLOWED_LATENESS_S = 60 * 86400
-"""Longer than Pub/Sub keeps a message (31 days at most): nothing is ever too late."""
+RETENTION_S: Final = 60 * 86400
+"""Longer than Pub/Sub keeps a message (31 days at most): nothing is ever later."""
 
 
-def arrival(seconds: float) -> beam.WindowInto:
+@dataclass(frozen=True)
+class Arrival:
+    """Windows of `seconds`. A window is kept for `lateness` seconds after its end, and so is what a runner notes of
+    each of its keys; what comes for it later than that is lost."""
+
+    seconds: float
+    lateness: float = RETENTION_S
+
+
+def arrival(window: Arrival) -> beam.WindowInto:
     """Fixed windows that fire once when the watermark passes, and at once for everything that comes late."""
     return beam.WindowInto(
-        FixedWindows(seconds),
+        FixedWindows(window.seconds),
         trigger=AfterWatermark(late=AfterCount(1)),
         accumulation_mode=AccumulationMode.DISCARDING,
-        allowed_lateness=Duration(seconds=ALLOWED_LATENESS_S),
+        allowed_lateness=Duration(seconds=window.lateness),
     )
 
 

@@ -42,7 +42,10 @@ _ENDLESS: Final = 1 << 62
 
 class ReadPubSub(beam.PTransform):
     """PBegin → `Received`, one for each message of `projects/P/subscriptions/S`; its timestamp is the publish time.
-    `native` reads by the runner's own source."""
+
+    `native` reads by the runner's own source, whose messages may be late. Ours are never: one that was published before
+    the watermark arrives with it.
+    """
 
     def __init__(self, subscription: str, *, native: bool) -> None:
         super().__init__()
@@ -116,22 +119,22 @@ class _PullFn(metrics.CountingFn):
             position += 1
             taken.append(batch)
             TALLY.add(messages=len(batch.ack_ids))
-            yield from self._stamped(batch, estimator.current_watermark())
+            yield from self._stamped(batch, subscriber.watermark())
         if subscriber.is_done:
             tracker.try_claim(_ENDLESS)
         else:
             _advance(estimator, timestamp.Timestamp(micros=subscriber.watermark()))
             tracker.defer_remainder(timestamp.Duration(_RESUME_S) if subscriber.is_stopping else None)
 
-    def _stamped(self, batch: Batch, watermark: timestamp.Timestamp | None) -> Iterator[WindowedValue]:
+    def _stamped(self, batch: Batch, watermark: Timestamp) -> Iterator[WindowedValue]:
         windows = (GlobalWindow(),)
-        expected = 0 if watermark is None else watermark.micros
         messages, batch.messages = batch.messages, []
         for message in messages:
-            published_at = message.published_at or 0
-            if published_at < expected:
+            arrived_at = message.published_at or watermark
+            if arrived_at < watermark:
+                arrived_at = watermark
                 self.tally[metrics.LATE.name] += 1
-            yield WindowedValue(message, timestamp.Timestamp(micros=published_at), windows)
+            yield WindowedValue(message, timestamp.Timestamp(micros=arrived_at), windows)
 
     def _observe(self, subscriber: Subscriber) -> None:
         lags_ms, retries = subscriber.observed()

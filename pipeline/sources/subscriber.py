@@ -183,7 +183,8 @@ class Subscriber:
             self._changed.notify_all()
 
     def watermark(self) -> Timestamp:
-        """The publish time, in microseconds, before which no more is expected. It never goes back."""
+        """The publish time, in microseconds, before which no more is expected. It never goes back, and stays while
+        something older is held."""
         with self._changed:
             if self._held:
                 self._watermark = max(self._watermark, min(batch.oldest for batch in self._held))

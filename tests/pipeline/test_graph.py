@@ -8,6 +8,7 @@ from dataclasses import replace
 import apache_beam as beam
 import pytest
 from apache_beam.pipeline import AppliedPTransform
+from apache_beam.utils.timestamp import Duration
 
 from pipeline.graph import build
 from pipeline.options import parse
@@ -16,28 +17,38 @@ from schemas.tables import Timestamp
 from tests.golden.__main__ import DATAFLOW, Labels
 from tests.templates.launched import LAUNCHES
 
+SUBSCRIPTION = "--input_subscription=projects/acme-web/subscriptions/calls"
+FILES = f"--input={__file__}"
+DUCKDB = "--warehouse=duckdb:///never-opened.duckdb"
+BIGQUERY = "--warehouse=bigquery://acme-data/segment"
+ON_FILES = [FILES, DUCKDB]
+ON_BOTH = [*ON_FILES, SUBSCRIPTION]
 
-def transforms(bounded: bool) -> list[AppliedPTransform]:
-    """The transforms of a job on files that goes on from a log, and of one that then follows a subscription."""
-    arguments = [f"--input={__file__}", "--warehouse=duckdb:///never-opened.duckdb"]
-    if not bounded:
-        arguments.append("--input_subscription=projects/acme-web/subscriptions/calls")
+
+def transforms(arguments: list[str], runner: str | None = None) -> list[AppliedPTransform]:
+    """The transforms of a job that goes on from a log."""
     settings, options = parse(arguments)
+    settings = replace(settings, runner=runner or settings.runner)
     pipeline = beam.Pipeline(options=options)
     now = Timestamp(1_700_000_000_000_000)
-    build(pipeline, settings, open_warehouse(settings.warehouse), Job(now, now, now, bounded))
+    build(pipeline, settings, open_warehouse(settings.warehouse), Job(now, now, now, not settings.streaming))
     labels = Labels()
     pipeline.visit(labels)
     return [transform for transform in labels.transforms if transform.full_label]
 
 
-@pytest.mark.parametrize("bounded", [True, False])
-def test_no_label_is_made_up_by_beam(bounded: bool) -> None:
+def stages(arguments: list[str], runner: str | None = None) -> set[str]:
+    """The labels of its outermost transforms."""
+    return {transform.full_label.partition("/")[0] for transform in transforms(arguments, runner)}
+
+
+@pytest.mark.parametrize("arguments", [ON_FILES, ON_BOTH], ids=["files", "both"])
+def test_no_label_is_made_up_by_beam(arguments: list[str]) -> None:
     """Beam makes one of a class or a function, which a refactoring changes. What stands inside a transform of Beam's is
     Beam's to name."""
     made_up = [
         transform.full_label
-        for transform in transforms(bounded)
+        for transform in transforms(arguments)
         if "(" in transform.full_label.rpartition("/")[2]
         and (transform.parent is None or not type(transform.parent.transform).__module__.startswith("apache_beam."))
     ]
@@ -45,9 +56,14 @@ def test_no_label_is_made_up_by_beam(bounded: bool) -> None:
 
 
 def test_the_graph_is_read_as_it_is_drawn() -> None:
-    stages = {transform.full_label.partition("/")[0] for transform in transforms(bounded=True)}
-    assert stages >= {"ReadFiles", "Parse", "Classify", "ReadLog", "ParseHistory", "MapAccounts", "ResolveIdentities"}
-    assert stages >= {
+    assert stages(ON_FILES) >= {
+        "ReadFiles",
+        "Parse",
+        "Classify",
+        "ReadLog",
+        "ParseHistory",
+        "MapAccounts",
+        "ResolveIdentities",
         "FoldAccounts",
         "WriteEvents",
         "WriteIdentityCalls",
@@ -57,15 +73,12 @@ def test_the_graph_is_read_as_it_is_drawn() -> None:
     }
 
 
-SUBSCRIPTION = "--input_subscription=projects/acme-web/subscriptions/calls"
-FILES = f"--input={__file__}"
-BIGQUERY = "--warehouse=bigquery://acme-data/segment"
 DEDUPLICATED: list[tuple[str, list[str], str, bool]] = [
     ("files, which are there to be read again", [FILES, BIGQUERY], "FnApiRunner", True),
     ("a subscription on Dataflow, whose state outlives a worker", [SUBSCRIPTION, BIGQUERY], "DataflowRunner", True),
     ("it is turned off", [SUBSCRIPTION, BIGQUERY, "--deduplicate_for=0"], "DataflowRunner", False),
     ("a subscription on Prism, which forgets what was acknowledged", [SUBSCRIPTION, BIGQUERY], "PrismRunner", False),
-    ("a warehouse that enforces keys", [FILES, "--warehouse=duckdb:///never-opened.duckdb"], "FnApiRunner", False),
+    ("a warehouse that enforces keys", ON_FILES, "FnApiRunner", False),
 ]
 
 
@@ -75,16 +88,20 @@ DEDUPLICATED: list[tuple[str, list[str], str, bool]] = [
 def test_events_wait_for_others_where_nothing_can_be_lost_by_it(
     what: str, arguments: list[str], runner: str, is_there: bool
 ) -> None:
-    settings, options = parse(arguments)
-    settings = replace(settings, runner=runner)
-    pipeline = beam.Pipeline(options=options)
-    now = Timestamp(1_700_000_000_000_000)
-    build(pipeline, settings, open_warehouse(settings.warehouse), Job(now, now, now, not settings.streaming))
-    labels = Labels()
-    pipeline.visit(labels)
-    stages = {transform.full_label.partition("/")[0] for transform in labels.transforms}
-    assert "WriteEvents" in stages
-    assert ("Deduplicate" in stages) is is_there
+    built = stages(arguments, runner)
+    assert "WriteEvents" in built
+    assert ("Deduplicate" in built) is is_there
+
+
+@pytest.mark.parametrize(("runner", "seconds"), [("DataflowRunner", 60 * 86_400), ("PrismRunner", 60)])
+def test_a_window_is_kept_for_as_long_as_its_source_may_be_late(runner: str, seconds: int) -> None:
+    kept = {
+        each.full_label: each.outputs[None].windowing.allowed_lateness
+        for each in transforms([SUBSCRIPTION, BIGQUERY], runner)
+        if each.full_label.endswith("/Window") and not each.full_label.startswith("Publish")
+    }
+    assert len(kept) == 5, "one for each step with a key"
+    assert set(kept.values()) == {Duration(seconds=seconds)}
 
 
 @pytest.mark.parametrize("name", LAUNCHES)

@@ -40,7 +40,7 @@ def run(events: TestStream, check: dict[str, Callable[[list[Upsert]], None]]) ->
     options = PipelineOptions(["--runner=DirectRunner"])
     options.view_as(StandardOptions).streaming = True
     with beam.Pipeline(options=options) as pipeline:
-        rows = pipeline | "Stream" >> events | "ResolveIdentities" >> ResolveIdentities(WINDOW_S)
+        rows = pipeline | "Stream" >> events | "ResolveIdentities" >> ResolveIdentities(windows.Arrival(WINDOW_S))
         for table, checked in check.items():
             assert_that(rows[table], checked, label=f"Check{table}")
 

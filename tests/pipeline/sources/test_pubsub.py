@@ -33,6 +33,7 @@ from tests.golden.__main__ import Labels
 from tests.histories import CONFIGS, Alphabet, Message, deal, history, line
 from tests.streaming import Stream, shuffled, wait_until
 from tests.warehouse import tables
+from transforms import metrics
 from transforms.core.messages import Received
 
 ROOT = Path(__file__).parents[3]
@@ -92,6 +93,22 @@ def test_what_an_older_job_believed_goes_when_the_history_is_through_and_not_at_
         stream.publish(shuffled(Random(1), [marker(1)]))
         job.wait_until("a later window is written", lambda: stream.stored("contacts"))
     stream.check()
+
+
+def test_what_comes_long_after_its_window_counts(stream: Stream) -> None:
+    stream.publish(shuffled(Random(1), [{"type": "identify", "messageId": "late", "timestamp": 0, "userId": "ann"}]))
+    taken = stream.subscription.take(1)
+    with stream.job() as job:
+        for number in range(2):
+            job.wait_until("it has read what there is", lambda: job.is_caught_up)
+            stream.publish(shuffled(Random(1), [marker(number)]))
+            shown = f"external_id = 'marker-{number}'"
+            job.wait_until("its window is written", partial(stream.stored, "contacts", shown))
+        stream.subscription.give_back(taken)
+        job.wait_for_all()
+    stream.check()
+    assert job.summary is not None
+    assert job.summary.notes[metrics.LATE.meaning] == 1
 
 
 def test_a_message_that_cannot_be_read_is_kept_with_its_attributes_and_costs_nobody_else(stream: Stream) -> None:
@@ -161,8 +178,23 @@ def test_the_watermark_waits_for_what_is_held_and_never_goes_back(
         later = held.take(60)
         assert later is not None
         assert held.watermark() >= before
+        held.acknowledge([later])
+        wait_until("it follows the clock again", lambda: held.watermark() > later.oldest)
+        held._held.add(batch)
+        before = held.watermark()
+        time.sleep(1.5)
+        assert held.watermark() == before, "it waits for what is held and came late"
     finally:
         Subscriber.close()
+
+
+def test_what_is_late_arrives_with_the_watermark() -> None:
+    messages = [Received(b"{}", {}, Micros(published_at)) for published_at in (3, 5, 9)]
+    reading = pubsub._PullFn("projects/p-roject/subscriptions/sub")
+    batch = Batch(messages, ["a", "b", "c"], Micros(3), 6, 0.0, 0.0)
+    stamped = list(reading._stamped(batch, Micros(5)))
+    assert [(each.value.published_at, each.timestamp.micros) for each in stamped] == [(3, 5), (5, 5), (9, 9)]
+    assert reading.tally == {metrics.LATE.name: 1}
 
 
 @pytest.mark.parametrize(
