@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,12 @@ from examples.generate import Settings, stream
 FOLDER: Final = Path(__file__).parent / "data"
 CALLS: Final = 200_000
 CALL_BYTES: Final = 1_700
+
+_MESSAGE: Final = (b'"messageId":"',)
+_PEOPLE: Final = (b'"userId":"', b'"anonymousId":"', b'"previousId":"')
+_TIME: Final = b'"timestamp":"%d-'
+_YEAR: Final = 2025
+"""That of nearly all generated calls; none is of a day that other years lack."""
 
 
 def calls() -> Path:
@@ -42,25 +48,30 @@ def more_events(times: int) -> Path:
         file.writelines(source)
         for again in range(times):
             source.seek(0)
-            marked = b'"messageId":"again-%d-' % again
-            file.writelines(
-                line.replace(b'"messageId":"', marked)
-                for line in source
-                if any(kind in line for kind in (b'"type":"page"', b'"type":"screen"', b'"type":"track"'))
-            )
+            file.writelines(renewed(filter(_is_event, source), again, _MESSAGE))
     unfinished.rename(path)
     return path
 
 
-_IDS: Final = (b'"messageId":"', b'"userId":"', b'"anonymousId":"', b'"previousId":"')
+def _is_event(line: bytes) -> bool:
+    return any(kind in line for kind in (b'"type":"page"', b'"type":"screen"', b'"type":"track"'))
 
 
-def endless() -> Iterator[bytes]:
-    """The calls again and again, each time under new message ids and of other people."""
+def renewed(lines: Iterable[bytes], again: int, fields: Iterable[bytes]) -> Iterator[bytes]:
+    """The same calls, with the number of the repetition before what stands in some fields."""
+    marks = [(field, field + b"%d-" % again) for field in fields]
+    for line in lines:
+        for field, marked in marks:
+            line = line.replace(field, marked)
+        yield line
+
+
+def endless(*, new_people: bool) -> Iterator[bytes]:
+    """The calls again and again, each time under new message ids: of other people, or a year later of the same."""
     lines = calls().read_bytes().splitlines()
     for again in itertools.count():
-        marks = [(name, name + b"%d-" % again) for name in _IDS]
-        for line in lines:
-            for name, marked in marks:
-                line = line.replace(name, marked)
-            yield line
+        if new_people:
+            yield from renewed(lines, again, (*_MESSAGE, *_PEOPLE))
+        else:
+            year, later = _TIME % _YEAR, _TIME % (_YEAR + again)
+            yield from (line.replace(year, later) for line in renewed(lines, again, _MESSAGE))

@@ -7,7 +7,7 @@ done before for the rates of events and of identity calls, and beside the job fo
     python -m benchmarks.streaming identities    those of identify calls alone (five minutes)
     python -m benchmarks.streaming mix           the highest rate alone (up to half an hour)
     python -m benchmarks.streaming soak          ten minutes at a steady rate: whether memory and lag stay flat
-        --rate=1000 --minutes=10
+        --rate=3000 --minutes=10 --new_people    ever new people, whose state the runner has to keep
 """
 
 from __future__ import annotations
@@ -141,11 +141,12 @@ class Followed(NamedTuple):
         return statistics.median(sample.lag for sample in self.samples[-max(1, int(len(self.samples) * part)) :])
 
 
-def follow(rate: float, seconds: float, name: str) -> Followed:
+def follow(rate: float, seconds: float, name: str, *, new_people: bool = True) -> Followed:
     """Publishes the mix at a rate, and runs the job on it with the default window."""
     topic, subscription = place(f"{name}-{os.getpid()}")
     steps = [sys.executable, "-m", "benchmarks.streaming_steps"]
-    with subprocess.Popen([*steps, "publish", topic, str(rate)]) as publishing:
+    people = [] if new_people else ["same"]
+    with subprocess.Popen([*steps, "publish", topic, str(rate), *people]) as publishing:
         ran = subprocess.run(
             [*steps, "follow", subscription, str(seconds)], stdout=subprocess.PIPE, text=True, check=True
         )
@@ -175,9 +176,9 @@ def highest_rate() -> None:
     print(f"  lag at half of it    {half:8.1f} s   goal: under {LAG_GOAL_S:g}", flush=True)
 
 
-def soak(rate: float, minutes: float) -> None:
+def soak(rate: float, minutes: float, *, new_people: bool) -> None:
     """Prints memory and lag through a long run, and whether they were flat."""
-    found = follow(rate, minutes * 60, "soak")
+    found = follow(rate, minutes * 60, "soak", new_people=new_people)
     for sample in found.samples[:: max(1, len(found.samples) // 20)]:
         seen = f"{sample.at:6.0f} s {sample.messages:10,} messages, lag {sample.lag:5.1f} s"
         print(f"  {seen}, {sample.memory / 1e6:6.0f} MB and the runner {sample.runner / 1e6:6.0f} MB")
@@ -185,19 +186,20 @@ def soak(rate: float, minutes: float) -> None:
     middle, last = found.samples[third : 2 * third], found.samples[2 * third :]
     for what in ("lag", "memory", "runner"):
         before, after = (statistics.median(getattr(sample, what) for sample in part) for part in (middle, last))
-        print(f"  {what}: {after / before if before else 1.0:.2f} of the middle third in the last")
+        print(f"  {what}: in the last third {after / before if before else 1.0:.2f} of what it was in the middle one")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.streaming", description=__doc__)
     parser.add_argument("what", nargs="?", choices=("figures", "identities", "mix", "soak"), default="figures")
-    parser.add_argument("--rate", type=float, default=1000.0)
+    parser.add_argument("--rate", type=float, default=3000.0)
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--new_people", action="store_true")
     given = parser.parse_args(argv)
     with emulator.started() as host:
         os.environ[EMULATOR] = host
         if given.what == "soak":
-            soak(given.rate, given.minutes)
+            soak(given.rate, given.minutes, new_people=given.new_people)
             return
         if given.what == "figures":
             sent = events()

@@ -1,6 +1,7 @@
 """What `benchmarks.streaming` runs in a process of its own: `python -m benchmarks.streaming_steps STEP PLACE NUMBER`.
 
-`publish`: publishes to a topic at N messages a second, until it is killed; the others are about a subscription.
+`publish`: publishes to a topic at N messages a second, until it is killed: of ever new people, or with a fourth
+argument of the same; the others are about a subscription.
 `drop`, `state`: the bare pipelines, source → nothing and source → window → a read and a write of state for each key.
 `job`, `identify`: the whole job on the same. All print messages a second. `follow` runs the job for N seconds, and
 prints what it sees of it, a line of JSON each second.
@@ -68,7 +69,11 @@ def bare(step: str, subscription: str, options: Any) -> None:
             _ = received | "Drop" >> beam.ParDo(_DropFn())
         else:
             keyed = received | "Key" >> beam.Map(_keyed).with_output_types(tuple[str, bytes])
-            gathered = keyed | "Window" >> windows.arrival(_LONG_WINDOW_S) | "Gather" >> beam.GroupByKey()
+            gathered = (
+                keyed
+                | "Window" >> windows.arrival(windows.Arrival(_LONG_WINDOW_S, lateness=_LONG_WINDOW_S))
+                | "Gather" >> beam.GroupByKey()
+            )
             _ = gathered | "Global" >> windows.everything() | "State" >> beam.ParDo(_StateFn())
         pipeline.run().wait_until_finish()
     Subscriber.close()
@@ -137,9 +142,9 @@ def _below(process: int) -> Iterator[int]:
             yield from _below(child)
 
 
-def main(step: str, place: str, number: str) -> None:
+def main(step: str, place: str, number: str, *same_people: str) -> None:
     if step == "publish":
-        publish(place, endless(), float(number))
+        publish(place, endless(new_people=not same_people), float(number))
         return
     with tempfile.TemporaryDirectory() as folder:
         if step == "follow":
