@@ -63,8 +63,11 @@ _BATCHES_AHEAD: Final = 3
 _STREAMED_ROWS: Final = 2_000
 _CHECKPOINT: Final = "96MB"
 _BUFFER_BYTES: Final = 128_000_000
-_KEY_BYTES: Final = 64
-"""What DuckDB keeps in memory for each row with a key; while messages are read, the rest of its memory is bounded."""
+_INDEX_STEP_BYTES: Final = 64_000_000
+_KEY_BYTES: Final = 48
+_KEY_TEXT_BYTES: Final = 1.6
+"""What DuckDB's index of keys has in memory for each key and for each byte of it, at most. It never gives that up; the
+rest of DuckDB's memory is bounded as long as messages are read."""
 _SUSPECT_NUMBER: Final = r"[0-9][eE]\+?[0-9]{3}|[0-9]{200}"
 """Finds every JSON number that may be beyond FLOAT64, and little else."""
 
@@ -176,7 +179,7 @@ class _Database:
     def __init__(self, file: str) -> None:
         self._connection = schemas.duckdb.connect(file)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="duckdb-writer")
-        self._keys = 0
+        self._indexed = 0.0
         self._most = _one(self._connection, "SELECT current_setting('memory_limit')")
         self._limit = self._most
 
@@ -219,8 +222,7 @@ class _Database:
                 f"CREATE OR REPLACE TABLE staged.{table.name} AS SELECT *, NULL::BIGINT[] AS version, FALSE AS removed"
                 f" FROM main.{table.name} LIMIT 0"
             )
-        self._keys = sum(_one(db, f"SELECT count(*) FROM {table.name}") for table in APPENDED)
-        self._keys += sum(2 * _one(db, f"SELECT count(*) FROM internal.{table.name}") for table in KEYED)
+        self._measure_indexes()
         self._fit_buffer()
         log_until = _one(db, f"SELECT epoch_us(max(written_at)) FROM {IDENTITY_CALLS.name}")
         if not history and log_until is not None:
@@ -260,7 +262,7 @@ class _Database:
         cursor.register("batch", batch)
         columns = ", ".join(_quoted(column.name) for column in table.columns)
         written = _one(cursor, f"INSERT OR IGNORE INTO {table.name} ({columns}) SELECT {columns} FROM batch")
-        self._keys += written
+        self._indexed += _index_bytes(batch, table.key, written)
         self._fit_buffer()
         return _Appended(written, refused)
 
@@ -276,7 +278,8 @@ class _Database:
         cursor.begin()
         before = _one(cursor, f"SELECT count(*) FROM internal.{table.name}")
         shown = _merge(cursor, table, "batch")
-        self._keys += 2 * (_one(cursor, f"SELECT count(*) FROM internal.{table.name}") - before)
+        added = _one(cursor, f"SELECT count(*) FROM internal.{table.name}") - before
+        self._indexed += 2 * _index_bytes(batch, table.key, added)
         cursor.commit()
         self._fit_buffer()
         return shown
@@ -301,13 +304,23 @@ class _Database:
         cursor.commit()
         for table in KEYED:
             cursor.execute(f"TRUNCATE staged.{table.name}")
+        self._measure_indexes()
         self._fit_buffer()
         return shown
 
+    def _measure_indexes(self) -> None:
+        """Estimates what the indexes need. A keyed table has two: its own, and that of its versions."""
+        self._indexed = 0.0
+        for table in (*APPENDED, *KEYED):
+            name, indexes = (f"internal.{table.name}", 2) if table in KEYED else (table.name, 1)
+            text = " + ".join(f"strlen({_quoted(column)})" for column in table.key)
+            needed = f"count(*) * {_KEY_BYTES} + coalesce(sum({text}), 0) * {_KEY_TEXT_BYTES}"
+            self._indexed += indexes * float(_one(self._connection, f"SELECT {needed} FROM {name}"))
+
     def _fit_buffer(self) -> None:
         """Lets DuckDB's memory grow with the keys that it must hold, and with nothing else."""
-        millions = self._keys // 1_000_000 + 1
-        self._allow(f"{_BUFFER_BYTES + millions * 1_000_000 * _KEY_BYTES}B")
+        steps = int(self._indexed / _INDEX_STEP_BYTES) + 1
+        self._allow(f"{_BUFFER_BYTES + steps * _INDEX_STEP_BYTES}B")
 
     def _allow(self, limit: str) -> None:
         """Bounds DuckDB's memory."""
@@ -370,6 +383,14 @@ def _merge(cursor: duckdb.DuckDBPyConnection, table: Table, source: str) -> int:
     cursor.execute(f"INSERT OR REPLACE INTO internal.{table.name} SELECT {keys}, version FROM newer")
     cursor.execute("DROP TABLE newer")
     return shown
+
+
+def _index_bytes(batch: pa.Table, key: Sequence[str], added: int) -> float:
+    """What an index needs for so many keys of the batch."""
+    if not added:
+        return 0.0
+    text = sum(pc.mean(pc.binary_length(batch[name])).as_py() for name in key)
+    return added * (_KEY_BYTES + text * _KEY_TEXT_BYTES)
 
 
 # ---- rows to Arrow ----

@@ -356,10 +356,27 @@ def test_more_rows_are_shown_at_once_than_its_memory_for_reading_holds(
     warehouse: Warehouse, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(warehouses, "_BUFFER_BYTES", 24_000_000)
-    monkeypatch.setattr(warehouses, "_KEY_BYTES", 0)
+    monkeypatch.setattr(warehouses, "_INDEX_STEP_BYTES", 1)
     job = start(warehouse)
     people = [label(f"anonymous-{number:064}", 1, f"user-{number:064}") for number in range(60_000)]
     database = warehouses._Database.of(str(file))
     for first in range(0, len(people), 4_000):
         database.run(database.upsert, IDENTITIES, people[first : first + 4_000], job).result()
     assert database.run(database.publish, job).result()["identities"] == len(people)
+
+
+@pytest.mark.parametrize("name", ["{:08x}", "{:036x}", "{:0256x}", "{:064x}" + "-" * 150])
+def test_its_memory_grows_with_the_index_that_it_must_hold(
+    name: str, warehouse: Warehouse, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warehouses, "_BUFFER_BYTES", 24_000_000)
+    monkeypatch.setattr(warehouses, "_INDEX_STEP_BYTES", 1_000_000)
+    rng = Random(1)
+    for _ in range(2):
+        start(warehouse)
+        database = warehouses._Database.of(str(file))
+        for _ in range(50):
+            appends = [Append(event(name.format(rng.getrandbits(128))), "event", b"") for _ in range(2_000)]
+            batch = warehouses._batch(EVENTS, [append.row for append in appends], 0)
+            assert database.run(database.append, EVENTS, appends, batch).result().written == 2_000
+        warehouse.close()
