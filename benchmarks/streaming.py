@@ -184,9 +184,15 @@ def soak(rate: float, minutes: float, *, new_people: bool) -> None:
         print(f"  {seen}, {sample.memory / 1e6:6.0f} MB and the runner {sample.runner / 1e6:6.0f} MB")
     third = len(found.samples) // 3
     middle, last = found.samples[third : 2 * third], found.samples[2 * third :]
+    messages = _median(last, "messages") - _median(middle, "messages")
     for what in ("lag", "memory", "runner"):
-        before, after = (statistics.median(getattr(sample, what) for sample in part) for part in (middle, last))
-        print(f"  {what}: in the last third {after / before if before else 1.0:.2f} of what it was in the middle one")
+        before, after = _median(middle, what), _median(last, what)
+        grown = "" if what == "lag" else f", {(after - before) / messages:+.0f} bytes a message"
+        print(f"  {what}: in the last third {after / before:.2f} of what it was in the middle one{grown}")
+
+
+def _median(samples: Sequence[Sample], what: str) -> float:
+    return statistics.median(getattr(sample, what) for sample in samples)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
