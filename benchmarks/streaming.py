@@ -7,7 +7,7 @@ done before for the rates of events and of identity calls, and beside the job fo
     python -m benchmarks.streaming identities    those of identify calls alone (five minutes)
     python -m benchmarks.streaming mix           the highest rate alone (up to half an hour)
     python -m benchmarks.streaming soak          ten minutes at a steady rate: whether memory and lag stay flat
-        --rate=3000 --minutes=10 --new_people    ever new people, whose state the runner has to keep
+        --rate=2500 --minutes=10 --new_people    ever new people, whose state the runner has to keep
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def _median(samples: Sequence[Sample], what: str) -> float:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.streaming", description=__doc__)
     parser.add_argument("what", nargs="?", choices=("figures", "identities", "mix", "soak"), default="figures")
-    parser.add_argument("--rate", type=float, default=3000.0)
+    parser.add_argument("--rate", type=float, default=2500.0)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--new_people", action="store_true")
     given = parser.parse_args(argv)
