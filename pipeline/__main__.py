@@ -18,6 +18,7 @@ from pipeline.summary import render
 
 _INTERRUPTED = "segment-pipeline: interrupted; the same command goes on from what was written"
 _INTERRUPTED_STATUS = 130
+_SHOW_CURSOR = "\x1b[?25h"
 _STOPPING = "segment-pipeline: stopping: writes what was read, and closes the window; once more ends at once"
 
 
@@ -59,7 +60,7 @@ def _stoppable() -> Iterator[None]:
     def first(*_: object) -> None:
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, _end_interrupted)
-        print(_STOPPING, file=sys.stderr, flush=True)
+        _say(_STOPPING)
         stop()
 
     before = {each: signal.signal(each, first) for each in (signal.SIGINT, signal.SIGTERM)}
@@ -71,9 +72,15 @@ def _stoppable() -> Iterator[None]:
 
 
 def _end_interrupted(*_: object) -> None:
-    Console(stderr=True).show_cursor()  # the progress line hides it
-    print(_INTERRUPTED, file=sys.stderr, flush=True)
+    shown = _SHOW_CURSOR if sys.stderr.isatty() else ""  # the progress line hides it
+    _say(shown + _INTERRUPTED)
     os._exit(_INTERRUPTED_STATUS)
+
+
+def _say(line: str) -> None:
+    """Writes to standard error past its buffer, which what the signal interrupted may be writing to: that may not be
+    entered twice."""
+    os.write(sys.stderr.fileno(), f"{line}\n".encode())
 
 
 if __name__ == "__main__":
