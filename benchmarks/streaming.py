@@ -185,6 +185,8 @@ def soak(rate: float, minutes: float, *, new_people: bool) -> None:
     third = len(found.samples) // 3
     middle, last = found.samples[third : 2 * third], found.samples[2 * third :]
     messages = _median(last, "messages") - _median(middle, "messages")
+    if not messages or not _median(middle, "lag"):
+        raise SystemExit("nothing was read in the middle of that time: give more --minutes")
     for what in ("lag", "memory", "runner"):
         before, after = _median(middle, what), _median(last, what)
         grown = "" if what == "lag" else f", {(after - before) / messages:+.0f} bytes a message"
