@@ -30,16 +30,16 @@ from msgspec.structs import asdict
 
 from benchmarks.data import calls
 from pipeline.options import BOUNDED_RUNNER
-from pipeline.warehouses import Job
+from pipeline.warehouses import JobRun
+from pipeline.warehouses.bigquery.append_stream import AppendStream
 from pipeline.warehouses.bigquery.clients import EMULATOR
-from pipeline.warehouses.bigquery.connection import Connection
 from pipeline.warehouses.bigquery.protobuf import RowEncoder
 from pipeline.warehouses.bigquery.sink import AppendRows
 from schemas.bigquery import Dataset
 from schemas.tables import EVENTS, Event, Timestamp, Type
-from transforms.core import classify
+from transforms.core import call_rows
 from transforms.core.connections import DEFAULT, Router
-from transforms.core.messages import Call, Reader, Received
+from transforms.core.reader import Call, Reader, Received
 from transforms.core.rows import Append
 
 GOAL: Final = 5.0
@@ -47,7 +47,7 @@ ENCODING_GOAL_US: Final = 15.0
 _ROWS: Final = 20_000
 _BEAMS_ROWS: Final = 4_000
 _ROUNDS: Final = 3
-_JOB: Final = Job(generation=1, started_at=Timestamp(1), log_until=None, bounded=True)
+_JOB: Final = JobRun(generation=1, started_at=Timestamp(1), log_until=None, bounded=True)
 _TARGET: Final = "benchmark-project:segment.events"
 
 
@@ -69,7 +69,7 @@ def events(count: int) -> list[Event]:
     with calls().open("rb") as file:
         for line in file:
             outcomes = reader.read(Received(line.rstrip(b"\n")))
-            found = (classify.event(outcome) for outcome in outcomes if isinstance(outcome, Call))
+            found = (call_rows.event(outcome) for outcome in outcomes if isinstance(outcome, Call))
             rows += [row for row in found if row is not None]
             if len(rows) >= count:
                 break
@@ -107,7 +107,7 @@ def ours(count: int) -> Cost:
             functools.partial(our_elements, count), AppendRows(Dataset("benchmark-project", "segment"), EVENTS, _JOB)
         )
     finally:
-        Connection.close_all()
+        AppendStream.close_all()
 
 
 def beams(url: str, count: int) -> Cost:

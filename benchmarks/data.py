@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from examples.generate import Settings, stream
+from examples.generate import GeneratorSettings, stream
 
 FOLDER: Final = Path(__file__).parent / "data"
 CALLS: Final = 200_000
@@ -24,11 +24,11 @@ def calls() -> Path:
     """A file of 200,000 lines of about 1.7 kB, a sixth of them identity calls; made once."""
     path = FOLDER / f"calls-{CALLS}-{CALL_BYTES}.jsonl"
     if not path.exists():
-        _write(path, Settings(calls=CALLS, size=CALL_BYTES))
+        _write(path, GeneratorSettings(calls=CALLS, size=CALL_BYTES))
     return path
 
 
-def _write(path: Path, settings: Settings) -> None:
+def _write(path: Path, settings: GeneratorSettings) -> None:
     FOLDER.mkdir(exist_ok=True)
     unfinished = path.with_suffix(".part")
     with unfinished.open("wb") as file:

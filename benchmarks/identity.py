@@ -19,14 +19,14 @@ from transforms.core import account_rows
 from transforms.core.accounts import Way
 from transforms.core.facts import AccountKnown, Known, learn, learn_account
 from transforms.core.identity import chains, contact, household, person
-from transforms.core.identity.messages import Edge, Member, Message
+from transforms.core.identity.protocol import Edge, Member, ProtocolMessage
 
 Fact = tuple[str, Known]
 Call = list[Fact]
 
 IDS_GOAL, CHAIN_GOAL, HEAVY_GOAL, NEIGHBOURS_GOAL = 1.15, 1.1, 3.0, 1.1
 _ROUNDS = 3
-_KNOWN, _MESSAGE = StructCoder(Known), StructCoder(Message)
+_KNOWN, _MESSAGE = StructCoder(Known), StructCoder(ProtocolMessage)
 
 
 class Cost(NamedTuple):
@@ -189,10 +189,17 @@ def over_windows() -> None:
         edges = [Known(out={f"user-{number:08}": _stamp(number)}) for number in range(count)]
         links = [Edge(_stamp(n), f"{n // 10}-{n % 10}", f"{n // 10}-{n % 10 + 1}") for n in range(count)]
         _window(
-            "ids of a contact", count, household.Household, household.step, arrivals, Member("new", (0, 1), Known())
+            "ids of a contact",
+            count,
+            household.HouseholdState,
+            household.step,
+            arrivals,
+            Member("new", (0, 1), Known()),
         )
-        _window("edges out of one id", count, person.Person, person.step, edges, Known(out={"new": _stamp(count)}))
-        _window("edges between chain ids", count, chains.Chains, chains.step, links, Edge(_stamp(count), "new", "0-0"))
+        _window("edges out of one id", count, person.PersonState, person.step, edges, Known(out={"new": _stamp(count)}))
+        _window(
+            "edges between chain ids", count, chains.ChainsState, chains.step, links, Edge(_stamp(count), "new", "0-0")
+        )
 
 
 def _stamp(number: int) -> tuple[int, str]:

@@ -14,9 +14,9 @@ import orjson
 
 from benchmarks.data import calls
 from schemas.tables import Event
-from transforms.core import classify
+from transforms.core import call_rows
 from transforms.core.connections import DEFAULT, Router
-from transforms.core.messages import Call, Reader, Received
+from transforms.core.reader import Call, Reader, Received
 
 GOAL = 1.5
 _MESSAGES = 2_000
@@ -29,7 +29,7 @@ _encode = msgspec.json.Encoder().encode
 def event(message: bytes) -> Event | None:
     """The event that a message becomes."""
     (outcome,) = _reader.read(Received(message))
-    return classify.event(outcome) if isinstance(outcome, Call) else None
+    return call_rows.event(outcome) if isinstance(outcome, Call) else None
 
 
 def row(message: bytes) -> bytes:
@@ -61,7 +61,7 @@ def _is_event(message: bytes) -> bool:
     except orjson.JSONDecodeError:
         return False
     outcomes = _reader.read(Received(message))
-    return len(outcomes) == 1 and isinstance(outcomes[0], Call) and classify.event(outcomes[0]) is not None
+    return len(outcomes) == 1 and isinstance(outcomes[0], Call) and call_rows.event(outcomes[0]) is not None
 
 
 def _time(path: Callable[[bytes], object], messages: list[bytes]) -> float:

@@ -33,7 +33,7 @@ from pipeline.run import run, stop
 from pipeline.sources.pubsub import ReadPubSub
 from pipeline.sources.subscriber import Subscriber
 from transforms import windows
-from transforms.core.messages import Received
+from transforms.core.reader import Received
 
 _LONG_WINDOW_S = 3600
 """Nothing fires before the job is told to stop: then all keys do, once."""

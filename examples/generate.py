@@ -39,7 +39,7 @@ VISITORS = 200  # anonymous visitors remembered; older ones never come back
 
 
 @dataclass(frozen=True)
-class Settings:
+class GeneratorSettings:
     """What to generate: the options of the same names, whose defaults make the sample."""
 
     calls: int = 3000  # lines
@@ -123,7 +123,7 @@ APP_PAGES = (
     ("/settings/members", "Members"),
     ("/settings/billing", "Billing"),
 )
-SCREENS = ("Home", "Projects", "Project", "Inbox", "Settings")
+SCREENS = ("Home", "Projects", "Project", "Inbox", "GeneratorSettings")
 REFERRERS = ("", "", "https://www.google.com/", "https://duckduckgo.com/", "https://news.example/tools")
 CAMPAIGNS = (
     {"name": "spring-launch", "source": "google", "medium": "cpc", "term": "project planning"},
@@ -251,7 +251,7 @@ class User:
 
 
 @dataclass(frozen=True)
-class Call:
+class GeneratedCall:
     """One call as Segment would deliver it, and when it received it."""
 
     received_at: int
@@ -304,7 +304,7 @@ class Weighted(Generic[T]):
 class World:
     """Larkspur's visitors, users and companies, and what they do, scene by scene: a few calls, mostly of one person."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: GeneratorSettings) -> None:
         self.rng = Random(settings.seed)
         self.now = START
         self._step = max(1, settings.days * DAY // max(1, settings.calls))  # mean time between two calls
@@ -319,7 +319,7 @@ class World:
         self._calls = 0
         self._identity_calls = 0
 
-    def scene(self) -> list[Call]:
+    def scene(self) -> list[GeneratedCall]:
         """The calls of the next scene; moves the clock on by as much time as so many calls take on average."""
         if not self._users:
             scene: Scene = World.sign_up
@@ -339,18 +339,18 @@ class World:
 
     # Scenes of pages, screens and tracks.
 
-    def visit_site(self) -> Iterator[Call]:
+    def visit_site(self) -> Iterator[GeneratedCall]:
         user = self._visitor(returning=0.4) if self.rng.random() < 0.6 else self._user()
         device = self._device(user, MARKETING_SITE)
         campaign = self.rng.choice(CAMPAIGNS) if self.rng.random() < 0.3 else None
         yield from self._pages(user, device, SITE, SITE_PAGES, SITE_EVENTS, {}, campaign)
 
-    def use_web_app(self) -> Iterator[Call]:
+    def use_web_app(self) -> Iterator[GeneratedCall]:
         user = self._user()
         extra: Json = {"groupId": user.company.group_id} if user.company else {}
         yield from self._pages(user, self._device(user, WEB_APP), APP, APP_PAGES, APP_EVENTS, extra)
 
-    def use_mobile_app(self) -> Iterator[Call]:
+    def use_mobile_app(self) -> Iterator[GeneratedCall]:
         user = self._user()
         device = self._device(user, MOBILE_APPS)
         at = self.now
@@ -362,14 +362,14 @@ class World:
             else:
                 yield self._track(user, device, at, MOBILE_EVENTS, {})
 
-    def run_backend(self) -> Iterator[Call]:
+    def run_backend(self) -> Iterator[GeneratedCall]:
         """The backend tells of several users, whom it knows by their user ids alone."""
         for _ in range(self.rng.randint(1, 4)):
             yield self._track(self._user(), self._backend, self.now, BACKEND_EVENTS, {})
 
     # Scenes that say who somebody is.
 
-    def sign_up(self) -> Iterator[Call]:
+    def sign_up(self) -> Iterator[GeneratedCall]:
         """An anonymous visitor becomes a user; in the web app the company is named as well."""
         user, device = self._known(self._visitor(returning=0.8))
         yield self._identify(user, device, self.now)
@@ -377,18 +377,18 @@ class World:
         if device.source is WEB_APP and user.company:
             yield self._group(user, user.company, device, self.now + 2 * SECOND)
 
-    def sign_in(self) -> Iterator[Call]:
+    def sign_in(self) -> Iterator[GeneratedCall]:
         """A known user signs in, often on one more device, which has an anonymous id of its own."""
         user, source = self._user(), self.rng.choice(SOURCES)
         device = self._new_device(user, source) if self.rng.random() < 0.4 else self._device(user, source)
         device.signed_in = True
         yield self._identify(user, device, self.now)
 
-    def share_device(self) -> Iterator[Call]:
+    def share_device(self) -> Iterator[GeneratedCall]:
         """Somebody signs in where somebody else usually does."""
         yield self._identify(self._user(), self._user().devices[0], self.now)
 
-    def change_profile(self) -> Iterator[Call]:
+    def change_profile(self) -> Iterator[GeneratedCall]:
         """A few traits change, or are cleared with null."""
         user = self._user()
         traits: Json = self.rng.choice(
@@ -403,7 +403,7 @@ class World:
         device = self._backend if self.rng.random() < 0.4 else user.devices[0]
         yield self._call("identify", user, device, self.now, traits=traits)
 
-    def change_company(self) -> Iterator[Call]:
+    def change_company(self) -> Iterator[GeneratedCall]:
         """A company's plan and size change, or a user moves to another company."""
         user = self._user()
         if user.company is None or self.rng.random() < 0.1:
@@ -413,31 +413,31 @@ class World:
         device = self._backend if self.rng.random() < 0.5 else user.devices[0]
         yield self._group(user, user.company, device, self.now)
 
-    def audience(self) -> Iterator[Call]:
+    def audience(self) -> Iterator[GeneratedCall]:
         """Engage puts a user into an audience or takes them out, by an identify or a track; null withdraws it."""
         key = self.rng.choice(AUDIENCES)
         member = self.rng.choice((True, True, True, False, False, None))
         event = "Audience Entered" if member else "Audience Exited"
         yield self._engage("audience", key, member, event, {"audience_key": key})
 
-    def computed_trait(self) -> Iterator[Call]:
+    def computed_trait(self) -> Iterator[GeneratedCall]:
         key, value = self.rng.choice(COMPUTED_TRAITS)
         kind = self.rng.choice(("trait", "computed_trait"))
         yield self._engage(kind, key, value(self.rng), "Trait Computed", {"trait_key": key})
 
-    def journey_step(self) -> Iterator[Call]:
+    def journey_step(self) -> Iterator[GeneratedCall]:
         """Journeys send their booleans as strings."""
         key, value = self.rng.choice(JOURNEY_STEPS), self.rng.choice(("true", "true", "false"))
         yield self._engage("journey_step", key, value, "Journey Step Entered", {"journey_name": "Onboarding"})
 
-    def change_ids(self) -> Iterator[Call]:
+    def change_ids(self) -> Iterator[GeneratedCall]:
         yield from self._alias_stories.deal()(self)
 
-    def forget(self) -> Iterator[Call]:
+    def forget(self) -> Iterator[GeneratedCall]:
         """A user asks to be deleted; every third one comes back later."""
         user = self._user()
         received = self.now + 11
-        yield Call(
+        yield GeneratedCall(
             received,
             {
                 "_metadata": {"bundled": [], "bundledIds": [], "unbundled": []},
@@ -461,29 +461,29 @@ class World:
 
     # Stories of aliases; the letters are those of docs/semantics.md, section 3.
 
-    def alias_anonymous(self) -> Iterator[Call]:
+    def alias_anonymous(self) -> Iterator[GeneratedCall]:
         """anonymous → user, as the first thing that is heard of the user."""
         user, device = self._known(self._visitor(returning=0.8))
         yield self._alias(user, device, device.anonymous_id, user.user_id, 0)
         yield self._identify(user, device, self.now + SECOND)
 
-    def alias_by_default(self) -> Iterator[Call]:
+    def alias_by_default(self) -> Iterator[GeneratedCall]:
         """The same without a previous id: the anonymous id stands for it."""
         user, device = self._known(self._visitor(returning=0.8))
         yield self._alias(user, device, None, user.user_id, 0)
         yield self._identify(user, device, self.now + SECOND)
 
-    def alias_rename(self) -> Iterator[Call]:
+    def alias_rename(self) -> Iterator[GeneratedCall]:
         """a → b: the user goes by a new id from now on."""
         yield from self._rename(self._user(), 0)
 
-    def alias_chain(self) -> Iterator[Call]:
+    def alias_chain(self) -> Iterator[GeneratedCall]:
         """a → b, b → c."""
         user = self._user()
         yield from self._rename(user, 0)
         yield from self._rename(user, 1)
 
-    def alias_swap_back(self) -> Iterator[Call]:
+    def alias_swap_back(self) -> Iterator[GeneratedCall]:
         """a → b, b → a."""
         user = self._user()
         first = user.user_id
@@ -491,19 +491,19 @@ class World:
         yield self._alias(user, user.devices[0], user.user_id, first, 1)
         user.user_id = first
 
-    def alias_again(self) -> Iterator[Call]:
+    def alias_again(self) -> Iterator[GeneratedCall]:
         """a → b, a → d: the second finds a absorbed."""
         user = self._user()
         first = user.user_id
         yield from self._rename(user, 0)
         yield self._alias(user, user.devices[0], first, self._new_user_id(), 1)
 
-    def alias_self(self) -> Iterator[Call]:
+    def alias_self(self) -> Iterator[GeneratedCall]:
         """a → a."""
         user = self._user()
         yield self._alias(user, user.devices[0], user.user_id, user.user_id, 0)
 
-    def alias_two_users(self) -> Iterator[Call]:
+    def alias_two_users(self) -> Iterator[GeneratedCall]:
         """a → b, where both have been users for a while: one person had signed up twice."""
         user, other = self._user(), self._user()
         yield self._alias(user, self._backend, user.user_id, other.user_id, 0)
@@ -522,7 +522,7 @@ class World:
         events: Events,
         extra: Json,
         campaign: Json | None = None,
-    ) -> Iterator[Call]:
+    ) -> Iterator[GeneratedCall]:
         """A visit of a few pages, a campaign having led to the first."""
         at, referrer = self.now, self.rng.choice(REFERRERS)
         for _ in range(self.rng.randint(1, 5)):
@@ -537,11 +537,11 @@ class World:
                 yield self._track(user, device, at + 5 * SECOND, events, context)
             referrer, campaign = page["url"], None
 
-    def _track(self, user: User, device: Device, at: int, events: Events, extra: Json) -> Call:
+    def _track(self, user: User, device: Device, at: int, events: Events, extra: Json) -> GeneratedCall:
         event, properties = self.rng.choice(events)
         return self._call("track", user, device, at, extra, event=event, properties=properties(self.rng))
 
-    def _identify(self, user: User, device: Device, at: int) -> Call:
+    def _identify(self, user: User, device: Device, at: int) -> GeneratedCall:
         """Each source describes people, and their companies, in its own way."""
         company = user.company
         if device.source is MOBILE_APPS:
@@ -565,12 +565,12 @@ class World:
             return {"company.id": company.group_id, "company.name": company.name}
         return {"company": company.name}
 
-    def _group(self, user: User, company: Company, device: Device, at: int) -> Call:
+    def _group(self, user: User, company: Company, device: Device, at: int) -> GeneratedCall:
         trial_ends = iso(at + 14 * DAY) if company.plan == "free" else None
         traits = {**company.traits(), "trialEndsAt": trial_ends}
         return self._call("group", user, device, at, groupId=company.group_id, traits=traits)
 
-    def _engage(self, kind: str, key: str, value: object, event: str, properties: Json) -> Call:
+    def _engage(self, kind: str, key: str, value: object, event: str, properties: Json) -> GeneratedCall:
         user = self._user()
         # Engage's documentation shows an id here, its payloads the key itself.
         documented = self.rng.random() < 0.25
@@ -588,18 +588,24 @@ class World:
             call_type, own = "identify", {"traits": {key: value, "email": user.email} if documented else {key: value}}
         context = {"library": {"name": "unknown", "version": "unknown"}, "personas": personas}
         call = self._call(call_type, user, Device(user.devices[0].source, "engage", context), self.now, **own)
-        return Call(call.received_at, {**call.body, "integrations": {"All": False, "Google Cloud PubSub": True}})
+        return GeneratedCall(
+            call.received_at, {**call.body, "integrations": {"All": False, "Google Cloud PubSub": True}}
+        )
 
-    def _rename(self, user: User, minutes: int) -> Iterator[Call]:
+    def _rename(self, user: User, minutes: int) -> Iterator[GeneratedCall]:
         previous, user.user_id = user.user_id, self._new_user_id()
         yield self._alias(user, user.devices[0], previous, user.user_id, minutes)
 
-    def _alias(self, user: User, device: Device, previous: str | None, user_id: str | None, minutes: int) -> Call:
+    def _alias(
+        self, user: User, device: Device, previous: str | None, user_id: str | None, minutes: int
+    ) -> GeneratedCall:
         own: Json = {} if previous is None else {"previousId": previous}
         call = self._call("alias", user, device, self.now + minutes * MINUTE, **own)
-        return Call(call.received_at, {**call.body, "userId": user_id})
+        return GeneratedCall(call.received_at, {**call.body, "userId": user_id})
 
-    def _call(self, kind: str, user: User, device: Device, at: int, extra: Json | None = None, **own: Any) -> Call:
+    def _call(
+        self, kind: str, user: User, device: Device, at: int, extra: Json | None = None, **own: Any
+    ) -> GeneratedCall:
         """The envelope around a call's `own` fields; `extra` is what this call adds to its device's context."""
         rng = self.rng
         delay = self.wait() if rng.random() < self._late else rng.randrange(2 * SECOND)
@@ -625,7 +631,7 @@ class World:
             del body["anonymousId"]
         if device.source is MARKETING_SITE and device.kind == "browser":
             body["_metadata"] = {"bundled": ["Segment.io"], "unbundled": []}
-        return Call(received, body)
+        return GeneratedCall(received, body)
 
     def _message_id(self, device: Device) -> str:
         """Every library makes its own kind of ids."""
@@ -716,7 +722,7 @@ class World:
         return self.rng.randrange(5 * SECOND, 90 * SECOND)
 
 
-Scene = Callable[[World], Iterator[Call]]
+Scene = Callable[[World], Iterator[GeneratedCall]]
 
 ACTIVITIES: tuple[tuple[Scene, int], ...] = (
     (World.visit_site, 40),
@@ -836,7 +842,7 @@ RUBBISH: dict[str, Callable[[Random, Json], object]] = {
 }
 
 
-def batch(calls: Sequence[Call]) -> Json:
+def batch(calls: Sequence[GeneratedCall]) -> Json:
     """Calls as a library sends them to Segment: what they have in common is said once."""
     received_at = max(call.received_at for call in calls)
     return {
@@ -848,16 +854,16 @@ def batch(calls: Sequence[Call]) -> Json:
     }
 
 
-def array(calls: Sequence[Call]) -> list[Json]:
+def array(calls: Sequence[GeneratedCall]) -> list[Json]:
     return [call.body for call in calls]
 
 
-def array_with_null(calls: Sequence[Call]) -> list[Json | None]:
+def array_with_null(calls: Sequence[GeneratedCall]) -> list[Json | None]:
     return [*array(calls), None]
 
 
 # Several calls in one message.
-BUNDLES: tuple[Callable[[Sequence[Call]], object], ...] = (batch, array, array_with_null)
+BUNDLES: tuple[Callable[[Sequence[GeneratedCall]], object], ...] = (batch, array, array_with_null)
 
 
 # --------------------------------------------------------------------------------------------------- the delivery
@@ -892,10 +898,10 @@ ITEMS = {
 ITEM_BYTES = sum(len(encoded(items)) for items in ITEMS.values()) // sum(map(len, ITEMS.values()))
 
 
-class Delivery:
+class GeneratedDelivery:
     """Turns scenes into lines: damages some, sends several calls as one, fills calls up to the size aimed at."""
 
-    def __init__(self, settings: Settings, world: World) -> None:
+    def __init__(self, settings: GeneratorSettings, world: World) -> None:
         self._settings = settings
         self._world = world
         self._rng = world.rng
@@ -903,7 +909,7 @@ class Delivery:
         self._bundles = Deck(world.rng, BUNDLES)
         self._owed = 0  # bytes that the lines so far are short of the aim
 
-    def lines(self, calls: Sequence[Call]) -> Iterator[tuple[int, bytes]]:
+    def lines(self, calls: Sequence[GeneratedCall]) -> Iterator[tuple[int, bytes]]:
         """Yields when each line arrives, and the line; a repeated one twice."""
         documents: Iterable[tuple[int, object]]
         if len(calls) > 1 and self._rng.random() < self._settings.rubbish / 2:
@@ -931,14 +937,14 @@ class Delivery:
         return {**body, "properties": {**body["properties"], name: items}}
 
 
-def stream(settings: Settings) -> Iterator[bytes]:
+def stream(settings: GeneratorSettings) -> Iterator[bytes]:
     """Yields `settings.calls` lines in the order in which they arrive. Holds only users and what is under way."""
     return itertools.islice(_arrivals(settings), settings.calls)
 
 
-def _arrivals(settings: Settings) -> Iterator[bytes]:
+def _arrivals(settings: GeneratorSettings) -> Iterator[bytes]:
     world = World(settings)
-    delivery = Delivery(settings, world)
+    delivery = GeneratedDelivery(settings, world)
     number = itertools.count()
     under_way: list[tuple[int, int, bytes]] = []
     while True:
@@ -968,7 +974,7 @@ def _share(text: str) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    defaults = Settings()
+    defaults = GeneratorSettings()
     parser = argparse.ArgumentParser(
         prog="python -m examples.generate",
         description="Makes Segment calls, one JSON document per line; the same options always give the same bytes.",
@@ -987,7 +993,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", default="-", help="the file to write; - is standard output")
     options = vars(parser.parse_args(arguments))
     output = options.pop("output")
-    lines = (line + b"\n" for line in stream(Settings(**options)))
+    lines = (line + b"\n" for line in stream(GeneratorSettings(**options)))
     if output == "-":
         _print(lines)
         return

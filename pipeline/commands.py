@@ -10,7 +10,7 @@ from typing import NoReturn
 from rich.console import Console
 from rich.text import Text
 
-from pipeline.connections import load_connections
+from pipeline.connections_file import load_connections
 from pipeline.errors import UsageError, printable
 from transforms.core.connections import DEFAULT, Connections
 

@@ -20,7 +20,7 @@ from rich.text import Text
 from pipeline import commands
 from pipeline.errors import printable
 from pipeline.warehouses import Contents, open_warehouse
-from schemas.messages import ALIAS, IDENTIFY
+from schemas.segment import ALIAS, IDENTIFY
 from schemas.tables import Timestamp
 from transforms.core import contacts, times
 from transforms.core.accounts import Way
@@ -28,20 +28,20 @@ from transforms.core.connections import Connections, Router
 from transforms.core.contacts import ContactRows
 from transforms.core.dead_letters import Stage
 from transforms.core.facts import Known, Stamp, learn, learned
-from transforms.core.identity.chains import Outcome, Replay, in_order
-from transforms.core.identity.messages import Edge
-from transforms.core.messages import Call, Reader, Received
+from transforms.core.identity.chains import EdgeOutcome, Replay, in_order
+from transforms.core.identity.protocol import Edge
+from transforms.core.reader import Call, Reader, Received
 
 _LONGEST: Final = 200
 """Characters of a value that are shown."""
 
 
 @dataclass(frozen=True)
-class Step:
+class EdgeStep:
     """What one edge did when it was replayed, and why; `times` is how many calls say the same, this one first."""
 
     edge: Edge
-    outcome: Outcome
+    outcome: EdgeOutcome
     reason: str
     times: int
 
@@ -65,7 +65,7 @@ class Explanation:
 
     id: str
     label: str
-    steps: tuple[Step, ...]
+    steps: tuple[EdgeStep, ...]
     facts: Mapping[str, tuple[Fact, ...]]
     rows: ContactRows
     calls: Mapping[str, Call]
@@ -141,7 +141,7 @@ def explain(id: str, calls: Iterable[Call], connections: Connections) -> Explana
         id=id,
         label=label,
         steps=tuple(
-            Step(edge, outcome, reason, len(said[edge.previous, edge.user]))
+            EdgeStep(edge, outcome, reason, len(said[edge.previous, edge.user]))
             for edge, outcome, reason in taken
             if edge.previous in members or edge.user in members
         ),
@@ -158,7 +158,7 @@ def _edge_to_itself(call: Call, connections: Connections) -> str | None:
     return previous if previous == call.user_id else None
 
 
-def _replayed(edges: Iterable[Edge]) -> tuple[dict[str, str], list[tuple[Edge, Outcome, str]]]:
+def _replayed(edges: Iterable[Edge]) -> tuple[dict[str, str], list[tuple[Edge, EdgeOutcome, str]]]:
     """The label of every id, and what each edge did, with the reason in words."""
     replay = Replay()
     given_up: dict[str, str] = {}
@@ -167,11 +167,11 @@ def _replayed(edges: Iterable[Edge]) -> tuple[dict[str, str], list[tuple[Edge, O
         previous, user = edge.previous, edge.user
         outcome = replay.take(edge)
         by = f"by {previous} → {user} ({edge.stamp[1]})"
-        if outcome is Outcome.MERGED:
+        if outcome is EdgeOutcome.MERGED:
             label = replay.label(user)
             reason = f"absorbed into the contact of {user}" + (f", which answers to {label}" if label != user else "")
             given_up[previous] = f"{previous} was absorbed before, {by}"
-        elif outcome is Outcome.RELABELLED:
+        elif outcome is EdgeOutcome.RELABELLED:
             reason = f"{user} is in the contact of {previous} already, which now answers to {user}"
             given_up[previous] = f"{previous} was renamed before, {by}"
         else:
@@ -255,9 +255,9 @@ def _summary(explanation: Explanation) -> str:
 _STATUS: Final = 3
 """The column that is coloured."""
 _STYLES: Final = {
-    **dict.fromkeys((Outcome.MERGED.value, "stands", "main"), "green"),
-    Outcome.RELABELLED.value: "cyan",
-    **dict.fromkeys((Outcome.IGNORED.value, "replaced", "cleared", "forgotten"), "dim"),
+    **dict.fromkeys((EdgeOutcome.MERGED.value, "stands", "main"), "green"),
+    EdgeOutcome.RELABELLED.value: "cyan",
+    **dict.fromkeys((EdgeOutcome.IGNORED.value, "replaced", "cleared", "forgotten"), "dim"),
 }
 
 

@@ -21,11 +21,11 @@ from apache_beam.pvalue import PCollection
 from pipeline.options import Settings
 from pipeline.sources.files import ReadFiles
 from pipeline.sources.pubsub import ReadPubSub
-from pipeline.warehouses import Job, Warehouse
+from pipeline.warehouses import JobRun, Warehouse
 from schemas.tables import BY_NAME, DEAD_LETTERS, EVENTS, IDENTITY_CALLS
 from transforms.classify import Classify
 from transforms.core.connections import Router
-from transforms.core.messages import Reader, Received
+from transforms.core.reader import Reader, Received
 from transforms.core.rows import Append
 from transforms.deduplicate import Deduplicate
 from transforms.fold_accounts import FoldAccounts
@@ -35,7 +35,7 @@ from transforms.resolve_identities import ResolveIdentities
 from transforms.windows import Arrival
 
 
-def build(pipeline: beam.Pipeline, settings: Settings, warehouse: Warehouse, job: Job) -> None:
+def build(pipeline: beam.Pipeline, settings: Settings, warehouse: Warehouse, job: JobRun) -> None:
     """Adds the whole job to `pipeline`."""
     connections = settings.connections
     reader = Reader(Router(connections, settings.connection), connections.integration_names)
@@ -109,7 +109,7 @@ def _deduplicates(settings: Settings, warehouse: Warehouse) -> bool:
 class _WriteDeadLetters(beam.PTransform):
     """Writes each of several collections by itself."""
 
-    def __init__(self, warehouse: Warehouse, job: Job) -> None:
+    def __init__(self, warehouse: Warehouse, job: JobRun) -> None:
         super().__init__()
         self.warehouse, self.job = warehouse, job
 

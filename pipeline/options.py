@@ -23,7 +23,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
-from pipeline.connections import load_connections
+from pipeline.connections_file import load_connections
 from pipeline.errors import REDACTED, UsageError, choice, is_secret, printable, reason, without_secrets
 from schemas import bigquery
 from transforms.core.connections import DEFAULT, Connections

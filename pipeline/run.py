@@ -19,7 +19,7 @@ from pipeline.progress import TALLY, Progress
 from pipeline.sources.pubsub import check_subscription, explained
 from pipeline.sources.subscriber import Subscriber
 from pipeline.summary import Summary
-from pipeline.warehouses import Job, Warehouse, open_warehouse
+from pipeline.warehouses import JobRun, Warehouse, open_warehouse
 from transforms import metrics
 
 _log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def launch(settings: Settings, options: PipelineOptions, shown_options: str) -> 
 
 def _prepared(
     settings: Settings, options: PipelineOptions, shown_options: str, warehouse: Warehouse
-) -> tuple[Job, beam.Pipeline]:
+) -> tuple[JobRun, beam.Pipeline]:
     """Enters the job in the warehouse, and builds its graph."""
     job = warehouse.start(
         bounded=not settings.streaming,

@@ -114,21 +114,21 @@ class IncompatibleSchemaError(Exception):
         self.lines = lines
 
 
-class Difference(NamedTuple):
+class SchemaDifference(NamedTuple):
     """How a table that is already there differs: the columns to add, and in one line each what cannot be changed."""
 
     added: tuple[Column, ...]
     incompatible: tuple[str, ...]
 
 
-def difference(table: Table, existing: Mapping[str, str], spelled: Callable[[Column], str]) -> Difference:
+def difference(table: Table, existing: Mapping[str, str], spelled: Callable[[Column], str]) -> SchemaDifference:
     """What it takes to make `existing` (column name to type, in the words of `spelled`) hold `table`.
 
     A column is added as NULLABLE. A type is never changed, a key column never added, a column never dropped.
     """
     types = {name.lower(): type_ for name, type_ in existing.items()}
     missing = [column for column in table.columns if column.name not in types]
-    return Difference(
+    return SchemaDifference(
         tuple(column for column in missing if column.name not in table.key),
         tuple(_incompatible(table, types, spelled)),
     )

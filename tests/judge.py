@@ -10,10 +10,10 @@ import msgspec
 from pipeline.replay import Config
 from schemas.tables import Row
 from tests.histories import Message, line
-from transforms.core import classify
+from transforms.core import call_rows
 from transforms.core.connections import Connections, Router
 from transforms.core.facts import Learned, learned
-from transforms.core.messages import Call, Reader, Received
+from transforms.core.reader import Call, Reader, Received
 
 
 def connections(config: Config) -> Connections:
@@ -43,5 +43,5 @@ def facts(message: Message, config: Connections) -> list[Learned]:
     return [
         learned(outcome, config)
         for outcome in outcomes
-        if isinstance(outcome, Call) and classify.is_identity_call(outcome)
+        if isinstance(outcome, Call) and call_rows.is_identity_call(outcome)
     ]

@@ -23,7 +23,7 @@ from pipeline.replay import Config, Tables, replay
 from pipeline.run import run, stop
 from pipeline.sources.subscriber import EMULATOR, Subscriber
 from pipeline.summary import Summary
-from pipeline.warehouses.bigquery.connection import Connection
+from pipeline.warehouses.bigquery.append_stream import AppendStream
 from pipeline.warehouses.duckdb import _Database
 from schemas.tables import BY_NAME
 from tests import prism, pubsub_emulator, warehouse
@@ -170,7 +170,7 @@ def into_bigquery(folder: Path) -> Iterator[BigQueryStream]:
         try:
             yield BigQueryStream(folder, bigquery=bigquery)
         finally:
-            Connection.close_all()
+            AppendStream.close_all()
 
 
 class Job:

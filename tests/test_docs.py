@@ -16,7 +16,7 @@ from sqlglot import exp, parse_one
 
 import schemas.duckdb
 from schemas import ddl, tables, views
-from schemas.messages import (
+from schemas.segment import (
     CALL_TYPES,
     KEPT_OF_TOO_LARGE_BYTES,
     MAX_DEPTH,

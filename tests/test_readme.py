@@ -26,7 +26,7 @@ import pipeline.graph
 from examples import publish
 from pipeline import audit, explain
 from pipeline.__main__ import main
-from pipeline.connections import load_connections
+from pipeline.connections_file import load_connections
 from pipeline.options import SegmentOptions
 from schemas import ddl, tables, views
 from schemas.__main__ import main as create_tables

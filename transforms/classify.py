@@ -8,9 +8,9 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
 
 from transforms import metrics
-from transforms.core import classify
+from transforms.core import call_rows
 from transforms.core.dead_letters import Refused, Stage, dead_letter
-from transforms.core.messages import Call
+from transforms.core.reader import Call
 from transforms.core.rows import Append
 
 
@@ -32,12 +32,12 @@ class Classify(beam.PTransform):
 
 class _ClassifyFn(metrics.CountingFn):
     def process(self, call: Call) -> Sequence[Append | TaggedOutput]:
-        event = classify.event(call)
+        event = call_rows.event(call)
         appended = () if event is None else (Append(event, "event", call.message, call.attributes),)
-        if not classify.is_identity_call(call):
+        if not call_rows.is_identity_call(call):
             return appended
         try:
-            identity_call = classify.identity_call(call)
+            identity_call = call_rows.identity_call(call)
         except Refused as refused:
             return (TaggedOutput(Classify.DEAD_LETTERS, self._refuse(call, refused)),)
         outcome = "identity_call" if event is None else None

@@ -16,7 +16,7 @@ from apache_beam.coders import Coder, registry
 
 from schemas.tables import KEYED, Row
 from transforms.core.facts import AccountKnown, Known
-from transforms.core.identity.messages import Edge, Label, Member, Message
+from transforms.core.identity.protocol import Edge, Label, Member, ProtocolMessage
 from transforms.core.packed_event import PackedEvent
 from transforms.core.rows import Upsert
 
@@ -26,7 +26,7 @@ VERSION: Final = 1
 """The first byte of every encoding."""
 
 _HEADER: Final = bytes([VERSION])
-_DECODED: Mapping[type, Any] = {Message: Member | Label | Edge}
+_DECODED: Mapping[type, Any] = {ProtocolMessage: Member | Label | Edge}
 """What a base stands for: its tagged subtypes."""
 
 
@@ -117,6 +117,6 @@ class UpsertCoder(Coder):
         return hash(UpsertCoder)
 
 
-for struct in (Known, AccountKnown, Message, PackedEvent):
+for struct in (Known, AccountKnown, ProtocolMessage, PackedEvent):
     registry.register_coder(struct, StructCoder)
 registry.register_coder(Upsert, UpsertCoder)

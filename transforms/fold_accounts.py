@@ -21,8 +21,8 @@ class FoldAccounts(beam.PTransform):
     def expand(self, accounts: PCollection[tuple[str, AccountKnown]]) -> dict[str, PCollection]:
         return accounts | "Account" >> KeyedStep(
             account_rows.step,
-            account_rows.Account,
-            account_rows.Outbox,
+            account_rows.AccountState,
+            account_rows.AccountOutbox,
             window=self.window,
             gather=JoinFn(AccountKnown, learn_account),
         )

@@ -10,7 +10,7 @@ from apache_beam.pvalue import PCollection, TaggedOutput
 from transforms import metrics
 from transforms.core.connections import Connections
 from transforms.core.facts import AccountKnown, Known, learned
-from transforms.core.messages import Call
+from transforms.core.reader import Call
 
 
 class MapAccounts(beam.PTransform):

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
 
-from schemas.messages import CALL_TYPES
+from schemas.segment import CALL_TYPES
 from schemas.tables import DeadLetter
 from transforms import metrics
 from transforms.core.dead_letters import Stage
-from transforms.core.messages import Call, Disabled, Outcome, Reader, Received
+from transforms.core.reader import Call, Disabled, Reader, ReadOutcome, Received
 from transforms.core.rows import Append
 
 _TYPES = {name: metrics.TYPES.of(name) for name in CALL_TYPES}
@@ -63,7 +63,7 @@ class _ParseFn(metrics.CountingFn):
             tally[metrics.EMPTY.name] += 1
         return [output for outcome in outcomes for output in self._outputs(outcome)]
 
-    def _outputs(self, outcome: Outcome) -> Iterator[Call | TaggedOutput]:
+    def _outputs(self, outcome: ReadOutcome) -> Iterator[Call | TaggedOutput]:
         tally = self.tally
         if isinstance(outcome, DeadLetter):
             tally.refused(outcome.reason)

@@ -29,27 +29,37 @@ class ResolveIdentities(beam.PTransform):
         window = self.window
         persons = known | "Person" >> KeyedStep(
             person.step,
-            person.Person,
-            person.Outbox,
+            person.PersonState,
+            person.PersonOutbox,
             window=window,
             gather=JoinFn(Known, learn),
             size=person.size,
             sizes=metrics.EDGES,
         )
         renamed = persons["edges"] | "Chains" >> KeyedStep(
-            chains.step, chains.Chains, chains.Outbox, window=window, size=chains.size, sizes=metrics.CHAIN_EDGES
+            chains.step,
+            chains.ChainsState,
+            chains.ChainsOutbox,
+            window=window,
+            size=chains.size,
+            sizes=metrics.CHAIN_EDGES,
         )
         said = (persons["members"], renamed["labels"]) | "Said" >> beam.Flatten()
         households = said | "Household" >> KeyedStep(
             household.step,
-            household.Household,
-            household.Outbox,
+            household.HouseholdState,
+            household.HouseholdOutbox,
             window=window,
             size=household.size,
             sizes=metrics.RESIDENTS,
         )
         rows = households["members"] | "Contact" >> KeyedStep(
-            contact.step, contact.Contact, contact.Outbox, window=window, size=contact.size, sizes=metrics.MEMBERS
+            contact.step,
+            contact.ContactState,
+            contact.ContactOutbox,
+            window=window,
+            size=contact.size,
+            sizes=metrics.MEMBERS,
         )
         writers = (persons, households, rows)
         contacts = tuple(writer["contacts"] for writer in writers) | "Contacts" >> beam.Flatten()

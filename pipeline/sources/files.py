@@ -23,9 +23,9 @@ from apache_beam.pvalue import PBegin, PCollection
 from apache_beam.transforms.core import RestrictionProvider
 
 from pipeline.progress import TALLY
-from schemas.messages import KEPT_OF_TOO_LARGE_BYTES, MAX_MESSAGE_BYTES
+from schemas.segment import KEPT_OF_TOO_LARGE_BYTES, MAX_MESSAGE_BYTES
 from transforms import metrics
-from transforms.core.messages import Received, TooLarge
+from transforms.core.reader import OversizedMessage, Received
 
 _BLOCK_BYTES: Final = 1 << 20
 _SPLIT_BYTES: Final = 64 << 20
@@ -188,7 +188,7 @@ def _too_large(beginning: bytes, read: Callable[[int], bytes]) -> tuple[Received
         terminator = len(terminated)
         if terminated:
             break
-    kept = Received(beginning[:KEPT_OF_TOO_LARGE_BYTES], too_large=TooLarge(length, digest.hexdigest()))
+    kept = Received(beginning[:KEPT_OF_TOO_LARGE_BYTES], too_large=OversizedMessage(length, digest.hexdigest()))
     return kept, length + terminator, following
 
 

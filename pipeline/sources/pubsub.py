@@ -27,10 +27,10 @@ from google.api_core.retry import Retry
 
 from pipeline.errors import UsageError
 from pipeline.progress import TALLY
-from pipeline.sources.subscriber import EMULATOR, FINAL, Batch, Subscriber, connect, passes
+from pipeline.sources.subscriber import EMULATOR, FINAL, PulledBatch, Subscriber, connect, passes
 from schemas.tables import Timestamp
 from transforms import metrics
-from transforms.core.messages import Received
+from transforms.core.reader import Received
 
 _READERS: Final = 2
 _BUNDLE_S: Final = 0.5
@@ -109,7 +109,7 @@ class _PullFn(metrics.CountingFn):
         estimator: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),  # noqa: B008
     ) -> Iterator[WindowedValue]:
         subscriber = Subscriber.of(self.subscription)
-        taken: list[Batch] = []
+        taken: list[PulledBatch] = []
         # Even where nothing will have been taken: a runner may finalize every bundle, which is an error without this.
         finalizer.register(partial(subscriber.acknowledge, taken))
         self._observe(subscriber)
@@ -126,7 +126,7 @@ class _PullFn(metrics.CountingFn):
             _advance(estimator, timestamp.Timestamp(micros=subscriber.watermark()))
             tracker.defer_remainder(timestamp.Duration(_RESUME_S) if subscriber.is_stopping else None)
 
-    def _stamped(self, batch: Batch, watermark: Timestamp) -> Iterator[WindowedValue]:
+    def _stamped(self, batch: PulledBatch, watermark: Timestamp) -> Iterator[WindowedValue]:
         windows = (GlobalWindow(),)
         messages, batch.messages = batch.messages, []
         for message in messages:

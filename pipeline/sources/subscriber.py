@@ -1,6 +1,6 @@
 """This process's hold on a Pub/Sub subscription: pulls ahead, keeps what it holds leased, acknowledges what is written.
 
-What one pull gave is a `Batch` and stays together: it is handed out, leased on and acknowledged as one. Two threads
+What one pull gave is a `PulledBatch` and stays together: it is handed out, leased and acknowledged as one. Two threads
 pull while bundles work, up to a bound of messages and bytes; a third extends leases and acknowledges. What fails and
 will pass, as an outage does, is tried again for as long as it lasts; any other failure ends the job.
 """
@@ -27,7 +27,7 @@ from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransp
 from google.pubsub_v1.types import PullResponse
 
 from schemas.tables import Timestamp
-from transforms.core.messages import Received
+from transforms.core.reader import Received
 
 EMULATOR: Final = "PUBSUB_EMULATOR_HOST"
 """The environment variable that names an emulator, HOST:PORT: https://cloud.google.com/pubsub/docs/emulator."""
@@ -71,7 +71,7 @@ FINAL: Final = (exceptions.ClientError, google.auth.exceptions.GoogleAuthError)
 passes = if_exception_type(*_PASSING)
 
 
-class Batch(msgspec.Struct, eq=False):
+class PulledBatch(msgspec.Struct, eq=False):
     """What one pull gave. `oldest` is the least publish time, `size` is in bytes, `pulled_at` and `leased_until` are
     seconds of the monotonic clock."""
 
@@ -109,9 +109,9 @@ class Subscriber:
         self._subscription = subscription
         self._client = connect()
         self._changed = threading.Condition()
-        self._held: set[Batch] = set()
-        self._ready: deque[Batch] = deque()
-        self._written: deque[Batch] = deque()
+        self._held: set[PulledBatch] = set()
+        self._ready: deque[PulledBatch] = deque()
+        self._written: deque[PulledBatch] = deque()
         self._lags_ms: list[int] = []
         self._retries = 0
         self._watermark = 0
@@ -165,7 +165,7 @@ class Subscriber:
         with self._changed:
             return self.is_stopping and (not self._held or time.monotonic() > self._stopped_at + _PARTING_S)
 
-    def take(self, seconds: float) -> Batch | None:
+    def take(self, seconds: float) -> PulledBatch | None:
         """The next batch, or None where none comes within that time. Raises what the subscriber cannot go on from."""
         with self._changed:
             self._changed.wait_for(lambda: self._ready or self._failure, max(0.0, seconds))
@@ -173,7 +173,7 @@ class Subscriber:
                 raise self._failure
             return self._ready.popleft() if self._ready and not self.is_stopping else None
 
-    def acknowledge(self, batches: Iterable[Batch]) -> None:
+    def acknowledge(self, batches: Iterable[PulledBatch]) -> None:
         """Takes note that these are durable, and returns at once."""
         now_us = time.time_ns() // 1000
         with self._changed:
@@ -260,7 +260,7 @@ class Subscriber:
             with self._changed:
                 self._changed.wait_for(lambda: self._written or self._closed, _TICK_S)
                 written, self._written = self._written, deque()
-                returned: deque[Batch] = deque()
+                returned: deque[PulledBatch] = deque()
                 if self._is_ending:
                     returned, self._ready = self._ready, deque()
             self._request(self._client.acknowledge, written)
@@ -279,12 +279,12 @@ class Subscriber:
         for batch in due:
             batch.leased_until = now + _LEASE_S
 
-    def _let_go(self, batches: Iterable[Batch]) -> None:
+    def _let_go(self, batches: Iterable[PulledBatch]) -> None:
         with self._changed:
             self._held.difference_update(batches)
             self._changed.notify_all()
 
-    def _request(self, request: Callable[..., None], batches: Iterable[Batch], **fields: Any) -> None:
+    def _request(self, request: Callable[..., None], batches: Iterable[PulledBatch], **fields: Any) -> None:
         """Makes requests about all messages of these batches, until they succeed."""
         ids = itertools.chain.from_iterable(batch.ack_ids for batch in batches)
         while some := list(itertools.islice(ids, _REQUEST_IDS)):
@@ -336,7 +336,7 @@ class Subscriber:
 _NONE: Final[Mapping[str, str]] = {}
 
 
-def _batch(response: PullResponse) -> Batch | None:
+def _batch(response: PullResponse) -> PulledBatch | None:
     """What was pulled; it is read through the protocol buffers, since the client's own objects cost a multiple."""
     pulled = PullResponse.pb(response).received_messages
     if not pulled:
@@ -352,4 +352,4 @@ def _batch(response: PullResponse) -> Batch | None:
         ack_ids.append(each.ack_id)
         size += each.ByteSize()
     oldest = min(message.published_at or Timestamp(0) for message in messages)
-    return Batch(messages, ack_ids, oldest, size, now, now + _SHORTEST_LEASE_S)
+    return PulledBatch(messages, ack_ids, oldest, size, now, now + _SHORTEST_LEASE_S)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pipeline.errors import UsageError
-from pipeline.warehouses.base import Contents, Job, Warehouse
+from pipeline.warehouses.base import Contents, JobRun, Warehouse
 from pipeline.warehouses.bigquery import BigQueryWarehouse
 from pipeline.warehouses.duckdb import DuckDbWarehouse
 
-__all__ = ["Contents", "Job", "Warehouse", "open_warehouse"]
+__all__ = ["Contents", "JobRun", "Warehouse", "open_warehouse"]
 
 
 def open_warehouse(url: str, *, create: bool = True, update: bool = False) -> Warehouse:

@@ -12,7 +12,7 @@ import msgspec
 from schemas.tables import Table, Timestamp
 
 
-class Job(msgspec.Struct, frozen=True):
+class JobRun(msgspec.Struct, frozen=True):
     """One run of the pipeline on a warehouse.
 
     `generation` is greater than that of every job before it: the versions of the keyed rows that this job writes begin
@@ -71,25 +71,25 @@ class Warehouse(Protocol):
     enforces_keys: ClassVar[bool]
     """Whether a row that is appended again is not stored again."""
 
-    def start(self, *, bounded: bool, runner: str, options: str, history: bool) -> Job:
+    def start(self, *, bounded: bool, runner: str, options: str, history: bool) -> JobRun:
         """Creates what is missing, and enters the job in `jobs`. Raises UsageError, also where the log must not be
         left out (`history` is False) but holds something."""
 
-    def read_log(self, job: Job) -> beam.PTransform:
+    def read_log(self, job: JobRun) -> beam.PTransform:
         """PBegin → `Received`: what the log held when the job started."""
 
-    def append(self, table: Table, job: Job) -> beam.PTransform:
+    def append(self, table: Table, job: JobRun) -> beam.PTransform:
         """`Append` → `Append` of a dead letter for each row that the table cannot hold. Rows are durable when the
         bundle that wrote them ends."""
 
-    def upsert(self, table: Table, job: Job) -> beam.PTransform:
+    def upsert(self, table: Table, job: JobRun) -> beam.PTransform:
         """`Upsert` → the number of rows that were taken, once they are."""
 
-    def publish(self, job: Job) -> beam.PTransform:
+    def publish(self, job: JobRun) -> beam.PTransform:
         """Those numbers of all keyed tables → nothing: once all rows that the history gives are taken, shows what a
         bounded job's wait for that, and removes those that no job since this one started has written."""
 
-    def finish(self, job: Job) -> None:
+    def finish(self, job: JobRun) -> None:
         """Enters the end of the job."""
 
     def close(self) -> None:

@@ -34,9 +34,9 @@ import schemas.duckdb
 import schemas.purge
 from pipeline.errors import UsageError
 from pipeline.progress import TALLY
-from pipeline.warehouses.base import Contents, Job, Purged
+from pipeline.warehouses.base import Contents, JobRun, Purged
 from schemas.ddl import IncompatibleSchemaError
-from schemas.messages import ALIAS, IDENTIFY
+from schemas.segment import ALIAS, IDENTIFY
 from schemas.tables import (
     APPENDED,
     BY_NAME,
@@ -53,7 +53,7 @@ from schemas.tables import (
 )
 from transforms import metrics, windows
 from transforms.core.dead_letters import Reason
-from transforms.core.messages import Received
+from transforms.core.reader import Received
 from transforms.core.rows import Append, Upsert
 
 _BATCH_ROWS: Final = 4_000
@@ -93,7 +93,7 @@ class DuckDbWarehouse:
             )
         return cls(os.path.abspath(path))
 
-    def start(self, *, bounded: bool, runner: str, options: str, history: bool) -> Job:
+    def start(self, *, bounded: bool, runner: str, options: str, history: bool) -> JobRun:
         database = _Database.of(self.file)
         try:
             return database.start(bounded=bounded, runner=runner, options=options, history=history)
@@ -102,19 +102,19 @@ class DuckDbWarehouse:
                 "; ".join(error.lines), "name another file", option="--warehouse", value=self.file
             ) from None
 
-    def read_log(self, job: Job) -> beam.PTransform:
+    def read_log(self, job: JobRun) -> beam.PTransform:
         return _ReadLog(self.file, job)
 
-    def append(self, table: Table, job: Job) -> beam.PTransform:
+    def append(self, table: Table, job: JobRun) -> beam.PTransform:
         return beam.ParDo(_AppendFn(self.file, table.name, job))
 
-    def upsert(self, table: Table, job: Job) -> beam.PTransform:
+    def upsert(self, table: Table, job: JobRun) -> beam.PTransform:
         return beam.ParDo(_UpsertFn(self.file, table.name, job))
 
-    def publish(self, job: Job) -> beam.PTransform:
+    def publish(self, job: JobRun) -> beam.PTransform:
         return _Publish(self.file, job)
 
-    def finish(self, job: Job) -> None:
+    def finish(self, job: JobRun) -> None:
         database = _Database.of(self.file)
         database.run(database.end, job).result()
 
@@ -206,7 +206,7 @@ class _Database:
         """Queues a write for the writing thread."""
         return self._writer.submit(write, *arguments)
 
-    def start(self, *, bounded: bool, runner: str, options: str, history: bool) -> Job:
+    def start(self, *, bounded: bool, runner: str, options: str, history: bool) -> JobRun:
         db = self._connection
         db.execute(f"SET TimeZone = 'UTC'; SET checkpoint_threshold = '{_CHECKPOINT}'; SET threads = 1")
         schemas.duckdb.create(db)
@@ -239,9 +239,9 @@ class _Database:
             " VALUES (?, make_timestamptz(?), ?, ?, FALSE)",
             [generation, now, runner, options],
         )
-        return Job(generation, Timestamp(now), None if log_until is None else Timestamp(log_until), bounded)
+        return JobRun(generation, Timestamp(now), None if log_until is None else Timestamp(log_until), bounded)
 
-    def end(self, job: Job) -> None:
+    def end(self, job: JobRun) -> None:
         self._connection.execute(
             f"UPDATE {JOBS.name} SET ended_at = make_timestamptz(?) WHERE generation = ?", [_now(), job.generation]
         )
@@ -266,7 +266,7 @@ class _Database:
         self._fit_buffer()
         return _Appended(written, refused)
 
-    def upsert(self, table: Table, upserts: list[Upsert], job: Job) -> int:
+    def upsert(self, table: Table, upserts: list[Upsert], job: JobRun) -> int:
         """Takes rows and tombstones: a bounded job's wait for `publish`, others are shown at once. Returns the rows
         shown."""
         batch = _keyed_batch(table, upserts, job)
@@ -284,7 +284,7 @@ class _Database:
         self._fit_buffer()
         return shown
 
-    def publish(self, job: Job) -> dict[str, int]:
+    def publish(self, job: JobRun) -> dict[str, int]:
         """In one transaction: shows what was staged, removes what no job since this one started has written, and enters
         that the history is through. Returns the rows shown, by table."""
         self._allow(self._most)  # the changes of one transaction are held in memory
@@ -406,7 +406,7 @@ def _batch(table: Table, rows: list[Row], written_at: int) -> pa.Table:
     )
 
 
-def _keyed_batch(table: Table, upserts: list[Upsert], job: Job) -> pa.Table:
+def _keyed_batch(table: Table, upserts: list[Upsert], job: JobRun) -> pa.Table:
     """The table's columns, a version that begins with the job's generation, and whether the key has no row."""
     written_at = _now()
     arrays = {}
@@ -482,7 +482,7 @@ def _refused(table: Table, appends: list[Append], batch: pa.Table) -> list[tuple
 class _AppendFn(beam.DoFn):
     """Writes rows once. Batches go to the writing thread while the next is gathered; a bundle ends when all are in."""
 
-    def __init__(self, file: str, table: str, job: Job) -> None:
+    def __init__(self, file: str, table: str, job: JobRun) -> None:
         self.file, self.table, self.job = file, BY_NAME[table], job
 
     def setup(self) -> None:
@@ -538,7 +538,7 @@ class _AppendFn(beam.DoFn):
 class _UpsertFn(beam.DoFn):
     """Hands keyed rows to the writing thread; tells at the end of the bundle how many it took."""
 
-    def __init__(self, file: str, table: str, job: Job) -> None:
+    def __init__(self, file: str, table: str, job: JobRun) -> None:
         self.file, self.table, self.job = file, BY_NAME[table], job
 
     def setup(self) -> None:
@@ -572,7 +572,7 @@ class _UpsertFn(beam.DoFn):
 
 
 class _ReadLog(beam.PTransform):
-    def __init__(self, file: str, job: Job) -> None:
+    def __init__(self, file: str, job: JobRun) -> None:
         super().__init__()
         self.file, self.job = file, job
 
@@ -584,7 +584,7 @@ class _ReadLogFn(beam.DoFn):
     def __init__(self, file: str) -> None:
         self.file = file
 
-    def process(self, job: Job) -> Iterator[Received]:
+    def process(self, job: JobRun) -> Iterator[Received]:
         if job.log_until is None:
             return
         for payload, connection in _Database.of(self.file).log(job.log_until):
@@ -593,7 +593,7 @@ class _ReadLogFn(beam.DoFn):
 
 
 class _Publish(beam.PTransform):
-    def __init__(self, file: str, job: Job) -> None:
+    def __init__(self, file: str, job: JobRun) -> None:
         super().__init__()
         self.file, self.job = file, job
 
@@ -606,7 +606,7 @@ class _PublishFn(beam.DoFn):
     def __init__(self, file: str) -> None:
         self.file = file
 
-    def process(self, job: Job) -> None:
+    def process(self, job: JobRun) -> None:
         database = _Database.of(self.file)
         shown: dict[str, int] = database.run(database.publish, job).result()
         tally = metrics.Tally({metrics.WRITTEN.of(name): count for name, count in shown.items()})

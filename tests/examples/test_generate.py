@@ -16,13 +16,13 @@ import pytest
 import yaml
 
 from examples import generate
-from examples.generate import RUBBISH, SOURCES, Deck, Json, Settings, encoded, is_identity, main, stream
+from examples.generate import RUBBISH, SOURCES, Deck, GeneratorSettings, Json, encoded, is_identity, main, stream
 
 EXAMPLES = Path(generate.__file__).parent
-CLEAN = Settings(calls=6000, rubbish=0, late=0, duplicates=0)
+CLEAN = GeneratorSettings(calls=6000, rubbish=0, late=0, duplicates=0)
 
 
-def calls(settings: Settings) -> list[Json]:
+def calls(settings: GeneratorSettings) -> list[Json]:
     return [json.loads(line) for line in stream(settings)]
 
 
@@ -44,40 +44,40 @@ def milliseconds(text: str) -> int:
 
 
 def test_the_sample_in_the_repository_is_what_the_generator_makes() -> None:
-    made = b"".join(line + b"\n" for line in stream(Settings()))
+    made = b"".join(line + b"\n" for line in stream(GeneratorSettings()))
     if (EXAMPLES / "events.jsonl").read_bytes() != made:  # an assertion would print megabytes
         pytest.fail("not up to date; run: python -m examples.generate --output=examples/events.jsonl")
 
 
 def test_the_seed_alone_makes_the_difference() -> None:
-    first, again, other = (list(stream(Settings(calls=300, seed=seed))) for seed in (1, 1, 2))
+    first, again, other = (list(stream(GeneratorSettings(calls=300, seed=seed))) for seed in (1, 1, 2))
     assert first == again
     assert not set(first) & set(other)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 500])
 def test_as_many_lines_as_asked_for(count: int) -> None:
-    assert len(list(stream(Settings(calls=count)))) == count
+    assert len(list(stream(GeneratorSettings(calls=count)))) == count
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_any_seed_makes_lines_without_line_breaks(seed: int) -> None:
-    assert not any(b"\n" in line for line in stream(Settings(calls=400, seed=seed)))
+    assert not any(b"\n" in line for line in stream(GeneratorSettings(calls=400, seed=seed)))
 
 
 def test_lines_come_one_by_one() -> None:
-    assert len(list(itertools.islice(stream(Settings(calls=10**12)), 3))) == 3
+    assert len(list(itertools.islice(stream(GeneratorSettings(calls=10**12)), 3))) == 3
 
 
 @pytest.mark.parametrize("size", [1200, 1700, 4000])
 def test_calls_have_the_size_aimed_at_in_the_mean(size: int) -> None:
-    lengths = [len(line) for line in stream(Settings(calls=4000, size=size))]
+    lengths = [len(line) for line in stream(GeneratorSettings(calls=4000, size=size))]
     assert sum(lengths) / len(lengths) == pytest.approx(size, rel=0.03)
 
 
 @pytest.mark.parametrize("count", [3000, 12000])
 def test_one_call_in_six_says_who_somebody_is(count: int) -> None:
-    feed = calls(Settings(calls=count, rubbish=0))
+    feed = calls(GeneratorSettings(calls=count, rubbish=0))
     assert sum(map(is_identity, feed)) / len(feed) == pytest.approx(1 / 6, abs=0.01)
 
 
@@ -110,7 +110,7 @@ def test_calls_arrive_in_the_order_in_which_they_were_received(clean: list[Json]
 
 
 def test_the_timestamp_makes_up_for_lateness_and_wrong_clocks() -> None:
-    feed = [call for call in calls(Settings(calls=2000, late=0.5, rubbish=0)) if call["type"] != "delete"]
+    feed = [call for call in calls(GeneratorSettings(calls=2000, late=0.5, rubbish=0)) if call["type"] != "delete"]
     for call in feed:
         received, sent, original = (milliseconds(call[name]) for name in ("receivedAt", "sentAt", "originalTimestamp"))
         assert milliseconds(call["timestamp"]) == received - (sent - original)
@@ -119,7 +119,7 @@ def test_the_timestamp_makes_up_for_lateness_and_wrong_clocks() -> None:
 
 
 def test_a_duplicate_is_the_whole_line_again() -> None:
-    lines = list(stream(Settings(calls=2000, rubbish=0, duplicates=0.3)))
+    lines = list(stream(GeneratorSettings(calls=2000, rubbish=0, duplicates=0.3)))
     copies = Counter(lines)
     assert len(copies) == len({json.loads(line)["messageId"] for line in lines})
     assert max(copies.values()) == 2
@@ -315,13 +315,13 @@ def test_the_sample_holds_every_kind_of_rubbish(monkeypatch: pytest.MonkeyPatch)
         return count_and_damage
 
     monkeypatch.setattr(generate, "RUBBISH", {kind: counting(kind) for kind in RUBBISH})
-    sample = list(stream(Settings()))
+    sample = list(stream(GeneratorSettings()))
     assert set(seen) == set(RUBBISH)
     assert seen.total() / len(sample) == pytest.approx(0.03, abs=0.008)
 
 
 def test_several_calls_come_as_one_message() -> None:
-    lines = [line for line in stream(Settings()) if line.startswith((b"[", b'{"batch"'))]
+    lines = [line for line in stream(GeneratorSettings()) if line.startswith((b"[", b'{"batch"'))]
     messages = [json.loads(line) for line in lines]
     arrays = [message for message in messages if isinstance(message, list)]
     batches = [message for message in messages if isinstance(message, dict)]
@@ -340,14 +340,14 @@ def test_several_calls_come_as_one_message() -> None:
 def test_output_goes_to_the_file(tmp_path: Path) -> None:
     output = tmp_path / "calls.jsonl"
     main(["--calls=50", "--seed=3", "--size=900", f"--output={output}"])
-    assert output.read_bytes().splitlines() == list(stream(Settings(calls=50, seed=3, size=900)))
+    assert output.read_bytes().splitlines() == list(stream(GeneratorSettings(calls=50, seed=3, size=900)))
 
 
 def test_output_goes_to_standard_output_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     stdout = io.TextIOWrapper(io.BytesIO())
     monkeypatch.setattr(sys, "stdout", stdout)
     main(["--calls=20"])
-    assert stdout.buffer.getvalue().splitlines() == list(stream(Settings(calls=20)))
+    assert stdout.buffer.getvalue().splitlines() == list(stream(GeneratorSettings(calls=20)))
 
 
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:

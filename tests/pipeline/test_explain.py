@@ -19,7 +19,7 @@ from pipeline.run import run
 from tests.histories import Message, line
 from tests.transforms.core.calls import START_MS, accepted
 from transforms.core.connections import DEFAULT, Connections
-from transforms.core.messages import Call
+from transforms.core.reader import Call
 
 Pair = tuple[str, str]
 

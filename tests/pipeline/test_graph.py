@@ -13,7 +13,7 @@ from apache_beam.utils.timestamp import Duration
 
 from pipeline.graph import build
 from pipeline.options import parse
-from pipeline.warehouses import Job, open_warehouse
+from pipeline.warehouses import JobRun, open_warehouse
 from schemas.tables import Timestamp
 from tests.golden.__main__ import DATAFLOW, Labels
 from tests.templates.launched import LAUNCHES
@@ -32,7 +32,7 @@ def transforms(arguments: list[str], runner: str | None = None) -> list[AppliedP
     settings = replace(settings, runner=runner or settings.runner)
     pipeline = beam.Pipeline(options=options)
     now = Timestamp(1_700_000_000_000_000)
-    build(pipeline, settings, open_warehouse(settings.warehouse), Job(now, now, now, not settings.streaming))
+    build(pipeline, settings, open_warehouse(settings.warehouse), JobRun(now, now, now, not settings.streaming))
     labels = Labels()
     pipeline.visit(labels)
     return [transform for transform in labels.transforms if transform.full_label]

@@ -29,7 +29,7 @@ from apache_beam.pvalue import PCollection
 from pipeline.graph import build
 from pipeline.options import parse
 from pipeline.prism import started
-from pipeline.warehouses import Job
+from pipeline.warehouses import JobRun
 from schemas.tables import Table, Timestamp
 from templates import launcher
 from tests import prism
@@ -164,16 +164,16 @@ class Lines:
     def __init__(self, folder: Path) -> None:
         self.folder = str(folder)
 
-    def read_log(self, job: Job) -> beam.PTransform:
+    def read_log(self, job: JobRun) -> beam.PTransform:
         return beam.Create([])
 
-    def append(self, table: Table, job: Job) -> beam.PTransform:
+    def append(self, table: Table, job: JobRun) -> beam.PTransform:
         return beam.ParDo(WriteFn(f"{self.folder}/{table.name}"))
 
-    def upsert(self, table: Table, job: Job) -> beam.PTransform:
+    def upsert(self, table: Table, job: JobRun) -> beam.PTransform:
         return beam.ParDo(WriteFn(f"{self.folder}/{table.name}"))
 
-    def publish(self, job: Job) -> beam.PTransform:
+    def publish(self, job: JobRun) -> beam.PTransform:
         return Nothing()
 
 
@@ -220,7 +220,7 @@ def run(folder: Path, *options: str) -> dict[str, list[str]]:
     settings, parsed = parse([*arguments, *options])
     parsed.view_as(StandardOptions).streaming = True
     now = Timestamp(1_700_000_000_000_000)
-    job = Job(now, now, now, bounded=False)
+    job = JobRun(now, now, now, bounded=False)
     with started(parsed) if settings.runner == "PrismRunner" else contextlib.nullcontext():
         pipeline = beam.Pipeline(options=parsed)
         build(pipeline, replace(settings, streaming=True), Lines(folder), job)  # type: ignore[arg-type]

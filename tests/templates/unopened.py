@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pipeline.run
-from pipeline.warehouses import Job, Warehouse, open_warehouse
+from pipeline.warehouses import JobRun, Warehouse, open_warehouse
 from schemas.tables import Timestamp
 
 
@@ -27,9 +27,9 @@ class Unopened:
     def of(cls, url: str, **_: object) -> Unopened:
         return cls(open_warehouse(url))
 
-    def start(self, *, bounded: bool, **_: object) -> Job:
+    def start(self, *, bounded: bool, **_: object) -> JobRun:
         now = Timestamp(1_700_000_000_000_000)
-        return Job(now, now, now, bounded)
+        return JobRun(now, now, now, bounded)
 
     def close(self) -> None:
         pass

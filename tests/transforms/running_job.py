@@ -27,13 +27,13 @@ from apache_beam.transforms import userstate
 from pipeline.graph import build
 from pipeline.options import parse
 from pipeline.replay import Config
-from pipeline.warehouses import Job, open_warehouse
+from pipeline.warehouses import JobRun, open_warehouse
 from schemas.tables import Timestamp
 from tests.histories import CONFIGS, Message, history
 from tests.judge import connections, facts, plain
 from transforms.coders import VERSION, StructCoder
 from transforms.core.facts import AccountKnown, Known, learn, learn_account
-from transforms.core.identity.messages import Message as Said
+from transforms.core.identity.protocol import ProtocolMessage as Said
 from transforms.core.rows import Upsert
 
 RECORDED = Path(__file__).with_name("state")
@@ -74,7 +74,7 @@ def steps() -> Mapping[str, Step]:
     settings, options = parse(arguments)
     pipeline = beam.Pipeline(options=options)
     now = Timestamp(1_700_000_000_000_000)
-    build(pipeline, settings, open_warehouse(settings.warehouse), Job(now, now, now, bounded=False))
+    build(pipeline, settings, open_warehouse(settings.warehouse), JobRun(now, now, now, bounded=False))
     visitor = _Steps()
     pipeline.visit(visitor)
     return visitor.found

@@ -16,7 +16,7 @@ from tests.transforms.core.known import ACCOUNT_KNOWN, KNOWN
 from transforms.coders import VERSION, StructCoder, UnknownVersionError, UpsertCoder
 from transforms.core.accounts import Way
 from transforms.core.facts import AccountKnown, Known
-from transforms.core.identity.messages import Edge, Label, Member, Message
+from transforms.core.identity.protocol import Edge, Label, Member, ProtocolMessage
 from transforms.core.rows import Upsert
 
 STAMP = (1, "m")
@@ -47,8 +47,8 @@ def test_what_is_known_of_an_account_comes_back(known: AccountKnown) -> None:
         Edge(STAMP, "u", "v"),
     ],
 )
-def test_what_the_identity_stages_say_comes_back(message: Message) -> None:
-    coder = StructCoder(Message)
+def test_what_the_identity_stages_say_comes_back(message: ProtocolMessage) -> None:
+    coder = StructCoder(ProtocolMessage)
     assert coder.decode(coder.encode(message)) == message
 
 
@@ -87,7 +87,7 @@ WRITTEN: list[tuple[msgspec.Struct, list[Any]]] = [
 ]
 
 
-SAID: list[tuple[Message, list[Any]]] = [
+SAID: list[tuple[ProtocolMessage, list[Any]]] = [
     (
         Member("u", (1, 2, 3), Known(named=True)),
         ["member", "u", [1, 2, 3], [{}, {}, None, {}, {}, None, {}, True], None],
@@ -102,15 +102,15 @@ SAID: list[tuple[Message, list[Any]]] = [
 
 
 @pytest.mark.parametrize(("message", "written"), SAID)
-def test_the_encoding_of_what_stages_say_is_a_contract(message: Message, written: list[Any]) -> None:
-    coder = StructCoder(Message)
+def test_the_encoding_of_what_stages_say_is_a_contract(message: ProtocolMessage, written: list[Any]) -> None:
+    coder = StructCoder(ProtocolMessage)
     assert fields(coder.encode(message)) == written
     assert coder.decode(encoded(written)) == message
     assert coder.decode(encoded([*written, "of a later program"])) == message
 
 
 def test_a_member_is_read_as_the_first_program_said_it() -> None:
-    assert StructCoder(Message).decode(encoded(["member", "u", [1, 2], None])) == Member("u", (1, 2), None)
+    assert StructCoder(ProtocolMessage).decode(encoded(["member", "u", [1, 2], None])) == Member("u", (1, 2), None)
 
 
 @pytest.mark.parametrize(("struct", "written"), WRITTEN, ids=["Known", "AccountKnown"])
@@ -141,7 +141,7 @@ def test_an_encoding_of_another_version_is_refused_and_never_misread() -> None:
         coder.decode(written)
 
 
-@pytest.mark.parametrize("struct", [Known, AccountKnown, Message])
+@pytest.mark.parametrize("struct", [Known, AccountKnown, ProtocolMessage])
 def test_a_coder_is_found_by_its_type_travels_and_is_a_value(struct: type[msgspec.Struct]) -> None:
     coder = registry.get_coder(struct)
     assert coder == StructCoder(struct)

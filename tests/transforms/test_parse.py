@@ -10,7 +10,7 @@ from tests.histories import line
 from tests.transforms.core.calls import DELETE, IDENTIFY, PAGE, without
 from transforms import metrics
 from transforms.core.connections import Connection, Connections, Router
-from transforms.core.messages import Reader, Received
+from transforms.core.reader import Reader, Received
 from transforms.parse import Parse, ParseHistory
 
 CONNECTIONS = Connections(connections=(Connection("site", ("s1",)), Connection("rest")))

@@ -18,20 +18,20 @@ from transforms.core.facts import AccountKnown, copied_account, learn_account
 from transforms.core.rows import Upsert
 
 
-class Account(msgspec.Struct, array_like=True, gc=False):
+class AccountState(msgspec.Struct, array_like=True, gc=False):
     """All that is known of one account, and the version of the row last written."""
 
     known: AccountKnown = msgspec.field(default_factory=AccountKnown)
     version: int = 0
 
 
-class Outbox(msgspec.Struct, gc=False):
+class AccountOutbox(msgspec.Struct, gc=False):
     """Rows of `accounts`."""
 
     accounts: list[Upsert] = []
 
 
-def step(key: str, state: Account | None, inbox: Iterable[AccountKnown]) -> tuple[Account, Outbox]:
+def step(key: str, state: AccountState | None, inbox: Iterable[AccountKnown]) -> tuple[AccountState, AccountOutbox]:
     """Joins what came to what was known, and writes the row if that changes it."""
     known = AccountKnown() if state is None else copied_account(state.known)
     for more in inbox:
@@ -40,8 +40,8 @@ def step(key: str, state: Account | None, inbox: Iterable[AccountKnown]) -> tupl
     changed = row(key, known)
     version = 0 if state is None else state.version
     if changed == written:
-        return Account(known, version), Outbox()
-    return Account(known, version + 1), Outbox([Upsert((key,), (version + 1,), changed)])
+        return AccountState(known, version), AccountOutbox()
+    return AccountState(known, version + 1), AccountOutbox([Upsert((key,), (version + 1,), changed)])
 
 
 def row(account_id: str, known: AccountKnown) -> tables.Account:

@@ -9,13 +9,13 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from schemas.messages import GROUP, IDENTIFY
+from schemas.segment import GROUP, IDENTIFY
 from transforms.core import emails, raw_json
 from transforms.core.connections import AccountMapping, Connections
-from transforms.core.messages import Call, account_id
 from transforms.core.raw_json import NULL, is_object, peek
+from transforms.core.reader import Call, account_id
 
-Fields = Mapping[str, Raw]
+TraitFields = Mapping[str, Raw]
 
 
 class Way(str, enum.Enum):
@@ -36,25 +36,25 @@ class Way(str, enum.Enum):
         return self.value.rpartition(":")[2]
 
 
-class Naming(msgspec.Struct, frozen=True, gc=False):
+class NamedAccount(msgspec.Struct, frozen=True, gc=False):
     """One call names one account; `name` is None where it brings none."""
 
     account_id: str
     way: Way
     name: str | None = None
-    traits: Fields = {}
+    traits: TraitFields = {}
 
 
-_NO_TRAITS: Final[Fields] = {}
+_NO_TRAITS: Final[TraitFields] = {}
 
 
-def naming(call: Call, traits: Fields, connections: Connections) -> Naming | None:
+def naming(call: Call, traits: TraitFields, connections: Connections) -> NamedAccount | None:
     """The account that an identify or group call names, or None. `traits` are the fields of the call's traits."""
     mapping = call.connection.account_mapping
     if call.type == GROUP:
         if mapping.method != "group" or call.group_id is None:
             return None
-        return Naming(call.group_id, Way.GROUP, _name(traits.get("name", NULL)), traits)
+        return NamedAccount(call.group_id, Way.GROUP, _name(traits.get("name", NULL)), traits)
     if call.type != IDENTIFY:
         return None
     named = _explicit(call, traits, mapping, connections)
@@ -63,9 +63,11 @@ def naming(call: Call, traits: Fields, connections: Connections) -> Naming | Non
     return named
 
 
-def _explicit(call: Call, traits: Fields, mapping: AccountMapping, connections: Connections) -> Naming | None:
+def _explicit(
+    call: Call, traits: TraitFields, mapping: AccountMapping, connections: Connections
+) -> NamedAccount | None:
     if mapping.method == "group":
-        return None if call.group_id is None else Naming(call.group_id, Way.GROUP)
+        return None if call.group_id is None else NamedAccount(call.group_id, Way.GROUP)
     if mapping.method == "email_domain":
         return _by_email(traits, Way.EMAIL_DOMAIN, connections)
     raw, parent = _at(traits, mapping.id)
@@ -74,10 +76,10 @@ def _explicit(call: Call, traits: Fields, mapping: AccountMapping, connections: 
         return None
     own_key = mapping.id.rpartition(".")[2]
     others = {key: value for key, value in parent.items() if key != own_key}
-    return Naming(named, Way.IDENTIFY_TRAITS, _name(_at(traits, mapping.name)[0]), others)
+    return NamedAccount(named, Way.IDENTIFY_TRAITS, _name(_at(traits, mapping.name)[0]), others)
 
 
-def _by_email(traits: Fields, way: Way, connections: Connections) -> Naming | None:
+def _by_email(traits: TraitFields, way: Way, connections: Connections) -> NamedAccount | None:
     address = peek(traits.get("email", NULL))
     if not isinstance(address, str):
         return None
@@ -86,10 +88,10 @@ def _by_email(traits: Fields, way: Way, connections: Connections) -> Naming | No
         personal=connections.personal_email_domains == "keep",
         registrable=connections.registrable_domain,
     )
-    return None if company is None else Naming(company, way, company)
+    return None if company is None else NamedAccount(company, way, company)
 
 
-def _at(traits: Fields, path: str) -> tuple[Raw, Fields]:
+def _at(traits: TraitFields, path: str) -> tuple[Raw, TraitFields]:
     """(value, the object that holds it) at a path: first as one literal key, which has no object of its own, then step
     by step. Null where there is none."""
     literal = traits.get(path, NULL)

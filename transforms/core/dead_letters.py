@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Raw
 
-from schemas.messages import KEPT_OF_TOO_LARGE_BYTES
+from schemas.segment import KEPT_OF_TOO_LARGE_BYTES
 from schemas.tables import DeadLetter
 
 

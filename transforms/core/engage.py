@@ -8,10 +8,10 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from schemas.messages import IDENTIFY, TRACK
+from schemas.segment import IDENTIFY, TRACK
 from transforms.core import raw_json
-from transforms.core.messages import Call
 from transforms.core.raw_json import NULL, is_object, peek
+from transforms.core.reader import Call
 
 _AUDIENCE, _JOURNEY_STEP = "audience", "journey_step"
 _CLASSES: Final = frozenset({_AUDIENCE, _JOURNEY_STEP, "trait", "computed_trait"})

@@ -13,13 +13,13 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import Raw
 
-from schemas.messages import ALIAS, DELETE, GROUP, IDENTIFY
+from schemas.segment import ALIAS, DELETE, GROUP, IDENTIFY
 from transforms.core import engage, raw_json
-from transforms.core.accounts import Naming, Way, naming
+from transforms.core.accounts import NamedAccount, Way, naming
 from transforms.core.connections import Connections
 from transforms.core.engage import Property
-from transforms.core.messages import Call
 from transforms.core.raw_json import NULL
+from transforms.core.reader import Call
 
 Stamp = tuple[int, str]
 """(timestamp, message_id): the order of the replay."""
@@ -27,7 +27,7 @@ Span = tuple[Stamp, Stamp]
 """(least, greatest) stamp."""
 Value = tuple[Stamp, bytes]
 """A JSON value and the stamp that set it; `null` stays, since it clears other ids' older values too."""
-Member = tuple[Stamp, bool | None]
+AudienceFact = tuple[Stamp, bool | None]
 """Whether the person is in an audience, and the stamp that said so; None took the person out."""
 
 _K = TypeVar("_K")
@@ -38,7 +38,7 @@ class Known(msgspec.Struct, array_like=True, gc=False):
     """What is known of one id."""
 
     traits: dict[str, Value] = {}
-    audiences: dict[str, Member] = {}
+    audiences: dict[str, AudienceFact] = {}
     seen: Span | None = None
     """First and last identify."""
     connections: dict[str, Stamp] = {}
@@ -154,7 +154,12 @@ def learned(call: Call, connections: Connections) -> Learned:
 
 
 def _with_account(
-    call: Call, stamp: Stamp, person: str, known: Known, named: Naming | None, edges: tuple[tuple[str, Known], ...]
+    call: Call,
+    stamp: Stamp,
+    person: str,
+    known: Known,
+    named: NamedAccount | None,
+    edges: tuple[tuple[str, Known], ...],
 ) -> Learned:
     if named is None:
         return Learned(((person, known), *edges))
@@ -200,7 +205,7 @@ def _newer_value(a: Value, b: Value) -> Value:
     return max(a, b, key=lambda value: (raw_json.canonical(value[1]), value[1]))
 
 
-def _newer_member(a: Member, b: Member) -> Member:
+def _newer_member(a: AudienceFact, b: AudienceFact) -> AudienceFact:
     return max(a, b, key=lambda member: (member[0], {None: "null", False: "false", True: "true"}[member[1]]))
 
 

@@ -11,13 +11,13 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from schemas.messages import ALIAS_FIELDS, BATCH, FIELDS, MAX_DEPTH, OTHER_FIELDS, folded
+from schemas.segment import ALIAS_FIELDS, BATCH, FIELDS, MAX_DEPTH, OTHER_FIELDS, folded
 from transforms.core import raw_json
 from transforms.core.dead_letters import Reason, Refused
 from transforms.core.raw_json import EMPTY, NULL, is_array, peek
 
 
-class Fields(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class MessageFields(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """What a message says, null where it says nothing. Scalars are decoded, objects are as they were written."""
 
     type: Any = None
@@ -55,10 +55,10 @@ _ALIAS: Final = {folded(other): "from_" if other == "from" else other for other 
 _NO_ITEMS: Final = Raw(b"[]")
 _SHORTEST_TOO_DEEP: Final = 2 * MAX_DEPTH
 """JSON of fewer bytes cannot be nested too deep: each level takes two."""
-_decode: Final = msgspec.json.Decoder(Fields).decode
+_decode: Final = msgspec.json.Decoder(MessageFields).decode
 
 
-def parse(message: bytes, *, batches: bool = True) -> Fields | list[Raw]:
+def parse(message: bytes, *, batches: bool = True) -> MessageFields | list[Raw]:
     """The fields of an object, or the items of an array. Raises Refused (invalid_json) for everything else; where
     `batches`, not for what is wrong with an item of a batch."""
     try:
@@ -76,7 +76,7 @@ def parse(message: bytes, *, batches: bool = True) -> Fields | list[Raw]:
         return _parse_around(message, error, batches)
 
 
-def _parse_around(message: bytes, problem: Exception, batches: bool) -> Fields | list[Raw]:
+def _parse_around(message: bytes, problem: Exception, batches: bool) -> MessageFields | list[Raw]:
     """As `parse`, where the parser refuses a part of a message or cannot go deep enough. In an array or a batch that
     costs only the item which holds it. A call that is too deep has the fields of its outline, enough to refuse it."""
     outline = raw_json.outline(message)
@@ -93,11 +93,11 @@ def _parse_around(message: bytes, problem: Exception, batches: bool) -> Fields |
     raise Refused(Reason.INVALID_JSON, str(problem)) from None
 
 
-def _parse_batch(rest: bytes, batch: Raw) -> Fields | list[Raw]:
+def _parse_batch(rest: bytes, batch: Raw) -> MessageFields | list[Raw]:
     """The fields of a message with its batch put back in."""
     check_depth(rest)
     fields = parse(rest)
-    if isinstance(fields, Fields):
+    if isinstance(fields, MessageFields):
         fields.batch = batch
     return fields
 
@@ -110,7 +110,7 @@ def items(batch: Raw) -> list[Raw]:
         raise Refused(Reason.INVALID_JSON, str(error)) from None
 
 
-def parse_item(item: bytes) -> Fields:
+def parse_item(item: bytes) -> MessageFields:
     """The fields of one item of an array or batch, which must be an object."""
     fields = parse(item, batches=False)
     if isinstance(fields, list):
@@ -118,7 +118,7 @@ def parse_item(item: bytes) -> Fields:
     return fields
 
 
-def spelled(written: dict[str, Raw]) -> Fields:
+def spelled(written: dict[str, Raw]) -> MessageFields:
     """The fields under the spec's names: where one is absent or null, the first with another spelling of its name."""
     found = {_WRITTEN[name]: raw for name, raw in written.items() if name in _WRITTEN and raw != NULL}
     for name, raw in written.items():
@@ -131,10 +131,10 @@ def spelled(written: dict[str, Raw]) -> Fields:
     read: dict[str, Any] = {
         name: raw if name in OBJECTS or name in OTHER_FIELDS else peek(raw) for name, raw in found.items()
     }
-    return Fields(**read)
+    return MessageFields(**read)
 
 
-def may_be_too_deep(item: bytes, fields: Fields) -> bool:
+def may_be_too_deep(item: bytes, fields: MessageFields) -> bool:
     """Whether any part of a call is long enough to be nested too deep: cheap, and rarely true."""
     traits, properties, context = len(fields.traits), len(fields.properties), len(fields.context)
     rest = len(item) - traits - properties - context

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.messages import PLACEHOLDER_IDS
+from schemas.segment import PLACEHOLDER_IDS
 
 _LONGEST_PLACEHOLDER = max(map(len, PLACEHOLDER_IDS))
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from schemas.messages import MAX_MESSAGE_BYTES
+from schemas.segment import MAX_MESSAGE_BYTES
 from schemas.tables import Row
 from transforms.core.dead_letters import Reason, Refused, Stage, dead_letter
 

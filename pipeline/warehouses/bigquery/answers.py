@@ -47,7 +47,7 @@ class NotYetKnown(AppendError):
     """A table or column that there is not, or that was made a moment ago: BigQuery learns of it within minutes."""
 
 
-class TooLarge(AppendError):
+class RequestTooLarge(AppendError):
     """The request is larger than this server takes."""
 
 
@@ -84,7 +84,7 @@ def _code(response: Any) -> grpc.StatusCode:
 
 def _error(code: grpc.StatusCode, words: str, details: Iterable[AnyMessage]) -> AppendError:
     if _TOO_LARGE.search(words):
-        return TooLarge(code, words)
+        return RequestTooLarge(code, words)
     is_unknown_column = _UNKNOWN_COLUMN.search(words) or _EXTRA_FIELDS in _storage_errors(details)
     if code is grpc.StatusCode.NOT_FOUND or is_unknown_column:
         return NotYetKnown(code, words)

@@ -11,8 +11,8 @@ from typing import Final
 import grpc
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_before_delay, wait_random_exponential
 
-from pipeline.warehouses.bigquery.answers import AppendError, NotYetKnown, RowsRefused, TooLarge, Transient
-from pipeline.warehouses.bigquery.connection import Connection, InFlight
+from pipeline.warehouses.bigquery.answers import AppendError, NotYetKnown, RequestTooLarge, RowsRefused, Transient
+from pipeline.warehouses.bigquery.append_stream import AppendStream, InFlight
 from transforms import metrics
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ class WriteFailed(Exception):
 
 
 @dataclass(frozen=True)
-class Batch:
+class SentRows:
     """Rows that were sent, and may not be written yet."""
 
     rows: Sequence[bytes]
@@ -33,7 +33,7 @@ class Batch:
 class Appender:
     """Writes batches through a connection, for one thread at a time; counts into `tally`."""
 
-    def __init__(self, connection: Connection, tally: metrics.Tally) -> None:
+    def __init__(self, connection: AppendStream, tally: metrics.Tally) -> None:
         delivery = connection.delivery
         self._connection = connection
         self._tally = tally
@@ -45,11 +45,11 @@ class Appender:
             reraise=True,
         )
 
-    def send(self, rows: Sequence[bytes]) -> Batch:
+    def send(self, rows: Sequence[bytes]) -> SentRows:
         """Sends a batch, and does not wait for it to be written."""
-        return Batch(rows, self._send(rows))
+        return SentRows(rows, self._send(rows))
 
-    def settle(self, batch: Batch) -> Mapping[int, str]:
+    def settle(self, batch: SentRows) -> Mapping[int, str]:
         """Waits until every row of a batch is written, but for those that BigQuery refuses: their indexes, and its
         words. Raises WriteFailed where the trouble lies elsewhere, or does not pass in time."""
         refused: dict[int, str] = {}
@@ -63,7 +63,7 @@ class Appender:
                 bad = {part[index]: words for index, words in error.rows.items()}
                 refused |= bad
                 parts.append([index for index in part if index not in bad])
-            except TooLarge as error:
+            except RequestTooLarge as error:
                 if len(part) == 1:
                     refused[part[0]] = f"the row of {len(batch.rows[part[0]])} bytes: {error.words}"
                 else:

@@ -13,19 +13,19 @@ from apache_beam.pvalue import PBegin, PCollection
 from google.cloud.bigquery_storage_v1.types import DataFormat, ReadSession
 
 from pipeline.progress import TALLY
-from pipeline.warehouses.base import Job
+from pipeline.warehouses.base import JobRun
 from pipeline.warehouses.bigquery.clients import read_client
 from schemas.bigquery import Dataset
 from schemas.tables import IDENTITY_CALLS, Timestamp
 from transforms.core import times
-from transforms.core.messages import Received
+from transforms.core.reader import Received
 
 
 class ReadLog(beam.PTransform):
     """PBegin → `Received`: what the log held when the job started, with the minimum timestamp, so that it holds the
     watermark, and with it every window, until all of it is read."""
 
-    def __init__(self, dataset: Dataset, job: Job) -> None:
+    def __init__(self, dataset: Dataset, job: JobRun) -> None:
         super().__init__()
         self.dataset = dataset
         self.job = job
@@ -55,7 +55,7 @@ class _StreamsFn(beam.DoFn):
     def setup(self) -> None:
         self.client = read_client()
 
-    def process(self, job: Job) -> Iterator[str]:
+    def process(self, job: JobRun) -> Iterator[str]:
         if job.log_until is None:
             return
         project, name = self.dataset

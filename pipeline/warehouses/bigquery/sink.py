@@ -20,13 +20,13 @@ from apache_beam.utils.windowed_value import WindowedValue
 from msgspec.structs import replace
 
 from pipeline.progress import TALLY
-from pipeline.warehouses.base import Job
-from pipeline.warehouses.bigquery.appends import Appender, Batch, WriteFailed
+from pipeline.warehouses.base import JobRun
+from pipeline.warehouses.bigquery.append_stream import AppendStream, Delivery
+from pipeline.warehouses.bigquery.appends import Appender, SentRows, WriteFailed
 from pipeline.warehouses.bigquery.changes import CHANGE_SEQUENCE_NUMBER, CHANGE_TYPE, DELETE, UPSERT, sequence_number
-from pipeline.warehouses.bigquery.connection import Connection, Delivery
 from pipeline.warehouses.bigquery.protobuf import RowEncoder
 from schemas.bigquery import Dataset
-from schemas.messages import KEPT_OF_TOO_LARGE_BYTES
+from schemas.segment import KEPT_OF_TOO_LARGE_BYTES
 from schemas.tables import DEAD_LETTERS, DeadLetter, Row, Table
 from transforms import metrics, windows
 from transforms.core.dead_letters import Reason
@@ -45,7 +45,7 @@ T = TypeVar("T", Append, Upsert)
 class AppendRows(beam.PTransform):
     """`Append` → `Append` of a dead letter for each row that BigQuery refuses."""
 
-    def __init__(self, dataset: Dataset, table: Table, job: Job, delivery: Delivery = _DELIVERY) -> None:
+    def __init__(self, dataset: Dataset, table: Table, job: JobRun, delivery: Delivery = _DELIVERY) -> None:
         super().__init__()
         self.fn = AppendFn(dataset, table, job, delivery)
 
@@ -60,7 +60,7 @@ class UpsertRows(beam.PTransform):
     TAKEN = "taken"
     DEAD_LETTERS = "dead_letters"
 
-    def __init__(self, dataset: Dataset, table: Table, job: Job, delivery: Delivery = _DELIVERY) -> None:
+    def __init__(self, dataset: Dataset, table: Table, job: JobRun, delivery: Delivery = _DELIVERY) -> None:
         super().__init__()
         self.is_bounded = job.bounded
         self.fn = UpsertFn(dataset, table, job, delivery)
@@ -77,20 +77,20 @@ class UpsertRows(beam.PTransform):
 class _WriteFn(metrics.CountingFn, Generic[T]):
     """Encodes and sends; what becomes of each element is told to `settled` and `refuse`."""
 
-    def __init__(self, dataset: Dataset, table: Table, job: Job, delivery: Delivery = _DELIVERY) -> None:
+    def __init__(self, dataset: Dataset, table: Table, job: JobRun, delivery: Delivery = _DELIVERY) -> None:
         super().__init__()
         self.dataset, self.table, self.job, self.delivery = dataset, table, job, delivery
 
     def setup(self) -> None:
         self.encoder = RowEncoder(self.table)
-        self.connection = Connection.of(_path(self.dataset, self.table), self.encoder.descriptor, self.delivery)
+        self.connection = AppendStream.of(_path(self.dataset, self.table), self.encoder.descriptor, self.delivery)
         self.appender = Appender(self.connection, self.tally)
 
     def start_bundle(self) -> None:
         self.elements: list[T] = []
         self.rows: list[bytes] = []
         self.bytes = 0
-        self.ahead: deque[tuple[list[T], Batch]] = deque()
+        self.ahead: deque[tuple[list[T], SentRows]] = deque()
 
     def settled(self, elements: Sequence[T], refused: Mapping[int, str]) -> None:
         """These elements are written, but for those refused, by index."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from schemas import ddl
-from schemas.messages import ALIAS, IDENTIFY
+from schemas.segment import ALIAS, IDENTIFY
 from schemas.tables import IDENTITY_CALLS, JOBS, Column, Table, Type
 
 

@@ -13,7 +13,7 @@ from typing import Final
 import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
 
-from pipeline.warehouses.base import Job
+from pipeline.warehouses.base import JobRun
 from pipeline.warehouses.bigquery import statements
 from pipeline.warehouses.bigquery.queries import freshest, query
 from pipeline.warehouses.bigquery.sink import UpsertRows
@@ -35,7 +35,7 @@ class Sweep(beam.PTransform):
     If a bundle is tried again, the same deletes are written again.
     """
 
-    def __init__(self, dataset: Dataset, job: Job) -> None:
+    def __init__(self, dataset: Dataset, job: JobRun) -> None:
         super().__init__()
         self.dataset = dataset
         self.job = job
@@ -69,7 +69,7 @@ class _QueryFn(beam.DoFn):
 class _FindKeysFn(_QueryFn):
     """On each keyed table's name, what removes the rows that the job has not written."""
 
-    def process(self, job: Job) -> Iterator[TaggedOutput]:
+    def process(self, job: JobRun) -> Iterator[TaggedOutput]:
         before = job.generation + _MARGIN_US
         for table in KEYED:
             statement = statements.keys_written_before(table, str(self.dataset))
@@ -80,5 +80,5 @@ class _FindKeysFn(_QueryFn):
 
 
 class _HistoryDoneFn(_QueryFn):
-    def process(self, job: Job) -> None:
+    def process(self, job: JobRun) -> None:
         query(self.client, statements.enter_history_done(str(self.dataset)), {"generation": job.generation})

@@ -20,9 +20,9 @@ from google.cloud import bigquery
 import schemas.bigquery
 import schemas.purge
 from pipeline.errors import UsageError
-from pipeline.warehouses.base import Contents, Job, Purged
+from pipeline.warehouses.base import Contents, JobRun, Purged
 from pipeline.warehouses.bigquery import statements
-from pipeline.warehouses.bigquery.connection import Connection
+from pipeline.warehouses.bigquery.append_stream import AppendStream
 from pipeline.warehouses.bigquery.history import ReadLog
 from pipeline.warehouses.bigquery.queries import freshest, plain, query
 from pipeline.warehouses.bigquery.sink import AppendRows, UpsertRows
@@ -58,7 +58,7 @@ class BigQueryWarehouse:
             )
         return cls(dataset, create, update)
 
-    def start(self, *, bounded: bool, runner: str, options: str, history: bool) -> Job:
+    def start(self, *, bounded: bool, runner: str, options: str, history: bool) -> JobRun:
         with self._usable():
             client = schemas.bigquery.connect(self.dataset.project)
             if self.create:
@@ -67,25 +67,25 @@ class BigQueryWarehouse:
                 self._check(client, "run `python -m schemas create` first, or leave --create=false out")
             return self._start(client, bounded, runner, options, history)
 
-    def read_log(self, job: Job) -> beam.PTransform:
+    def read_log(self, job: JobRun) -> beam.PTransform:
         return ReadLog(self.dataset, job)
 
-    def append(self, table: Table, job: Job) -> beam.PTransform:
+    def append(self, table: Table, job: JobRun) -> beam.PTransform:
         return AppendRows(self.dataset, table, job)
 
-    def upsert(self, table: Table, job: Job) -> beam.PTransform:
+    def upsert(self, table: Table, job: JobRun) -> beam.PTransform:
         return _Upsert(self.dataset, table, job)
 
-    def publish(self, job: Job) -> beam.PTransform:
+    def publish(self, job: JobRun) -> beam.PTransform:
         return Sweep(self.dataset, job)
 
-    def finish(self, job: Job) -> None:
+    def finish(self, job: JobRun) -> None:
         with self._usable():
             client = schemas.bigquery.connect(self.dataset.project)
             query(client, statements.enter_end(str(self.dataset)), {"generation": job.generation})
 
     def close(self) -> None:
-        Connection.close_all()
+        AppendStream.close_all()
 
     @contextmanager
     def contents(self) -> Iterator[Contents]:
@@ -104,13 +104,13 @@ class BigQueryWarehouse:
         project, name = self.dataset
         return f"bq --project_id={project} query --dataset_id={name} --use_legacy_sql=false"
 
-    def _start(self, client: bigquery.Client, bounded: bool, runner: str, options: str, history: bool) -> Job:
+    def _start(self, client: bigquery.Client, bounded: bool, runner: str, options: str, history: bool) -> JobRun:
         dataset = str(self.dataset)
         (end,) = query(client, statements.end_of_log(dataset))
         newest = next(iter(query(client, statements.newest_job(dataset))), None)
         if self.update and newest is not None:  # it has the running one's state, and so goes on with its versions
             log_until = end.log_until if history else None
-            return Job(newest.generation, Timestamp(newest.started_at), log_until, bounded)
+            return JobRun(newest.generation, Timestamp(newest.started_at), log_until, bounded)
         if not history and end.log_until is not None:
             raise UsageError(
                 "the log of earlier jobs is not empty, and tables made without it would be wrong",
@@ -129,7 +129,7 @@ class BigQueryWarehouse:
         generation = max(end.now, (0 if newest is None else newest.generation) + 1)
         entered = {"generation": generation, "started_at": end.now, "runner": runner, "options": options}
         query(client, statements.enter_job(dataset), entered)
-        return Job(generation, Timestamp(end.now), end.log_until, bounded)
+        return JobRun(generation, Timestamp(end.now), end.log_until, bounded)
 
     def _check(self, client: bigquery.Client, remedy: str) -> None:
         """Raises UsageError where a table or column is missing."""
@@ -157,7 +157,7 @@ class BigQueryWarehouse:
 class _Upsert(beam.PTransform):
     """`Upsert` → the number of rows that were taken, once they are. A row that BigQuery refuses is a dead letter."""
 
-    def __init__(self, dataset: Dataset, table: Table, job: Job) -> None:
+    def __init__(self, dataset: Dataset, table: Table, job: JobRun) -> None:
         super().__init__()
         self.rows = UpsertRows(dataset, table, job)
         self.dead_letters = AppendRows(dataset, DEAD_LETTERS, job)

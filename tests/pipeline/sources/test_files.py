@@ -21,7 +21,7 @@ from pipeline.progress import TALLY
 from pipeline.sources import files
 from pipeline.sources.files import Gunzip, ReadFiles, blocks
 from transforms import metrics
-from transforms.core.messages import Received, TooLarge
+from transforms.core.reader import OversizedMessage, Received
 
 LIMIT, KEPT = 40, 10
 """What the size limit, and what is kept of a longer line, is lowered to."""
@@ -59,7 +59,7 @@ def lines(content: bytes) -> list[bytes]:
 def shown(line: bytes | Received) -> bytes | Received:
     """A line as it may come: those over the limit as a beginning, with the whole line's length and digest."""
     if isinstance(line, bytes) and len(line) > LIMIT:
-        return Received(line[:KEPT], too_large=TooLarge(len(line), hashlib.sha256(line).hexdigest()))
+        return Received(line[:KEPT], too_large=OversizedMessage(len(line), hashlib.sha256(line).hexdigest()))
     return line
 
 
@@ -142,7 +142,7 @@ def test_a_line_over_the_limit_is_never_held_whole() -> None:
     tracemalloc.stop()
     (line,) = block.lines
     assert isinstance(line, Received)
-    assert line.too_large == TooLarge(length, hashlib.sha256(bytes(length)).hexdigest())
+    assert line.too_large == OversizedMessage(length, hashlib.sha256(bytes(length)).hexdigest())
     assert len(line.payload) == 1_000_000
     assert peak < 40_000_000
 

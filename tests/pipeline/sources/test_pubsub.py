@@ -27,14 +27,14 @@ from pipeline.errors import UsageError
 from pipeline.options import parse
 from pipeline.run import run
 from pipeline.sources import pubsub, subscriber
-from pipeline.sources.subscriber import EMULATOR, Batch, Subscriber
+from pipeline.sources.subscriber import EMULATOR, PulledBatch, Subscriber
 from schemas.tables import Timestamp as Micros
 from tests.golden.__main__ import Labels
 from tests.histories import CONFIGS, Alphabet, Message, deal, history, line
 from tests.streaming import Stream, shuffled, wait_until
 from tests.warehouse import tables
 from transforms import metrics
-from transforms.core.messages import Received
+from transforms.core.reader import Received
 
 ROOT = Path(__file__).parents[3]
 PEOPLE = Alphabet(ids=(*(f"p{number}" for number in range(12)), "p@initech.com"), seconds=30)
@@ -145,7 +145,7 @@ def test_no_more_is_held_than_the_bound(stream: Stream, monkeypatch: pytest.Monk
     monkeypatch.setattr(subscriber, "_REQUEST_IDS", 20)
     stream.publish([b"%d" % number for number in range(300)])
     held = Subscriber.of(stream.subscription.name)
-    taken: list[Batch] = []
+    taken: list[PulledBatch] = []
     payloads: set[bytes] = set()
     try:
         while len(payloads) < 300:
@@ -191,7 +191,7 @@ def test_the_watermark_waits_for_what_is_held_and_never_goes_back(
 def test_what_is_late_arrives_with_the_watermark() -> None:
     messages = [Received(b"{}", {}, Micros(published_at)) for published_at in (3, 5, 9)]
     reading = pubsub._PullFn("projects/p-roject/subscriptions/sub")
-    batch = Batch(messages, ["a", "b", "c"], Micros(3), 6, 0.0, 0.0)
+    batch = PulledBatch(messages, ["a", "b", "c"], Micros(3), 6, 0.0, 0.0)
     stamped = list(reading._stamped(batch, Micros(5)))
     assert [(each.value.published_at, each.timestamp.micros) for each in stamped] == [(3, 5), (5, 5), (9, 9)]
     assert reading.tally == {metrics.LATE.name: 1}

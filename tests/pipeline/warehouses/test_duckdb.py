@@ -15,7 +15,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from msgspec import Raw
 
 from pipeline.errors import UsageError
-from pipeline.warehouses import Job, Warehouse, open_warehouse
+from pipeline.warehouses import JobRun, Warehouse, open_warehouse
 from pipeline.warehouses import duckdb as warehouses
 from schemas.tables import (
     ACCOUNTS,
@@ -33,7 +33,7 @@ from tests.rows import NOON, call, event, label
 from tests.warehouse import rows
 from transforms import metrics
 from transforms.core.dead_letters import Reason, Refused, Stage, dead_letter
-from transforms.core.messages import Received
+from transforms.core.reader import Received
 from transforms.core.rows import Append, Upsert
 
 
@@ -49,7 +49,7 @@ def warehouse(file: Path) -> Iterator[Warehouse]:
     opened.close()
 
 
-def start(warehouse: Warehouse, *, bounded: bool = True, history: bool = True) -> Job:
+def start(warehouse: Warehouse, *, bounded: bool = True, history: bool = True) -> JobRun:
     return warehouse.start(bounded=bounded, runner="FnApiRunner", options="", history=history)
 
 
@@ -64,7 +64,7 @@ def feed(elements: Iterable[Any], step: beam.PTransform, expected: Sequence[Any]
     return {name: count for name, count in metrics.counts(result.metrics()).items() if count}
 
 
-def publish(warehouse: Warehouse, job: Job) -> Mapping[str, int]:
+def publish(warehouse: Warehouse, job: JobRun) -> Mapping[str, int]:
     return feed([0], warehouse.publish(job))
 
 
@@ -275,7 +275,7 @@ def test_the_log_gives_back_what_it_held_when_the_job_started(
 class Log(beam.PTransform):
     """What the log gives, whatever comes in."""
 
-    def __init__(self, warehouse: Warehouse, job: Job) -> None:
+    def __init__(self, warehouse: Warehouse, job: JobRun) -> None:
         super().__init__()
         self.warehouse, self.job = warehouse, job
 

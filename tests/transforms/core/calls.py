@@ -13,7 +13,7 @@ from schemas.tables import DeadLetter, Row, Timestamp
 from tests.histories import Message, line
 from transforms.core.connections import DEFAULT, AccountMapping, Connection, Connections, Router
 from transforms.core.facts import AccountKnown, Known, learn, learn_account, learned
-from transforms.core.messages import Call, Outcome, Reader, Received
+from transforms.core.reader import Call, Reader, ReadOutcome, Received
 
 START_MS = 1_700_000_000_000
 START = "2023-11-14T22:13:20.000Z"
@@ -52,14 +52,14 @@ def read_all(
     *,
     published_at: Timestamp | None = None,
     attributes: Mapping[str, str] | None = None,
-) -> list[Outcome]:
+) -> list[ReadOutcome]:
     """What becomes of each call of a message."""
     payload = message if isinstance(message, bytes) else line(message)
     reader = Reader(Router(connections), connections.integration_names)
     return list(reader.read(Received(payload, attributes or {}, published_at)))
 
 
-def read(message: Message | bytes, connections: Connections = DEFAULT, **received: Any) -> Outcome:
+def read(message: Message | bytes, connections: Connections = DEFAULT, **received: Any) -> ReadOutcome:
     """What becomes of a message that is one call."""
     (outcome,) = read_all(message, connections, **received)
     return outcome

@@ -10,7 +10,7 @@ from msgspec import Raw
 from tests.histories import Message, line
 from tests.transforms.core.calls import ALIAS, DELETE, GROUP, IDENTIFY, PAGE, TRACK, accepted, by
 from transforms.core import raw_json
-from transforms.core.accounts import Naming, Way, naming
+from transforms.core.accounts import NamedAccount, Way, naming
 from transforms.core.connections import AccountMapping, Connections
 
 BY_GROUP = by(AccountMapping("group"))
@@ -25,7 +25,7 @@ BY_THREE_STEPS = by(AccountMapping("identify_traits", id="a.b.c", name="name"))
 EVERY = [BY_GROUP, BY_GROUP_ELSE_EMAIL, BY_TRAITS, BY_TRAITS_ELSE_EMAIL, BY_EMAIL, BY_EMAIL_ELSE_EMAIL]
 
 
-def named(message: Message | bytes, connections: Connections) -> Naming | None:
+def named(message: Message | bytes, connections: Connections) -> NamedAccount | None:
     call = accepted(message, connections)
     return naming(call, raw_json.decode_fields(call.traits), connections)
 
@@ -54,16 +54,21 @@ def in_group(group_id: Any, **traits: Any) -> Message:
             "a group call",
             group(name="Acme", plan=1),
             BY_GROUP,
-            Naming("acme", Way.GROUP, "Acme", raw(name=b'"Acme"', plan=b"1")),
+            NamedAccount("acme", Way.GROUP, "Acme", raw(name=b'"Acme"', plan=b"1")),
         ),
-        ("without a name", group(name=None), BY_GROUP, Naming("acme", Way.GROUP, None, raw(name=b"null"))),
-        ("with an empty name", group(name=""), BY_GROUP, Naming("acme", Way.GROUP, None, raw(name=b'""'))),
-        ("with a name of another type", group(name=5), BY_GROUP, Naming("acme", Way.GROUP, None, raw(name=b"5"))),
+        ("without a name", group(name=None), BY_GROUP, NamedAccount("acme", Way.GROUP, None, raw(name=b"null"))),
+        ("with an empty name", group(name=""), BY_GROUP, NamedAccount("acme", Way.GROUP, None, raw(name=b'""'))),
+        ("with a name of another type", group(name=5), BY_GROUP, NamedAccount("acme", Way.GROUP, None, raw(name=b"5"))),
         ("a group call under another method", group(), BY_TRAITS, None),
         ("a group call under another method with a fallback", group(email="ann@acme.com"), BY_TRAITS_ELSE_EMAIL, None),
         ("a group call under e-mail domains", group(email="ann@acme.com"), BY_EMAIL, None),
-        ("an identify's group brings no traits", in_group("acme", name="Ann"), BY_GROUP, Naming("acme", Way.GROUP)),
-        ("an identify's group that is a number", in_group(7), BY_GROUP, Naming("7", Way.GROUP)),
+        (
+            "an identify's group brings no traits",
+            in_group("acme", name="Ann"),
+            BY_GROUP,
+            NamedAccount("acme", Way.GROUP),
+        ),
+        ("an identify's group that is a number", in_group(7), BY_GROUP, NamedAccount("7", Way.GROUP)),
         ("an identify's group under another method", in_group("acme"), BY_TRAITS, None),
         ("an identify without a group", identify(email="ann@acme.com"), BY_GROUP, None),
         # the fallback
@@ -71,52 +76,57 @@ def in_group(group_id: Any, **traits: Any) -> Message:
             "an identify that names a group",
             in_group("g", email="ann@acme.com"),
             BY_GROUP_ELSE_EMAIL,
-            Naming("g", Way.GROUP),
+            NamedAccount("g", Way.GROUP),
         ),
         (
             "an identify that names none",
             identify(email="ann@acme.com"),
             BY_GROUP_ELSE_EMAIL,
-            Naming("acme.com", Way.FALLBACK_EMAIL_DOMAIN, "acme.com"),
+            NamedAccount("acme.com", Way.FALLBACK_EMAIL_DOMAIN, "acme.com"),
         ),
         (
             "an identify with an unusable group",
             in_group([], email="ann@acme.com"),
             BY_GROUP_ELSE_EMAIL,
-            Naming("acme.com", Way.FALLBACK_EMAIL_DOMAIN, "acme.com"),
+            NamedAccount("acme.com", Way.FALLBACK_EMAIL_DOMAIN, "acme.com"),
         ),
         (
             "an identify with a placeholder",
             in_group("null", email="ann@acme.com"),
             BY_GROUP_ELSE_EMAIL,
-            Naming("acme.com", Way.FALLBACK_EMAIL_DOMAIN, "acme.com"),
+            NamedAccount("acme.com", Way.FALLBACK_EMAIL_DOMAIN, "acme.com"),
         ),
         ("an identify that names neither", identify(email="ann@gmail.com"), BY_GROUP_ELSE_EMAIL, None),
         (
             "a group call does not need it",
             group(email="ann@acme.com"),
             BY_GROUP_ELSE_EMAIL,
-            Naming("acme", Way.GROUP, None, raw(email=b'"ann@acme.com"')),
+            NamedAccount("acme", Way.GROUP, None, raw(email=b'"ann@acme.com"')),
         ),
         # identify_traits
         (
             "a company",
             identify(company={"id": "a", "name": "A", "plan": [1]}),
             BY_TRAITS,
-            Naming("a", Way.IDENTIFY_TRAITS, "A", raw(name=b'"A"', plan=b"[1]")),
+            NamedAccount("a", Way.IDENTIFY_TRAITS, "A", raw(name=b'"A"', plan=b"[1]")),
         ),
-        ("a company's id that is a number", identify(company={"id": 7}), BY_TRAITS, Naming("7", Way.IDENTIFY_TRAITS)),
+        (
+            "a company's id that is a number",
+            identify(company={"id": 7}),
+            BY_TRAITS,
+            NamedAccount("7", Way.IDENTIFY_TRAITS),
+        ),
         (
             "a company's id that is a whole float",
             identify(company={"id": 7.0}),
             BY_TRAITS,
-            Naming("7", Way.IDENTIFY_TRAITS),
+            NamedAccount("7", Way.IDENTIFY_TRAITS),
         ),
         (
             "a company's id with white space",
             identify(company={"id": " a "}),
             BY_TRAITS,
-            Naming("a", Way.IDENTIFY_TRAITS),
+            NamedAccount("a", Way.IDENTIFY_TRAITS),
         ),
         ("a company's id that is a fraction", identify(company={"id": 7.5}), BY_TRAITS, None),
         ("a company's id that is true", identify(company={"id": True}), BY_TRAITS, None),
@@ -130,25 +140,25 @@ def in_group(group_id: Any, **traits: Any) -> Message:
             "a company's name that is no string",
             identify(company={"id": "a", "name": 5}),
             BY_TRAITS,
-            Naming("a", Way.IDENTIFY_TRAITS, None, raw(name=b"5")),
+            NamedAccount("a", Way.IDENTIFY_TRAITS, None, raw(name=b"5")),
         ),
         (
             "the literal key",
             {**IDENTIFY, "traits": {"company.id": "a", "company.name": "A"}},
             BY_TRAITS,
-            Naming("a", Way.IDENTIFY_TRAITS, "A"),
+            NamedAccount("a", Way.IDENTIFY_TRAITS, "A"),
         ),
         (
             "the literal key goes first",
             {**IDENTIFY, "traits": {"company.id": "a", "company": {"id": "b", "name": "B"}}},
             BY_TRAITS,
-            Naming("a", Way.IDENTIFY_TRAITS, "B"),
+            NamedAccount("a", Way.IDENTIFY_TRAITS, "B"),
         ),
         (
             "a literal null gives way",
             {**IDENTIFY, "traits": {"company.id": None, "company": {"id": "b"}}},
             BY_TRAITS,
-            Naming("b", Way.IDENTIFY_TRAITS),
+            NamedAccount("b", Way.IDENTIFY_TRAITS),
         ),
         (
             "a literal placeholder does not: unspecified",
@@ -160,13 +170,13 @@ def in_group(group_id: Any, **traits: Any) -> Message:
             "a path of one step has no parent",
             identify(org=5, org_name="Five", x=1),
             BY_ONE_STEP,
-            Naming("5", Way.IDENTIFY_TRAITS, "Five"),
+            NamedAccount("5", Way.IDENTIFY_TRAITS, "Five"),
         ),
         (
             "a path of three steps",
             identify(a={"x": 1, "b": {"c": "d", "y": None}}, name="Ann"),
             BY_THREE_STEPS,
-            Naming("d", Way.IDENTIFY_TRAITS, "Ann", raw(y=b"null")),
+            NamedAccount("d", Way.IDENTIFY_TRAITS, "Ann", raw(y=b"null")),
         ),
         (
             "a literal key within a path: unspecified, not tried",
@@ -178,26 +188,26 @@ def in_group(group_id: Any, **traits: Any) -> Message:
             "the fallback",
             identify(company={"id": "null"}, email="ann@acme.com"),
             BY_TRAITS_ELSE_EMAIL,
-            Naming("acme.com", Way.FALLBACK_EMAIL_DOMAIN, "acme.com"),
+            NamedAccount("acme.com", Way.FALLBACK_EMAIL_DOMAIN, "acme.com"),
         ),
         (
             "no need of the fallback",
             identify(company={"id": "a"}, email="ann@acme.com"),
             BY_TRAITS_ELSE_EMAIL,
-            Naming("a", Way.IDENTIFY_TRAITS),
+            NamedAccount("a", Way.IDENTIFY_TRAITS),
         ),
         # email_domain
         (
             "an e-mail's domain",
             identify(email=" Ann@ACME.com "),
             BY_EMAIL,
-            Naming("acme.com", Way.EMAIL_DOMAIN, "acme.com"),
+            NamedAccount("acme.com", Way.EMAIL_DOMAIN, "acme.com"),
         ),
         (
             "it is explicit, also beside the same fallback",
             identify(email="ann@acme.com"),
             BY_EMAIL_ELSE_EMAIL,
-            Naming("acme.com", Way.EMAIL_DOMAIN, "acme.com"),
+            NamedAccount("acme.com", Way.EMAIL_DOMAIN, "acme.com"),
         ),
         ("personal mail", identify(email="ann@yahoo.co.jp"), BY_EMAIL, None),
         ("malformed mail", identify(email="ann@acme"), BY_EMAIL, None),
@@ -208,30 +218,30 @@ def in_group(group_id: Any, **traits: Any) -> Message:
             "a group is not looked at",
             in_group("g", email="ann@acme.com"),
             BY_EMAIL,
-            Naming("acme.com", Way.EMAIL_DOMAIN, "acme.com"),
+            NamedAccount("acme.com", Way.EMAIL_DOMAIN, "acme.com"),
         ),
         (
             "personal mail that is kept",
             identify(email="ann@gmail.com"),
             by(AccountMapping("email_domain"), personal_email_domains="keep"),
-            Naming("gmail.com", Way.EMAIL_DOMAIN, "gmail.com"),
+            NamedAccount("gmail.com", Way.EMAIL_DOMAIN, "gmail.com"),
         ),
         (
             "a subdomain",
             identify(email="ann@mail.example.co.uk"),
             BY_EMAIL,
-            Naming("mail.example.co.uk", Way.EMAIL_DOMAIN, "mail.example.co.uk"),
+            NamedAccount("mail.example.co.uk", Way.EMAIL_DOMAIN, "mail.example.co.uk"),
         ),
         (
             "its registrable part",
             identify(email="ann@mail.example.co.uk"),
             by(AccountMapping("email_domain"), registrable_domain=True),
-            Naming("example.co.uk", Way.EMAIL_DOMAIN, "example.co.uk"),
+            NamedAccount("example.co.uk", Way.EMAIL_DOMAIN, "example.co.uk"),
         ),
     ],
 )
 def test_the_account_that_a_call_names(
-    what: str, message: Message, connections: Connections, expected: Naming | None
+    what: str, message: Message, connections: Connections, expected: NamedAccount | None
 ) -> None:
     assert named(message, connections) == expected
 

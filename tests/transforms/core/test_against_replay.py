@@ -28,11 +28,11 @@ from tests.histories import (
 )
 from tests.judge import connections, plain
 from tests.warehouse import comparable
-from transforms.core import account_rows, classify, contacts
+from transforms.core import account_rows, call_rows, contacts
 from transforms.core.connections import Connections, Router
 from transforms.core.dead_letters import Refused, Stage
 from transforms.core.facts import AccountKnown, Known, Learned, learn, learn_account, learned
-from transforms.core.messages import Call, Reader, Received
+from transforms.core.reader import Call, Reader, Received
 
 BLOCKS, BLOCK_SIZE = 4, 500
 FEW_IDS = Alphabet(ids=("p0", "p1", "p5@initech.com"), seconds=2)
@@ -58,7 +58,7 @@ def tables(lines: Iterable[bytes], config: Config, rng: Random) -> Tables:
                 except Refused as refused:
                     dead_letters.add((refused.reason.value, outcome.message))
                     continue
-                event = classify.event(outcome)
+                event = call_rows.event(outcome)
                 if event is not None and EVENTS.misfit(event):
                     dead_letters.add(("invalid_field", outcome.message))
                 elif event is not None:
@@ -86,9 +86,9 @@ def tables(lines: Iterable[bytes], config: Config, rng: Random) -> Tables:
 
 def identity_call(call: Call, reader: Reader, configured: Connections, made: Tables) -> list[Learned]:
     """Logs an identity call and returns its facts, which must be those of what the log gives back."""
-    if not classify.is_identity_call(call):
+    if not call_rows.is_identity_call(call):
         return []
-    logged = classify.identity_call(call)
+    logged = call_rows.identity_call(call)
     made.identity_calls[logged.message_id] = plain(logged, "written_at", "payload")
     (again,) = reader.read(Received(logged.payload.encode(), connection=logged.connection), Stage.HISTORY)
     assert isinstance(again, Call), again

@@ -17,11 +17,11 @@ from schemas.tables import ACCOUNTS, CONTACTS, DEAD_LETTERS, EVENTS, IDENTITY_CA
 from tests.histories import odd_line
 from tests.transforms.core.calls import second
 from tests.transforms.core.hostile import hostile
-from transforms.core import account_rows, classify, contacts
+from transforms.core import account_rows, call_rows, contacts
 from transforms.core.connections import AccountMapping, Connection, Connections, Router
 from transforms.core.dead_letters import Reason, Refused, Stage
 from transforms.core.facts import learned
-from transforms.core.messages import Call, Disabled, Outcome, Reader, Received
+from transforms.core.reader import Call, Disabled, Reader, ReadOutcome, Received
 
 BLOCKS, INPUTS_PER_BLOCK = 20, 5500
 
@@ -36,9 +36,9 @@ BETWEEN_ITEMS = re.compile(rb"[ \t\r\n]*,[ \t\r\n]*")
 NO_ITEMS = re.compile(rb"\[[ \t\r\n]*\]")
 
 
-def check(payload: bytes) -> Sequence[Outcome]:
+def check(payload: bytes) -> Sequence[ReadOutcome]:
     """Every promise about a payload: read once with the time it was published, once without."""
-    outcomes: Sequence[Outcome] = ()
+    outcomes: Sequence[ReadOutcome] = ()
     for published_at in (None, second(0)):
         outcomes = READER.read(Received(payload, {"k": "v"}, published_at))
         check_bytes(payload, [outcome_bytes(outcome) for outcome in outcomes])
@@ -52,7 +52,7 @@ def check(payload: bytes) -> Sequence[Outcome]:
     return outcomes
 
 
-def outcome_bytes(outcome: Outcome) -> bytes:
+def outcome_bytes(outcome: ReadOutcome) -> bytes:
     assert not isinstance(outcome, Disabled), "nothing is configured that could disable it"
     return outcome.message if isinstance(outcome, Call) else outcome.payload
 
@@ -80,14 +80,14 @@ def check_bytes(payload: bytes, parts: list[bytes]) -> None:
 
 
 def check_call(call: Call) -> None:
-    event = classify.event(call)
+    event = call_rows.event(call)
     if event is not None:
         misfit = EVENTS.misfit(event)
         assert misfit is None or "number is infinity" in misfit, misfit
-    if not classify.is_identity_call(call):
+    if not call_rows.is_identity_call(call):
         return
     try:
-        logged = classify.identity_call(call)
+        logged = call_rows.identity_call(call)
     except Refused:
         return
     assert IDENTITY_CALLS.misfit(logged) is None
@@ -102,7 +102,7 @@ def check_call(call: Call) -> None:
     (again,) = READER.read(Received(logged.payload.encode(), connection=logged.connection), Stage.HISTORY)
     assert isinstance(again, Call)
     assert learned(again, CONNECTIONS) == facts
-    assert classify.identity_call(again) == logged
+    assert call_rows.identity_call(again) == logged
 
 
 @pytest.mark.parametrize("block", range(BLOCKS))

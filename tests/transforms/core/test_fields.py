@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from schemas.messages import FIELDS, MAX_DEPTH
+from schemas.segment import FIELDS, MAX_DEPTH
 from tests.histories import Message, line
 from tests.transforms.core.calls import PAGE, deep, plain
 from transforms.core.dead_letters import Reason, Refused
-from transforms.core.fields import Fields, check_depth, may_be_too_deep, parse, parse_item
+from transforms.core.fields import MessageFields, check_depth, may_be_too_deep, parse, parse_item
 
 
 def fields(message: Message | bytes) -> dict[str, Any]:
     """What a message says, by the spec's names."""
     parsed = parse(message if isinstance(message, bytes) else line(message))
-    assert isinstance(parsed, Fields)
+    assert isinstance(parsed, MessageFields)
     told = {name: plain(getattr(parsed, name)) for name in parsed.__struct_fields__}
     return {name: value for name, value in told.items() if value not in (None, {})}
 
@@ -152,7 +152,7 @@ def test_an_item_is_an_object(item: bytes) -> None:
 def test_a_batch_keeps_its_own_fields_whatever_is_in_its_items(bad: bytes) -> None:
     batch = b'[{"a":1},%b]' % bad
     parsed = parse(b'{"sentAt":1,"Batch" : %b , "context":{"a":"\\ud83d\\ude00","batch":[{"a":1}]}}' % batch)
-    assert isinstance(parsed, Fields)
+    assert isinstance(parsed, MessageFields)
     assert (parsed.sentAt, bytes(parsed.batch)) == (1, batch)
     assert parsed.context == Raw(b'{"a":"\\ud83d\\ude00","batch":[{"a":1}]}')
 
@@ -184,7 +184,7 @@ def test_a_call_that_is_too_deep_still_says_what_it_is(levels: int) -> None:
 def test_depth(what: str, levels: int, refused: bool, part: str) -> None:
     call = line({**PAGE, part: "?"}).replace(b'"?"', deep(levels - 1))
     parsed = parse(call)
-    assert isinstance(parsed, Fields)
+    assert isinstance(parsed, MessageFields)
     assert may_be_too_deep(call, parsed)
     if refused:
         with pytest.raises(Refused) as refusal:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from schemas.messages import PLACEHOLDER_IDS
+from schemas.segment import PLACEHOLDER_IDS
 from transforms.core import ids
 
 

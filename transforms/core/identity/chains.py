@@ -14,34 +14,34 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from transforms.core.facts import Stamp
-from transforms.core.identity.messages import Edge, Label, Message
+from transforms.core.identity.protocol import Edge, Label, ProtocolMessage
 
 
-class Chains(msgspec.Struct, array_like=True, gc=False):
+class ChainsState(msgspec.Struct, array_like=True, gc=False):
     """The edges by previous id and user, each at its earliest stamp."""
 
     edges: dict[str, dict[str, Stamp]] = {}
     version: int = 0
 
 
-class Outbox(msgspec.Struct, gc=False):
+class ChainsOutbox(msgspec.Struct, gc=False):
     """Messages to households by id."""
 
-    labels: list[tuple[str, Message]] = []
+    labels: list[tuple[str, ProtocolMessage]] = []
 
 
-def size(state: Chains) -> int:
+def size(state: ChainsState) -> int:
     """Edges between chain ids."""
     return sum(map(len, state.edges.values()))
 
 
-def step(key: str, state: Chains | None, inbox: Iterable[Edge]) -> tuple[Chains, Outbox]:
+def step(key: str, state: ChainsState | None, inbox: Iterable[Edge]) -> tuple[ChainsState, ChainsOutbox]:
     """Adds edges, and tells each id its label where it is new or has changed. Only components that a new edge touches
     are replayed."""
-    state = state or Chains()
+    state = state or ChainsState()
     fresh = [edge for edge in inbox if _is_news(state.edges, edge)]
     if not fresh:
-        return state, Outbox()
+        return state, ChainsOutbox()
     edges = {previous: dict(users) for previous, users in state.edges.items()}
     for edge in fresh:
         users = edges.setdefault(edge.previous, {})
@@ -51,7 +51,7 @@ def step(key: str, state: Chains | None, inbox: Iterable[Edge]) -> tuple[Chains,
     after = resolve(_within(edges, touched))
     version = state.version + 1
     changed = [(id, label) for id, label in sorted(after.items()) if before.get(id) != label]
-    return Chains(edges, version), Outbox([(id, Label(version, label)) for id, label in changed])
+    return ChainsState(edges, version), ChainsOutbox([(id, Label(version, label)) for id, label in changed])
 
 
 def resolve(edges: Iterable[Edge]) -> dict[str, str]:
@@ -67,7 +67,7 @@ def in_order(edges: Iterable[Edge]) -> list[Edge]:
     return sorted(edges, key=_order)
 
 
-class Outcome(enum.Enum):
+class EdgeOutcome(enum.Enum):
     """What an edge does to the contacts."""
 
     IGNORED = "ignored"
@@ -82,17 +82,17 @@ class Replay:
         self._parent: dict[str, str] = {}
         self._label: dict[str, str] = {}
 
-    def take(self, edge: Edge) -> Outcome:
+    def take(self, edge: Edge) -> EdgeOutcome:
         """Takes the next edge."""
         previous, user = edge.previous, edge.user
         absorbed, into = self._contact(previous), self._contact(user)
         if previous == user or self._label[absorbed] != previous:
-            return Outcome.IGNORED  # nothing is said, or it was absorbed before: the first merge of an id stands
+            return EdgeOutcome.IGNORED  # nothing is said, or it was absorbed before: the first merge of an id stands
         if absorbed == into:
             self._label[absorbed] = user
-            return Outcome.RELABELLED
+            return EdgeOutcome.RELABELLED
         self._parent[absorbed] = into
-        return Outcome.MERGED
+        return EdgeOutcome.MERGED
 
     def label(self, id: str) -> str:
         """What the contact of an id answers to now."""

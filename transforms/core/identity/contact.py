@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from schemas.tables import CONTACTS, MEMBERSHIPS, Row
 from transforms.core import contacts
 from transforms.core.identity import crowd
-from transforms.core.identity.messages import Member, Members, hear
+from transforms.core.identity.protocol import Member, Members, hear
 from transforms.core.rows import Upsert
 
 BY_PERSON, BY_HOUSEHOLD, BY_CONTACT = (0, 0), (0,), (1,)
@@ -34,7 +34,7 @@ class RowsOutbox(Protocol):
     memberships: list[Upsert]
 
 
-class Contact(msgspec.Struct, array_like=True, gc=False):
+class ContactState(msgspec.Struct, array_like=True, gc=False):
     """Who belongs to the contact, the version of the rows last written, and those of the members that are packed."""
 
     members: Members = {}
@@ -42,32 +42,32 @@ class Contact(msgspec.Struct, array_like=True, gc=False):
     crowd: crowd.Crowd = ()
 
 
-class Outbox(msgspec.Struct, gc=False):
+class ContactOutbox(msgspec.Struct, gc=False):
     """Rows, by table."""
 
     contacts: list[Upsert] = []
     memberships: list[Upsert] = []
 
 
-def size(state: Contact) -> int:
+def size(state: ContactState) -> int:
     """Ids of the contact, and those that have left."""
     return len(state.members) + len(state.crowd) * crowd.ROOM
 
 
-def step(key: str, state: Contact | None, inbox: Iterable[Member]) -> tuple[Contact, Outbox]:
+def step(key: str, state: ContactState | None, inbox: Iterable[Member]) -> tuple[ContactState, ContactOutbox]:
     """Takes what is newer, and writes the rows that it changes."""
     inbox = list(inbox)
-    before = state or Contact()
+    before = state or ContactState()
     if before.crowd and not crowd.stays_packed(inbox):
         before = replace(before, members=crowd.unpacked(before.members, before.crowd), crowd=())
     members = dict(before.members)
     if not [said for said in inbox if hear(members, said)]:
-        return state or before, Outbox()
-    outbox = Outbox()
+        return state or before, ContactOutbox()
+    outbox = ContactOutbox()
     version = before.version + 1
     write(rows(key, before.members), rows(key, members), (*BY_CONTACT, version), outbox)
     few, packed = crowd.packed(members, before.crowd)
-    return Contact(few, version, packed), outbox
+    return ContactState(few, version, packed), outbox
 
 
 def write(before: Rows, now: Rows, version: tuple[int, ...], outbox: RowsOutbox, taken: Iterable[RowKey] = ()) -> None:

@@ -17,7 +17,7 @@ import msgspec
 
 from transforms.core.contacts import MAX_PREVIOUS_IDS
 from transforms.core.facts import NOTHING, Known
-from transforms.core.identity.messages import Member, Members
+from transforms.core.identity.protocol import Member, Members
 
 KEPT: Final = MAX_PREVIOUS_IDS + 1
 """How many bare ids stay at least: the contact's label, which may be one, is none of its previous ids."""

@@ -21,14 +21,14 @@ from msgspec.structs import replace
 
 from schemas.tables import Identity
 from transforms.core.identity import contact, crowd
-from transforms.core.identity.messages import UNHEARD, Label, Member, Members, Message, Version, hear
+from transforms.core.identity.protocol import UNHEARD, Label, Member, Members, ProtocolMessage, Version, hear
 from transforms.core.rows import Upsert
 
 _GONE = -1
 """The label version of "not here": below every other, so that a leaver yields to its next home whatever its label."""
 
 
-class Household(msgspec.Struct, array_like=True, gc=False):
+class HouseholdState(msgspec.Struct, array_like=True, gc=False):
     """Who lives here; the label, None while chains has not spoken of this id; how often it has written its rows; and
     those of its members that are packed."""
 
@@ -38,24 +38,26 @@ class Household(msgspec.Struct, array_like=True, gc=False):
     crowd: crowd.Crowd = ()
 
 
-class Outbox(msgspec.Struct, gc=False):
+class HouseholdOutbox(msgspec.Struct, gc=False):
     """Messages to contacts by label, and rows, by table."""
 
-    members: list[tuple[str, Message]] = []
+    members: list[tuple[str, ProtocolMessage]] = []
     identities: list[Upsert] = []
     contacts: list[Upsert] = []
     memberships: list[Upsert] = []
 
 
-def size(state: Household) -> int:
+def size(state: HouseholdState) -> int:
     """Ids that live here, and those that have left."""
     return len(state.members) + len(state.crowd) * crowd.ROOM
 
 
-def step(key: str, state: Household | None, inbox: Iterable[Member | Label]) -> tuple[Household, Outbox]:
+def step(
+    key: str, state: HouseholdState | None, inbox: Iterable[Member | Label]
+) -> tuple[HouseholdState, HouseholdOutbox]:
     """Takes what is newer, and writes or passes on what that changes."""
     inbox = list(inbox)
-    before = state or Household()
+    before = state or HouseholdState()
     if before.crowd and not crowd.stays_packed(inbox):
         before = replace(before, members=crowd.unpacked(before.members, before.crowd), crowd=())
     members = dict(before.members)
@@ -70,8 +72,8 @@ def step(key: str, state: Household | None, inbox: Iterable[Member | Label]) -> 
         elif label is None or said.version > label.version:
             label = said
     if not heard and not alone and label == before.label:
-        return state or before, Outbox()
-    outbox = Outbox()
+        return state or before, HouseholdOutbox()
+    outbox = HouseholdOutbox()
     written = before.written
     if alone or before.label is None:
         written += 1
@@ -86,10 +88,12 @@ def step(key: str, state: Household | None, inbox: Iterable[Member | Label]) -> 
             _pass_on(id, before, members, was.label, label, outbox)
         _identify(id, before.members, members, was.label, now, outbox)
     few, packed = crowd.packed(members, before.crowd)
-    return Household(few, label, written, packed), outbox
+    return HouseholdState(few, label, written, packed), outbox
 
 
-def _pass_on(id: str, before: Household, members: Members, was: str, label: Label, outbox: Outbox) -> None:
+def _pass_on(
+    id: str, before: HouseholdState, members: Members, was: str, label: Label, outbox: HouseholdOutbox
+) -> None:
     """Tells the present contact that a member is here; one that was told so before and is not the present one, or that
     the member has left, is told "not here"."""
     version, facts = members[id]
@@ -101,7 +105,7 @@ def _pass_on(id: str, before: Household, members: Members, was: str, label: Labe
         outbox.members.append((label.label, Member(id, passed, facts)))
 
 
-def _identify(id: str, before: Members, members: Members, was: str, now: Label, outbox: Outbox) -> None:
+def _identify(id: str, before: Members, members: Members, was: str, now: Label, outbox: HouseholdOutbox) -> None:
     """Writes the row of `identities` of a member that has moved here, or whose label has changed."""
     (moves, _), facts = members[id]
     version_before, facts_before = before.get(id, _NOBODY)

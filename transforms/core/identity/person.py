@@ -21,11 +21,11 @@ import msgspec
 
 from transforms.core.facts import NOTHING, Known, copied, learn
 from transforms.core.identity import contact
-from transforms.core.identity.messages import CHAINS, UNHEARD, Edge, Member, Message, Version
+from transforms.core.identity.protocol import CHAINS, UNHEARD, Edge, Member, ProtocolMessage, Version
 from transforms.core.rows import Upsert
 
 
-class Person(msgspec.Struct, array_like=True, gc=False):
+class PersonState(msgspec.Struct, array_like=True, gc=False):
     """All that is known of one id, the version of its last message, and how often it has written its rows itself."""
 
     known: Known = msgspec.field(default_factory=Known)
@@ -33,23 +33,23 @@ class Person(msgspec.Struct, array_like=True, gc=False):
     written: int = 0
 
 
-class Outbox(msgspec.Struct, gc=False):
+class PersonOutbox(msgspec.Struct, gc=False):
     """Messages to households by id, and to chains, which has one key; and rows, by table."""
 
-    members: list[tuple[str, Message]] = []
-    edges: list[tuple[str, Message]] = []
+    members: list[tuple[str, ProtocolMessage]] = []
+    edges: list[tuple[str, ProtocolMessage]] = []
     contacts: list[Upsert] = []
     memberships: list[Upsert] = []
 
 
-def size(state: Person) -> int:
+def size(state: PersonState) -> int:
     """Edges out of the id."""
     return len(state.known.out)
 
 
-def step(key: str, state: Person | None, inbox: Iterable[Known]) -> tuple[Person, Outbox]:
+def step(key: str, state: PersonState | None, inbox: Iterable[Known]) -> tuple[PersonState, PersonOutbox]:
     """Joins what came to what was known; writes its rows, or tells the new home, and the old one where it has moved."""
-    before = state or Person()
+    before = state or PersonState()
     known = copied(before.known)
     for more in inbox:
         learn(known, more)
@@ -58,7 +58,7 @@ def step(key: str, state: Person | None, inbox: Iterable[Known]) -> tuple[Person
     home_before, facts_before = _place(key, before.known)
     home, facts = _place(key, known)
     fresh = _edges(key, known) - _edges(key, before.known)
-    outbox = Outbox(edges=[(CHAINS, edge) for edge in sorted(fresh, key=_order)])
+    outbox = PersonOutbox(edges=[(CHAINS, edge) for edge in sorted(fresh, key=_order)])
     version = before.version
     if version == UNHEARD or (home_before, facts_before) != (home, facts):
         alone = before.known if before.written and version == UNHEARD else None
@@ -68,17 +68,17 @@ def step(key: str, state: Person | None, inbox: Iterable[Known]) -> tuple[Person
             outbox.members.append((home_before, Member(key, version, None, alone)))
             alone = None
         outbox.members.append((home, Member(key, version, facts, alone)))
-    return Person(known, version, before.written), outbox
+    return PersonState(known, version, before.written), outbox
 
 
-def _by_itself(key: str, before: Person, known: Known) -> tuple[Person, Outbox]:
-    outbox = Outbox()
+def _by_itself(key: str, before: PersonState, known: Known) -> tuple[PersonState, PersonOutbox]:
+    outbox = PersonOutbox()
     if known == before.known:
         return before, outbox
     written = before.written + 1
     rows_before, rows = contact.rows(key, {key: (UNHEARD, before.known)}), contact.rows(key, {key: (UNHEARD, known)})
     contact.write(rows_before, rows, (*contact.BY_PERSON, written), outbox)
-    return Person(known, UNHEARD, written), outbox
+    return PersonState(known, UNHEARD, written), outbox
 
 
 def _place(key: str, known: Known) -> tuple[str, Known | None]:

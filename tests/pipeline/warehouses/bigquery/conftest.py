@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.warehouses.bigquery.connection import Connection
+from pipeline.warehouses.bigquery.append_stream import AppendStream
 from schemas.tables import ALL, Column, Table, Write
 from tests.bigquery_double import BigQueryDouble
 from tests.bigquery_double.schema import Field
@@ -45,7 +45,7 @@ def open_bigquery(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AbstractCont
             try:
                 yield bigquery
             finally:
-                Connection.close_all()
+                AppendStream.close_all()
 
     return opened
 

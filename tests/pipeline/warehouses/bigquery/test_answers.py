@@ -9,8 +9,8 @@ from google.cloud.bigquery_storage_v1.types import AppendRowsResponse, StorageEr
 from pipeline.warehouses.bigquery.answers import (
     AppendError,
     NotYetKnown,
+    RequestTooLarge,
     RowsRefused,
-    TooLarge,
     Transient,
     refusal,
 )
@@ -30,10 +30,14 @@ from pipeline.warehouses.bigquery.answers import (
         ),
         ("CANCELLED", "Channel closed!", Transient),
         ("UNKNOWN", "Stream removed", Transient),
-        ("INVALID_ARGUMENT", "AppendRows request too large: 11854265 limit 10485760 Entity: projects/p", TooLarge),
-        ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (11854265 vs. 4194304)", TooLarge),
-        ("RESOURCE_EXHAUSTED", "CLIENT: Sent message larger than max (11854265 vs. 4194304)", TooLarge),
-        ("INVALID_ARGUMENT", "MessageSize is too large. Max allow: 10000000 Actual: 11854265", TooLarge),
+        (
+            "INVALID_ARGUMENT",
+            "AppendRows request too large: 11854265 limit 10485760 Entity: projects/p",
+            RequestTooLarge,
+        ),
+        ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (11854265 vs. 4194304)", RequestTooLarge),
+        ("RESOURCE_EXHAUSTED", "CLIENT: Sent message larger than max (11854265 vs. 4194304)", RequestTooLarge),
+        ("INVALID_ARGUMENT", "MessageSize is too large. Max allow: 10000000 Actual: 11854265", RequestTooLarge),
         ("NOT_FOUND", "Requested entity was not found. Entity: projects/p", NotYetKnown),
         ("INVALID_ARGUMENT", "Input schema has more fields than BigQuery schema, extra fields: 'plan'", NotYetKnown),
         ("PERMISSION_DENIED", "Permission 'TABLES_UPDATE_DATA' denied on resource", AppendError),

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 from grpc import StatusCode
 
+from pipeline.warehouses.bigquery.append_stream import AppendStream, Delivery
 from pipeline.warehouses.bigquery.appends import Appender, WriteFailed
-from pipeline.warehouses.bigquery.connection import Connection, Delivery
 from pipeline.warehouses.bigquery.protobuf import RowEncoder
 from schemas.tables import EVENTS
 from tests.bigquery_double import BigQueryDouble
@@ -42,7 +42,7 @@ def event(id: str, properties: bytes = b"{}", received_at: int = NOON) -> bytes:
 
 def appender(delivery: Delivery = DELIVERY) -> Appender:
 
-    return Appender(Connection.of(PATH, ENCODER.descriptor, delivery), metrics.Tally())
+    return Appender(AppendStream.of(PATH, ENCODER.descriptor, delivery), metrics.Tally())
 
 
 def ids(bigquery: BigQueryDouble) -> list[str]:
@@ -91,7 +91,7 @@ def test_a_request_that_is_too_large_is_halved_and_the_next_ones_are_smaller(ope
         rows = [event(f"m{number:02}", b'"' + b"x" * 500 + b'"') for number in range(20)]
         assert writer.settle(writer.send(rows)) == {}
         assert ids(bigquery) == [f"m{number:02}" for number in range(20)]
-        assert Connection.of(PATH, ENCODER.descriptor, DELIVERY).largest_request < 4_000
+        assert AppendStream.of(PATH, ENCODER.descriptor, DELIVERY).largest_request < 4_000
 
 
 def test_a_row_that_no_request_can_hold_is_refused_and_the_rest_is_written(open_bigquery: Opened) -> None:
@@ -108,7 +108,7 @@ def test_a_row_that_no_request_can_hold_is_refused_and_the_rest_is_written(open_
 def test_what_passes_is_tried_again(bigquery: BigQueryDouble, fault: Fault) -> None:
     tally = metrics.Tally()
 
-    writer = Appender(Connection.of(PATH, ENCODER.descriptor, DELIVERY), tally)
+    writer = Appender(AppendStream.of(PATH, ENCODER.descriptor, DELIVERY), tally)
     for request in (1, 2, 3):
         bigquery.faults.at(request, fault)
     assert writer.settle(writer.send([event("m1")])) == {}

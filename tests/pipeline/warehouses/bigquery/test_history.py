@@ -14,7 +14,7 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.timestamp import Timestamp as BeamTimestamp
 
 import schemas.bigquery
-from pipeline.warehouses import Job
+from pipeline.warehouses import JobRun
 from pipeline.warehouses.bigquery.history import ReadLog, written_until
 from schemas import ddl
 from schemas.bigquery import Dataset
@@ -22,7 +22,7 @@ from schemas.tables import IDENTITY_CALLS, Timestamp
 from tests.bigquery_double import BigQueryDouble
 from tests.bigquery_double.tables import TableName
 from tests.schemas import googlesql
-from transforms.core.messages import Received
+from transforms.core.reader import Received
 
 SALES = Dataset("acme-data", "sales")
 NOON = Timestamp(1_700_000_000_000_000)
@@ -71,7 +71,7 @@ class _TimesFn(beam.DoFn):
 def read(until: Timestamp | None, expected: list[Received]) -> None:
     """Reads the log as a job does whose log ended then."""
     pipeline = beam.Pipeline(runner="FnApiRunner")
-    log = pipeline | "ReadLog" >> ReadLog(SALES, Job(NOON, NOON, until, bounded=True))
+    log = pipeline | "ReadLog" >> ReadLog(SALES, JobRun(NOON, NOON, until, bounded=True))
     assert_that(log, equal_to(expected), label="Calls")
     times = log | beam.ParDo(_TimesFn()) | beam.Distinct()
     assert_that(times, equal_to([MIN_TIMESTAMP.micros] if expected else []), label="Times")

@@ -19,9 +19,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 from msgspec import Raw, structs
 
 from pipeline.progress import TALLY
-from pipeline.warehouses import Job
+from pipeline.warehouses import JobRun
+from pipeline.warehouses.bigquery.append_stream import Delivery
 from pipeline.warehouses.bigquery.appends import WriteFailed
-from pipeline.warehouses.bigquery.connection import Delivery
 from pipeline.warehouses.bigquery.sink import AppendFn, AppendRows, UpsertFn, UpsertRows
 from schemas.bigquery import Dataset
 from schemas.tables import (
@@ -48,7 +48,7 @@ from transforms.core.rows import Append, Upsert
 LATER = Timestamp(4_000_000_000_000_000)
 """After whatever the clock of the machine says."""
 DATASET = Dataset("analytics-prod", "segment")
-JOB = Job(generation=LATER, started_at=NOON, log_until=LATER, bounded=True)
+JOB = JobRun(generation=LATER, started_at=NOON, log_until=LATER, bounded=True)
 DELIVERY = Delivery(batch_bytes=20_000, answer_s=20, outage_s=60, news_s=0, first_pause_s=0.01, longest_pause_s=0.05)
 
 Opened = Callable[..., AbstractContextManager[BigQueryDouble]]
@@ -78,7 +78,7 @@ def append(elements: Iterable[Append], table: Table = EVENTS, delivery: Delivery
 
 
 def upsert(
-    elements: Iterable[Upsert], table: Table = IDENTITIES, job: Job = JOB, delivery: Delivery = DELIVERY
+    elements: Iterable[Upsert], table: Table = IDENTITIES, job: JobRun = JOB, delivery: Delivery = DELIVERY
 ) -> tuple[int, list[Append]]:
     """Writes elements in one bundle; returns the number of rows taken, and the dead letters."""
     taken, *letters = bundle(UpsertFn(DATASET, table, job, delivery), elements)
@@ -311,7 +311,7 @@ def test_a_contact_too_large_for_a_request_is_a_dead_letter_cut_to_its_first_meg
 
 
 def test_rows_of_a_streaming_job_are_made_stable_before_they_are_written(bigquery: BigQueryDouble) -> None:
-    def labels(job: Job) -> set[str]:
+    def labels(job: JobRun) -> set[str]:
         pipeline = beam.Pipeline(runner="FnApiRunner")
         _ = (
             pipeline

@@ -20,7 +20,7 @@ import schemas.bigquery
 from pipeline import audit, explain
 from pipeline.__main__ import main
 from pipeline.errors import UsageError
-from pipeline.warehouses import Job, Warehouse, open_warehouse
+from pipeline.warehouses import JobRun, Warehouse, open_warehouse
 from pipeline.warehouses.bigquery import statements
 from pipeline.warehouses.bigquery.queries import freshest
 from schemas import ddl
@@ -64,7 +64,7 @@ def client(double: BigQueryDouble) -> google.Client:
     return schemas.bigquery.connect(SALES.project)
 
 
-def start(warehouse: Warehouse, *, bounded: bool = True, history: bool = True) -> Job:
+def start(warehouse: Warehouse, *, bounded: bool = True, history: bool = True) -> JobRun:
     return warehouse.start(bounded=bounded, runner="FnApiRunner", options="--input=a", history=history)
 
 
@@ -210,7 +210,7 @@ def test_the_command_to_look_into_it(warehouse: Warehouse) -> None:
 # ---- the sweep ----
 
 
-def publish(warehouse: Warehouse, job: Job) -> None:
+def publish(warehouse: Warehouse, job: JobRun) -> None:
     feed([0], warehouse.publish(job))
 
 

@@ -10,17 +10,17 @@ import msgspec
 
 from transforms.core.facts import Known
 from transforms.core.identity import chains, contact, household, person
-from transforms.core.identity.messages import Edge, Label, Member
+from transforms.core.identity.protocol import Edge, Label, Member
 from transforms.core.rows import Upsert
 
 Key = tuple[str, str]
 
 _ENCODER = msgspec.msgpack.Encoder()
 _STATES: dict[str, Any] = {
-    "person": msgspec.msgpack.Decoder(person.Person),
-    "chains": msgspec.msgpack.Decoder(chains.Chains),
-    "household": msgspec.msgpack.Decoder(household.Household),
-    "contact": msgspec.msgpack.Decoder(contact.Contact),
+    "person": msgspec.msgpack.Decoder(person.PersonState),
+    "chains": msgspec.msgpack.Decoder(chains.ChainsState),
+    "household": msgspec.msgpack.Decoder(household.HouseholdState),
+    "contact": msgspec.msgpack.Decoder(contact.ContactState),
 }
 _MESSAGES: dict[str, Any] = {
     "person": msgspec.msgpack.Decoder(Known),

@@ -9,9 +9,9 @@ import pytest
 from schemas.tables import Contact
 from transforms.core.facts import Known
 from transforms.core.identity import contact, crowd, household
-from transforms.core.identity.contact import Contact as ContactState
-from transforms.core.identity.household import Household
-from transforms.core.identity.messages import Label, Member
+from transforms.core.identity.contact import ContactState
+from transforms.core.identity.household import HouseholdState
+from transforms.core.identity.protocol import Label, Member
 
 IDENTIFIED = Known(seen=((1, "m"), (1, "m")))
 BARE = Known()
@@ -22,7 +22,7 @@ def arrivals(first: int, count: int) -> list[Member]:
     return [Member(f"device-{n:06}", (0, 1), BARE) for n in range(first, first + count)]
 
 
-def home(count: int) -> Household:
+def home(count: int) -> HouseholdState:
     """The household of a user with so many bare ids."""
     state, _ = household.step("user", None, [USER, *arrivals(0, count)])
     return state

@@ -11,8 +11,8 @@ from tests.transforms.core.identity.network import Network
 from transforms.core.accounts import Way
 from transforms.core.facts import Known, Stamp
 from transforms.core.identity import household, person
-from transforms.core.identity.messages import Label, Member
-from transforms.core.identity.person import Person
+from transforms.core.identity.person import PersonState
+from transforms.core.identity.protocol import Label, Member
 from transforms.core.rows import Upsert
 
 
@@ -46,7 +46,7 @@ def test_it_writes_its_rows_and_sends_nothing() -> None:
 
 def test_what_is_known_already_writes_nothing() -> None:
     state, _ = person.step("u", None, [identified(1)])
-    assert person.step("u", state, [identified(1)]) == (state, person.Outbox())
+    assert person.step("u", state, [identified(1)]) == (state, person.PersonOutbox())
 
 
 def test_a_delete_takes_its_rows_back() -> None:
@@ -84,7 +84,7 @@ def test_the_first_edge_leaves_its_rows_to_its_household(
 
 
 def test_an_id_that_an_older_program_told_its_household_of_goes_on_there() -> None:
-    _, outbox = person.step("u", Person(identified(1), (0, 1)), [Known(deleted=at(2))])
+    _, outbox = person.step("u", PersonState(identified(1), (0, 1)), [Known(deleted=at(2))])
     assert not outbox.contacts
     assert [(key, said.version) for key, said in outbox.members if isinstance(said, Member)] == [("u", (0, 2))]
 

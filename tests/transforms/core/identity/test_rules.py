@@ -10,7 +10,7 @@ import pytest
 from tests.transforms.core.identity.network import Network
 from transforms.core.facts import Known, Stamp
 from transforms.core.identity.chains import resolve
-from transforms.core.identity.messages import Edge
+from transforms.core.identity.protocol import Edge
 
 CASES: list[tuple[str, str, dict[str, str]]] = [
     ("an edge from an id to itself is ignored", "a>a", {}),

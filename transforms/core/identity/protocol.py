@@ -18,11 +18,11 @@ UNHEARD: Final[Version] = (0, 0)
 """The version before the first message about an id."""
 
 
-class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class ProtocolMessage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The base of what stages send each other."""
 
 
-class Member(Message, frozen=True, array_like=True, tag="member", gc=False):
+class Member(ProtocolMessage, frozen=True, array_like=True, tag="member", gc=False):
     """An id is here with these facts, or with None: it is not here. The facts carry no edges.
 
     From a household to a contact the version goes on with that of the household's label. `alone` is for the household
@@ -35,14 +35,14 @@ class Member(Message, frozen=True, array_like=True, tag="member", gc=False):
     alone: Known | None = None
 
 
-class Label(Message, frozen=True, array_like=True, tag="label", gc=False):
+class Label(ProtocolMessage, frozen=True, array_like=True, tag="label", gc=False):
     """The contact of this id answers to `label`."""
 
     version: int
     label: str
 
 
-class Edge(Message, frozen=True, array_like=True, tag="edge", gc=False):
+class Edge(ProtocolMessage, frozen=True, array_like=True, tag="edge", gc=False):
     """`previous` was told to be `user`. The set of edges only grows, so an edge needs no version."""
 
     stamp: Stamp

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas.messages import MAX_MESSAGE_BYTES, PLACEHOLDER_IDS
+from schemas.segment import MAX_MESSAGE_BYTES, PLACEHOLDER_IDS
 from schemas.tables import DEAD_LETTERS, DeadLetter, Timestamp
 from tests.histories import Message, line
 from tests.transforms.core.calls import (
@@ -33,10 +33,10 @@ from tests.transforms.core.calls import (
     second,
     without,
 )
-from transforms.core import classify, facts
+from transforms.core import call_rows, facts
 from transforms.core.connections import DEFAULT, Connection, Connections, Router
 from transforms.core.dead_letters import Stage
-from transforms.core.messages import Call, Disabled, Reader, Received, TooLarge, account_id
+from transforms.core.reader import Call, Disabled, OversizedMessage, Reader, Received, account_id
 
 DAY_MS = 86_400_000
 SITE_ONLY = Connections(connections=(Connection("site", ("s1",)),))
@@ -366,7 +366,7 @@ def test_of_what_is_too_large_the_beginning_the_length_and_the_hash_are_kept() -
 
 
 def test_a_source_may_have_kept_only_the_beginning() -> None:
-    received = Received(b'{"type":"page"', {"file": "f"}, too_large=TooLarge(9_000_000, "digest"))
+    received = Received(b'{"type":"page"', {"file": "f"}, too_large=OversizedMessage(9_000_000, "digest"))
     (row,) = Reader(Router(DEFAULT)).read(received)
     assert isinstance(row, DeadLetter)
     assert (row.reason, row.detail) == ("too_large", "9000000 bytes, SHA-256 digest")
@@ -684,7 +684,7 @@ def test_the_payload_in_the_log_reads_the_same_again(
 ) -> None:
     (call,) = read_all(message, published_at=published_at)
     assert isinstance(call, Call)
-    logged = classify.identity_call(call)
+    logged = call_rows.identity_call(call)
     later = Received(logged.payload.encode(), connection=logged.connection)
     (again,) = Reader(Router(DEFAULT)).read(later, Stage.HISTORY)
     assert isinstance(again, Call)
@@ -692,12 +692,12 @@ def test_the_payload_in_the_log_reads_the_same_again(
     for name in ("message_id", "timestamp", "received_at", "sent_at", "group_id", "connection", "traits", "context"):
         assert plain(getattr(again, name)) == plain(getattr(call, name)), name
     assert again.given == {}
-    assert classify.identity_call(again) == logged
+    assert call_rows.identity_call(again) == logged
 
 
 def test_what_the_log_added_does_not_make_a_message_too_large() -> None:
     call = accepted(padded(MAX_MESSAGE_BYTES, without(ALIAS, "messageId")))
-    logged = classify.identity_call(call)
+    logged = call_rows.identity_call(call)
     assert len(logged.payload) > MAX_MESSAGE_BYTES
     (again,) = Reader(Router(DEFAULT)).read(Received(logged.payload.encode(), connection=logged.connection))
     assert isinstance(again, Call)

@@ -10,9 +10,9 @@ import pytest
 from google.auth.exceptions import DefaultCredentialsError
 from grpc import StatusCode
 
-from pipeline.warehouses.bigquery.answers import AppendError, TooLarge, Transient
+from pipeline.warehouses.bigquery.answers import AppendError, RequestTooLarge, Transient
+from pipeline.warehouses.bigquery.append_stream import AppendStream, Delivery
 from pipeline.warehouses.bigquery.clients import write_client
-from pipeline.warehouses.bigquery.connection import Connection, Delivery
 from pipeline.warehouses.bigquery.protobuf import RowEncoder
 from schemas.tables import IDENTITIES, Identity
 from tests.bigquery_double import BigQueryDouble
@@ -30,8 +30,8 @@ def identity(id: str, external_id: str = "ann") -> bytes:
     return ENCODER.encode(Identity(id, external_id), _CHANGE_TYPE="UPSERT", _CHANGE_SEQUENCE_NUMBER="1")
 
 
-def connect(delivery: Delivery = DELIVERY) -> Connection:
-    return Connection.of(TABLE, ENCODER.descriptor, delivery)
+def connect(delivery: Delivery = DELIVERY) -> AppendStream:
+    return AppendStream.of(TABLE, ENCODER.descriptor, delivery)
 
 
 def ids(bigquery: BigQueryDouble) -> set[str]:
@@ -145,7 +145,7 @@ def test_of_several_in_flight_the_largest_was_too_large_for_the_stream(bigquery:
     ended = Fault(StatusCode.INVALID_ARGUMENT, "AppendRows request too large: 11854265 limit 10485760", delay=0.5)
     bigquery.faults.at(1, ended)
     small, large, other = (connection.send([identity("p1", "x" * size)]) for size in (10, 3_000, 20))
-    with pytest.raises(TooLarge, match="request too large"):
+    with pytest.raises(RequestTooLarge, match="request too large"):
         connection.wait(large)
     for append in (small, other):
         with pytest.raises(Transient, match="another append was too large for the stream"):
@@ -183,7 +183,7 @@ def test_what_is_in_flight_fails_when_connections_are_closed(bigquery: BigQueryD
     connection = connect()
     bigquery.faults.at(1, late(5.0))
     append = connection.send([identity("p1")])
-    Connection.close_all()
+    AppendStream.close_all()
     with pytest.raises(AppendError, match="the connection was closed"):
         connection.wait(append)
     assert connect() is not connection
@@ -196,7 +196,7 @@ def test_bigquery_that_cannot_be_reached_is_away(monkeypatch: pytest.MonkeyPatch
         with pytest.raises(Transient, match="UNAVAILABLE"):
             connection.wait(connection.send([identity("p1")]))
     finally:
-        Connection.close_all()
+        AppendStream.close_all()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
@@ -204,7 +204,7 @@ def test_a_forked_process_leaves_the_connections_to_its_parent(bigquery: BigQuer
     connection = connect()
     child = os.fork()
     if child == 0:
-        os._exit(len(Connection._open))
+        os._exit(len(AppendStream._open))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert connect() is connection
 

@@ -25,7 +25,7 @@ from google.cloud.bigquery_storage_v1 import BigQueryWriteClient
 from google.cloud.bigquery_storage_v1.types import AppendRowsRequest, AppendRowsResponse
 from google.protobuf.descriptor_pb2 import DescriptorProto
 
-from pipeline.warehouses.bigquery.answers import AppendError, TooLarge, Transient, end, refusal
+from pipeline.warehouses.bigquery.answers import AppendError, RequestTooLarge, Transient, end, refusal
 from pipeline.warehouses.bigquery.clients import EMULATOR, write_client
 
 _TRACE_ID: Final = "segment-bigquery"
@@ -69,10 +69,10 @@ class InFlight:
             self.future.set_exception(error)
 
 
-class Connection:
+class AppendStream:
     """Appends rows of the shape `descriptor` to the default stream of `table` (`projects/P/datasets/D/tables/T`)."""
 
-    _open: ClassVar[dict[tuple[Any, ...], Connection]] = {}
+    _open: ClassVar[dict[tuple[Any, ...], AppendStream]] = {}
     _open_lock: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, table: str, descriptor: DescriptorProto, delivery: Delivery) -> None:
@@ -89,7 +89,7 @@ class Connection:
         self._stream: _Stream | None = None
 
     @classmethod
-    def of(cls, table: str, descriptor: DescriptorProto, delivery: Delivery) -> Connection:
+    def of(cls, table: str, descriptor: DescriptorProto, delivery: Delivery) -> AppendStream:
         """The process's one connection to a table."""
         key = (os.environ.get(EMULATOR), table, delivery)
         with cls._open_lock:
@@ -176,8 +176,8 @@ class Connection:
             stream.break_off(self._unanswered())
 
 
-atexit.register(Connection.close_all)
-os.register_at_fork(after_in_child=Connection.forget_all)
+atexit.register(AppendStream.close_all)
+os.register_at_fork(after_in_child=AppendStream.forget_all)
 
 
 class _Stream:
@@ -248,7 +248,7 @@ class _Stream:
         with self._lock:
             unanswered = list(self._unanswered)
             self._unanswered.clear()
-        if isinstance(error, TooLarge) and unanswered:
+        if isinstance(error, RequestTooLarge) and unanswered:
             largest = max(unanswered, key=lambda append: append.size)
             unanswered.remove(largest)
             largest.settle(error)

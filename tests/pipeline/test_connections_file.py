@@ -8,7 +8,7 @@ import pytest
 from apache_beam.io.filesystem import BeamIOError, MatchResult
 from apache_beam.io.filesystems import FileSystems
 
-from pipeline.connections import load_connections
+from pipeline.connections_file import load_connections
 from pipeline.errors import UsageError
 from transforms.core.connections import DEFAULT, DEFAULT_MAPPING, AccountMapping, Connection, Connections
 

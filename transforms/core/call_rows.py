@@ -7,12 +7,12 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from schemas.messages import PAGE, SCREEN, TRACK
+from schemas.segment import PAGE, SCREEN, TRACK
 from schemas.tables import Event, IdentityCall
 from transforms.core import engage, raw_json
 from transforms.core.dead_letters import Reason, Refused
-from transforms.core.messages import Call
 from transforms.core.raw_json import EMPTY, NULL, is_object, peek
+from transforms.core.reader import Call
 
 EVENT_TYPES: Final = {PAGE: "Page", SCREEN: "Screen", TRACK: "Action"}
 

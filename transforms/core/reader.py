@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from schemas.messages import (
+from schemas.segment import (
     ALIAS,
     BATCH_DEFAULTS,
     CALL_TYPES,
@@ -23,14 +23,14 @@ from schemas.tables import DeadLetter, Timestamp
 from transforms.core import ids, raw_json, times
 from transforms.core.connections import Connection, Router
 from transforms.core.dead_letters import Reason, Refused, Stage, dead_letter
-from transforms.core.fields import OBJECTS, Fields, check_depth, items, may_be_too_deep, parse, parse_item
+from transforms.core.fields import OBJECTS, MessageFields, check_depth, items, may_be_too_deep, parse, parse_item
 from transforms.core.raw_json import EMPTY, NULL, is_array, is_object, peek
 
 Given = dict[str, Raw]
-"""Fields that a call did not carry itself: inherited from its batch, or made when it was read."""
+"""MessageFields that a call did not carry itself: inherited from its batch, or made when it was read."""
 
 
-class TooLarge(msgspec.Struct, frozen=True, gc=False):
+class OversizedMessage(msgspec.Struct, frozen=True, gc=False):
     """What a source knows of a message of which it kept only the beginning."""
 
     length: int
@@ -45,7 +45,7 @@ class Received(msgspec.Struct, frozen=True, gc=False):
     attributes: Mapping[str, str] = {}
     published_at: Timestamp | None = None
     connection: str | None = None
-    too_large: TooLarge | None = None
+    too_large: OversizedMessage | None = None
     delivery_id: str | None = None
 
 
@@ -81,7 +81,7 @@ class Disabled(msgspec.Struct, frozen=True, gc=False):
     type: str
 
 
-Outcome = Call | Disabled | DeadLetter
+ReadOutcome = Call | Disabled | DeadLetter
 
 
 class _Context(msgspec.Struct, gc=False):
@@ -100,7 +100,7 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
     router: Router
     integration_names: tuple[str, ...] = ()
 
-    def read(self, received: Received, stage: Stage = Stage.PARSE) -> Sequence[Outcome]:
+    def read(self, received: Received, stage: Stage = Stage.PARSE) -> Sequence[ReadOutcome]:
         """Every call of a message: one of a plain object, one for each item of an array or a batch. What is refused
         comes out as a dead letter with its own bytes, and costs its siblings nothing."""
         payload = received.payload
@@ -110,7 +110,7 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
             if received.too_large or (len(payload) > MAX_MESSAGE_BYTES and not logged):
                 raise _too_large(received)
             document = parse(payload)
-            if isinstance(document, Fields):
+            if isinstance(document, MessageFields):
                 if document.batch is NULL or not is_array(document.batch) or logged:
                     return (self._outcome(received, stage, payload, document, given),)
                 given = _defaults(document)
@@ -120,8 +120,8 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
         return [self._outcome(received, stage, bytes(item), None, given) for item in document]
 
     def _outcome(
-        self, received: Received, stage: Stage, item: bytes, fields: Fields | None, defaults: Given
-    ) -> Outcome:
+        self, received: Received, stage: Stage, item: bytes, fields: MessageFields | None, defaults: Given
+    ) -> ReadOutcome:
         try:
             if fields is None:
                 fields = parse_item(item)
@@ -129,7 +129,7 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
         except Refused as refused:
             return dead_letter(stage, refused, item, received.attributes, **self._description(received, item, fields))
 
-    def _description(self, received: Received, item: bytes, fields: Fields | None) -> Mapping[str, str | None]:
+    def _description(self, received: Received, item: bytes, fields: MessageFields | None) -> Mapping[str, str | None]:
         """What can be told of a call that was refused."""
         if fields is None:
             return {}
@@ -139,7 +139,7 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
             connection = None
         return {"message_id": _message_id(fields.messageId), "connection": connection}
 
-    def _call(self, received: Received, item: bytes, fields: Fields, defaults: Given) -> Call | Disabled:
+    def _call(self, received: Received, item: bytes, fields: MessageFields, defaults: Given) -> Call | Disabled:
         kind = fields.type
         if not isinstance(kind, str) or kind not in CALL_TYPES:
             kind = _type(kind)
@@ -222,7 +222,9 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
             raise Refused(Reason.UNKNOWN_CONNECTION, _no_connection(project_id))
         return connection
 
-    def _times(self, received: Received, fields: Fields, given: Given) -> tuple[Timestamp | None, Timestamp | None]:
+    def _times(
+        self, received: Received, fields: MessageFields, given: Given
+    ) -> tuple[Timestamp | None, Timestamp | None]:
         """(timestamp, received_at), both None where nothing tells the time; what was not the call's own is given."""
         received_at = times.read(fields.receivedAt)
         own = times.read(fields.timestamp)
@@ -265,11 +267,11 @@ def account_id(raw: Raw) -> str | None:
 
 
 def _too_large(received: Received) -> Refused:
-    known = received.too_large or TooLarge(len(received.payload), hashlib.sha256(received.payload).hexdigest())
+    known = received.too_large or OversizedMessage(len(received.payload), hashlib.sha256(received.payload).hexdigest())
     return Refused(Reason.TOO_LARGE, f"{known.length} bytes, SHA-256 {known.sha256}")
 
 
-def _defaults(batch: Fields) -> Given:
+def _defaults(batch: MessageFields) -> Given:
     """What each item of a batch inherits where it has none of its own."""
     defaults: Given = {}
     for name in BATCH_DEFAULTS:
@@ -282,7 +284,7 @@ def _defaults(batch: Fields) -> Given:
     return defaults
 
 
-def _inherit(fields: Fields, defaults: Given) -> Given:
+def _inherit(fields: MessageFields, defaults: Given) -> Given:
     """Sets what a call takes from its batch, and returns it: the fields that it lacks, and of objects the keys."""
     taken: Given = {}
     for name, default in defaults.items():

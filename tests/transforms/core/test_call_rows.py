@@ -23,7 +23,7 @@ from tests.transforms.core.calls import (
     second,
     without,
 )
-from transforms.core import classify
+from transforms.core import call_rows
 from transforms.core.dead_letters import Reason, Refused
 
 ENGAGE = {"personas": {"computation_class": "audience", "computation_key": "big_spender"}}
@@ -50,8 +50,8 @@ ENGAGE = {"personas": {"computation_class": "audience", "computation_key": "big_
 )  # fmt: skip
 def test_kinds(what: str, message: Message, is_event: bool, is_identity_call: bool) -> None:
     call = accepted(message)
-    assert (classify.event(call) is not None) == is_event
-    assert classify.is_identity_call(call) == is_identity_call
+    assert (call_rows.event(call) is not None) == is_event
+    assert call_rows.is_identity_call(call) == is_identity_call
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_kinds(what: str, message: Message, is_event: bool, is_identity_call: bo
     ],
 )  # fmt: skip
 def test_names_of_events(what: str, message: Message | bytes, expected: str) -> None:
-    event = classify.event(accepted(message))
+    event = call_rows.event(accepted(message))
     assert event is not None
     assert event.name == expected
 
@@ -93,7 +93,7 @@ def test_an_event_s_row_has_everything_as_it_was_sent(message: Message, expected
         "integrations": {"All": True},
         "traits": {"not": "kept"},
     }
-    event = classify.event(accepted(message))
+    event = call_rows.event(accepted(message))
     assert event is not None
     assert EVENTS.misfit(event) is None
     row: dict[str, Any] = {
@@ -133,7 +133,7 @@ def test_an_event_s_row_has_everything_as_it_was_sent(message: Message, expected
     ],
 )
 def test_a_call_in_the_log(what: str, message: Message, expected: dict[str, Any]) -> None:
-    row = classify.identity_call(accepted(message))
+    row = call_rows.identity_call(accepted(message))
     assert IDENTITY_CALLS.misfit(row) is None
     assert columns(row, expected) == expected
     assert (row.message_id, row.timestamp, row.received_at, row.connection) == ("m", second(0), second(0), "default")
@@ -142,7 +142,7 @@ def test_a_call_in_the_log(what: str, message: Message, expected: dict[str, Any]
 def test_the_log_keeps_the_message_with_what_it_was_given_written_into_it() -> None:
     message = {**without(IDENTIFY, "messageId", "timestamp"), "extra": {"b": 1, "a": [1.50]}, "timestamp": "?"}
     call = accepted(message, published_at=second(9))
-    assert json.loads(classify.identity_call(call).payload) == {
+    assert json.loads(call_rows.identity_call(call).payload) == {
         **message,
         "messageId": call.message_id,
         "timestamp": "2023-11-14T22:13:29.000000Z",
@@ -152,7 +152,7 @@ def test_the_log_keeps_the_message_with_what_it_was_given_written_into_it() -> N
 
 def test_a_message_that_was_given_nothing_is_kept_to_the_byte() -> None:
     payload = b' {"receivedAt":0,"type":"identify",  "userId":"u","messageId":"m","timestamp":0,"x":1.50 } '
-    assert classify.identity_call(accepted(payload)).payload == payload.decode()
+    assert call_rows.identity_call(accepted(payload)).payload == payload.decode()
 
 
 TOO_GREAT = [b"1e400", b"-1e400", b"1" + b"0" * 400, b"1" * 5000]
@@ -175,7 +175,7 @@ def test_a_number_that_a_column_cannot_hold_is_refused_before_the_call_is_in_the
     for part in columns:
         call = accepted(line({**message, part: {"k": ["?"]}}).replace(b'"?"', number))
         with pytest.raises(Refused) as refused:
-            classify.identity_call(call)
+            call_rows.identity_call(call)
         assert refused.value.reason is Reason.INVALID_FIELD
         assert refused.value.detail
 
@@ -184,4 +184,4 @@ def test_a_number_that_a_column_cannot_hold_is_refused_before_the_call_is_in_the
 def test_elsewhere_such_a_number_is_kept_as_it_was_written(number: bytes) -> None:
     for part in ("properties", "integrations", "x"):
         payload = line({**IDENTIFY, part: {"k": ["?"]}, "receivedAt": 0}).replace(b'"?"', number)
-        assert classify.identity_call(accepted(payload)).payload == payload.decode()
+        assert call_rows.identity_call(accepted(payload)).payload == payload.decode()
