@@ -7,9 +7,11 @@ and handed to Beam when a bundle ends, which costs a message nothing.
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -38,6 +40,15 @@ class Distribution:
     meaning: str
 
 
+@dataclass(frozen=True)
+class Notes:
+    """A set of lines for the user; a bundle that is tried again adds none."""
+
+    name: str
+    meaning: str
+
+
+RECEIVED = Counter("received-messages", "messages that the sources gave, and calls of the history")
 READ = Counter("read-calls", "calls read from this job's input, one for each item of a batch")
 TYPES = Counter("typed-calls", "calls read whose type could be told", labels="type")
 OUTCOMES = Counter(
@@ -85,7 +96,10 @@ CHAIN_EDGES = Distribution("chains-edges", "edges between chain ids, each time t
 RESIDENTS = Distribution("household-ids", "ids that live with an id, each time that is told something")
 MEMBERS = Distribution("contact-ids", "ids that belong to a contact, each time it is folded")
 
+UNREADABLE_PARTS = Notes("unreadable-file-lines", "what could not be read of a file, and why")
+
 COUNTERS = (
+    RECEIVED,
     READ,
     TYPES,
     OUTCOMES,
@@ -107,6 +121,31 @@ COUNTERS = (
     RETRIES,
 )
 DISTRIBUTIONS = (APPEND_BYTES, IN_FLIGHT, LAG, WINDOW_KEYS, EDGES, CHAIN_EDGES, RESIDENTS, MEMBERS)
+NOTES = (UNREADABLE_PARTS,)
+
+
+class Observer(Protocol):
+    """Sees what the steps of this process report, from any of their threads. Steps in other processes, as on Dataflow,
+    report to Beam alone."""
+
+    def counted(self, counts: Mapping[str, int]) -> None:
+        """Counts by the counters' names, since the last report."""
+
+    def observed(self, distribution: str, value: int) -> None:
+        """One value of a distribution, by its name."""
+
+
+_observers: list[Observer] = []
+
+
+@contextlib.contextmanager
+def observed_by(observer: Observer) -> Iterator[None]:
+    """Has an observer see what is reported while the block lasts."""
+    _observers.append(observer)
+    try:
+        yield
+    finally:
+        _observers.remove(observer)
 
 
 class Tally(collections.Counter[str]):
@@ -118,9 +157,11 @@ class Tally(collections.Counter[str]):
         self[DEAD_LETTERS.of(reason)] += calls
 
     def report(self) -> None:
-        """Hands the counts to Beam, and starts anew."""
+        """Hands the counts to Beam, and starts anew. A step whose bundles are long reports now and then."""
         for name, count in self.items():
             Metrics.counter(NAMESPACE, name).inc(count)
+        for observer in tuple(_observers):
+            observer.counted(self)
         self.clear()
 
 
@@ -137,6 +178,13 @@ class CountingFn(beam.DoFn):
 def observe(distribution: Distribution, value: int) -> None:
     """Adds one value to a distribution."""
     _distribution(distribution.name).update(value)
+    for observer in tuple(_observers):
+        observer.observed(distribution.name, value)
+
+
+def note(notes: Notes, line: str) -> None:
+    """Adds a line, once."""
+    Metrics.string_set(NAMESPACE, notes.name).add(line)
 
 
 _distribution = functools.cache(functools.partial(Metrics.distribution, NAMESPACE))
@@ -155,3 +203,10 @@ def family(counted: dict[str, int], counter: Counter) -> dict[str, int]:
     """The counts of a family by label."""
     prefix = counter.of("")
     return {name[len(prefix) :]: count for name, count in sorted(counted.items()) if name.startswith(prefix)}
+
+
+def noted(results: MetricResults, notes: Notes) -> tuple[str, ...]:
+    """The lines of a job, sorted."""
+    found = results.query(MetricsFilter().with_namespace(NAMESPACE).with_name(notes.name))
+    lines = (entry.committed if entry.committed is not None else entry.attempted for entry in found[MetricResults.STRINGSETS])
+    return tuple(sorted({line for entry in lines for line in entry}))

@@ -10,6 +10,7 @@ import msgspec
 from schemas.segment import MAX_MESSAGE_BYTES
 from schemas.tables import Row
 from transforms.core.dead_letters import Reason, Refused, Stage, dead_letter
+from transforms.core.reader import Call
 
 
 class Append(msgspec.Struct, frozen=True, gc=False):
@@ -32,6 +33,13 @@ class Append(msgspec.Struct, frozen=True, gc=False):
             connection=getattr(self.row, "connection", None),
         )
         return Append(letter)
+
+
+class LogEntry(msgspec.Struct, frozen=True, gc=False):
+    """A call on its way into the log, and its row there. Its facts count once, and only if, the log holds the row."""
+
+    call: Call
+    append: Append
 
 
 class Upsert(msgspec.Struct, frozen=True, gc=False):
