@@ -326,6 +326,9 @@ class Job(Row, frozen=True):
     runner: Annotated[str, "the Beam runner"]
     options: Annotated[str, "its options, without secrets"]
     history_done: Annotated[bool, "whether it has read everything that earlier jobs received"]
+    rules_version: Annotated[int | None, "the version of the rules that it writes rows by; NULL for jobs of before"] = (
+        None
+    )
 
 
 EVENTS = Table(
