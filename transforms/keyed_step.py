@@ -56,7 +56,7 @@ class KeyedStep(beam.PTransform):
         gathered = messages | "Gather" >> gather
         if self.gather is not None:
             struct: Any = self.gather.struct
-            gathered = gathered | "Inbox" >> beam.MapTuple(_alone).with_output_types(tuple[str, Iterable[struct]])
+            gathered = gathered | "Inbox" >> beam.MapTuple(_inbox).with_output_types(tuple[str, Iterable[struct]])
         if self.window is None:
             run = beam.ParDo(_BoundedFn(self.step, self.outbox, self.measure))
         else:
@@ -72,8 +72,9 @@ def _observe(measure: Measure | None, state: Any) -> None:
         metrics.observe(measure.sizes, measure.size(state))
 
 
-def _alone(key: str, message: Any) -> tuple[str, list[Any]]:
-    return key, [message]
+def _inbox(key: str, joined: Any) -> tuple[str, list[Any]]:
+    """The one joined message as an inbox."""
+    return key, [joined]
 
 
 class JoinFn(beam.CombineFn):
@@ -101,7 +102,7 @@ class JoinFn(beam.CombineFn):
 
 
 class Measure(NamedTuple):
-    """How large a state is, and the distribution that is told."""
+    """How large a state is, and the distribution that gets it."""
 
     size: Callable[[Any], int]
     sizes: metrics.Distribution
@@ -139,14 +140,14 @@ def _stateful(
             self.keys += 1
             key, inbox = gathered
             before = next(iter(cell.read()), None)
-            after, said = step(key, before, inbox)
+            after, sent = step(key, before, inbox)
             _observe(measure, after)
             if after != before:
                 if before is not None:
                     cell.clear()
                 cell.add(after)
             for tag in outbox.__struct_fields__:
-                for element in getattr(said, tag):
+                for element in getattr(sent, tag):
                     yield TaggedOutput(tag, element)
 
         def finish_bundle(self) -> None:

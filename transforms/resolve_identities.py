@@ -44,8 +44,8 @@ class ResolveIdentities(beam.PTransform):
             size=chains.size,
             sizes=metrics.CHAIN_EDGES,
         )
-        said = (persons["members"], renamed["labels"]) | "Said" >> beam.Flatten()
-        households = said | "Household" >> KeyedStep(
+        messages = (persons["members"], renamed["labels"]) | "HouseholdMessages" >> beam.Flatten()
+        households = messages | "Household" >> KeyedStep(
             household.step,
             household.HouseholdState,
             household.HouseholdOutbox,

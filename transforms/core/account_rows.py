@@ -1,6 +1,7 @@
 """The row of one account, folded from the calls that named it (`docs/semantics.md`, section 5).
 
-Invariant of `step`: the row last written under the greatest version is that of everything known of the account.
+Invariant of `step`: the row of the greatest version is that of everything known of the account, by the rules of
+`state.rules`.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from transforms.core import promoted
 from transforms.core.accounts import Way
 from transforms.core.facts import AccountKnown, copied_account, learn_account
 from transforms.core.rows import Upsert
+from transforms.core.rules_version import RULES_VERSION, UNVERSIONED
 
 
 class AccountState(msgspec.Struct, array_like=True, gc=False):
-    """All that is known of one account, and the version of the row last written."""
+    """All that is known of one account, the version of the row last written, and that of the rules it was made by."""
 
     known: AccountKnown = msgspec.field(default_factory=AccountKnown)
     version: int = 0
+    rules: int = UNVERSIONED
 
 
 class AccountOutbox(msgspec.Struct, gc=False):
@@ -32,16 +35,16 @@ class AccountOutbox(msgspec.Struct, gc=False):
 
 
 def step(key: str, state: AccountState | None, inbox: Iterable[AccountKnown]) -> tuple[AccountState, AccountOutbox]:
-    """Joins what came to what was known, and writes the row if that changes it."""
+    """Joins what came to what was known, and writes the row if that changes it, or if older rules made it."""
     known = AccountKnown() if state is None else copied_account(state.known)
     for more in inbox:
         learn_account(known, more)
     written = None if state is None else row(key, state.known)
     changed = row(key, known)
     version = 0 if state is None else state.version
-    if changed == written:
-        return AccountState(known, version), AccountOutbox()
-    return AccountState(known, version + 1), AccountOutbox([Upsert((key,), (version + 1,), changed)])
+    if changed == written and (state is None or state.rules == RULES_VERSION):
+        return AccountState(known, version, RULES_VERSION), AccountOutbox()
+    return AccountState(known, version + 1, RULES_VERSION), AccountOutbox([Upsert((key,), (version + 1,), changed)])
 
 
 def row(account_id: str, known: AccountKnown) -> tables.Account:

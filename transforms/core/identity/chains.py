@@ -1,7 +1,7 @@
 """Stage 2, one key: the edges out of chain ids, replayed.
 
-Invariant: each id that an edge names has been sent the label that a replay of all edges heard so far gives it, under a
-version greater than that of any other label it was sent.
+Invariant: the newest label that was sent to an id is the one that a replay of all edges in state gives it, by the rules
+of `state.rules`. "Newest" is by version: each label has a greater one than those that were sent to the id before.
 
 Rare by nature: ordinary traffic (an anonymous id becomes a user) never comes here.
 """
@@ -15,13 +15,16 @@ import msgspec
 
 from transforms.core.facts import Stamp
 from transforms.core.identity.protocol import Edge, Label, ProtocolMessage
+from transforms.core.rules_version import RULES_VERSION, UNVERSIONED
 
 
 class ChainsState(msgspec.Struct, array_like=True, gc=False):
-    """The edges by previous id and user, each at its earliest stamp."""
+    """The edges by previous id and user, each at its earliest stamp; the version of the labels last sent, and that of
+    the rules they were made by."""
 
     edges: dict[str, dict[str, Stamp]] = {}
     version: int = 0
+    rules: int = UNVERSIONED
 
 
 class ChainsOutbox(msgspec.Struct, gc=False):
@@ -36,22 +39,26 @@ def size(state: ChainsState) -> int:
 
 
 def step(key: str, state: ChainsState | None, inbox: Iterable[Edge]) -> tuple[ChainsState, ChainsOutbox]:
-    """Adds edges, and tells each id its label where it is new or has changed. Only components that a new edge touches
-    are replayed."""
-    state = state or ChainsState()
-    fresh = [edge for edge in inbox if _is_news(state.edges, edge)]
-    if not fresh:
+    """Adds edges, and sends each id its label where it is new or has changed. Only components that a new edge touches
+    are replayed; where older rules made the labels, everything is, and every label is sent again."""
+    state = state or ChainsState(rules=RULES_VERSION)
+    by_other_rules = state.rules != RULES_VERSION
+    new = [edge for edge in inbox if _is_new(state.edges, edge)]
+    if not new and not by_other_rules:
         return state, ChainsOutbox()
     edges = {previous: dict(users) for previous, users in state.edges.items()}
-    for edge in fresh:
+    for edge in new:
         users = edges.setdefault(edge.previous, {})
         users[edge.user] = min(users.get(edge.user, edge.stamp), edge.stamp)
-    touched = _component(edges, {id for edge in fresh for id in (edge.previous, edge.user)})
-    before = resolve(_within(state.edges, touched))
-    after = resolve(_within(edges, touched))
+    if by_other_rules:
+        before, after = {}, resolve(_within(edges, edges))
+    else:
+        touched = _component(edges, {id for edge in new for id in (edge.previous, edge.user)})
+        before, after = resolve(_within(state.edges, touched)), resolve(_within(edges, touched))
     version = state.version + 1
     changed = [(id, label) for id, label in sorted(after.items()) if before.get(id) != label]
-    return ChainsState(edges, version), ChainsOutbox([(id, Label(version, label)) for id, label in changed])
+    labels: list[tuple[str, ProtocolMessage]] = [(id, Label(version, label)) for id, label in changed]
+    return ChainsState(edges, version, RULES_VERSION), ChainsOutbox(labels)
 
 
 def resolve(edges: Iterable[Edge]) -> dict[str, str]:
@@ -87,7 +94,7 @@ class Replay:
         previous, user = edge.previous, edge.user
         absorbed, into = self._contact(previous), self._contact(user)
         if previous == user or self._label[absorbed] != previous:
-            return EdgeOutcome.IGNORED  # nothing is said, or it was absorbed before: the first merge of an id stands
+            return EdgeOutcome.IGNORED  # one id, or it was absorbed before: the first merge of an id stands
         if absorbed == into:
             self._label[absorbed] = user
             return EdgeOutcome.RELABELLED
@@ -115,7 +122,7 @@ def _order(edge: Edge) -> tuple[object, ...]:
     return edge.stamp, edge.previous, edge.user
 
 
-def _is_news(edges: Mapping[str, Mapping[str, Stamp]], edge: Edge) -> bool:
+def _is_new(edges: Mapping[str, Mapping[str, Stamp]], edge: Edge) -> bool:
     known = edges.get(edge.previous, {}).get(edge.user)
     return known is None or edge.stamp < known
 
@@ -131,10 +138,10 @@ def _component(edges: Mapping[str, Mapping[str, Stamp]], start: set[str]) -> set
         for user in users:
             neighbours.setdefault(previous, []).append(user)
             neighbours.setdefault(user, []).append(previous)
-    found, frontier = set(start), list(start)
+    reached, frontier = set(start), list(start)
     while frontier:
         for neighbour in neighbours.get(frontier.pop(), ()):
-            if neighbour not in found:
-                found.add(neighbour)
+            if neighbour not in reached:
+                reached.add(neighbour)
                 frontier.append(neighbour)
-    return found
+    return reached

@@ -1,7 +1,7 @@
-"""Stage 4, by label: folds the facts of all ids of a contact into its rows, once chains has spoken of it.
+"""Stage 4, by label: folds the facts of all ids of a contact into its rows, once chains has sent a label for it.
 
-Invariant: the rows last written under the greatest version are the fold of the members that are here; a row that the
-fold does not give any more was taken back by a tombstone.
+Invariant: the rows of the greatest version are the fold, by the rules of `state.rules`, of the members that are here. A
+row that the fold does not give any more was taken back by a tombstone.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from msgspec.structs import replace
 
 from schemas.tables import CONTACTS, MEMBERSHIPS, Row
 from transforms.core import contacts
+from transforms.core.facts import Known
 from transforms.core.identity import crowd
-from transforms.core.identity.protocol import Member, Members, hear
+from transforms.core.identity.protocol import Member, Members, keep_newest
 from transforms.core.rows import Upsert
+from transforms.core.rules_version import RULES_VERSION, UNVERSIONED
 
 BY_PERSON, BY_HOUSEHOLD, BY_CONTACT = (0, 0), (0,), (1,)
 """Who wrote a row, with which its version begins: a person's rows yield to those of its household, whose count begins
@@ -35,11 +37,13 @@ class RowsOutbox(Protocol):
 
 
 class ContactState(msgspec.Struct, array_like=True, gc=False):
-    """Who belongs to the contact, the version of the rows last written, and those of the members that are packed."""
+    """Who belongs to the contact, the version of the rows last written, those of the members that are packed, and the
+    version of the rules that its rows were made by."""
 
     members: Members = {}
     version: int = 0
     crowd: crowd.Crowd = ()
+    rules: int = UNVERSIONED
 
 
 class ContactOutbox(msgspec.Struct, gc=False):
@@ -55,39 +59,58 @@ def size(state: ContactState) -> int:
 
 
 def step(key: str, state: ContactState | None, inbox: Iterable[Member]) -> tuple[ContactState, ContactOutbox]:
-    """Takes what is newer, and writes the rows that it changes."""
+    """Keeps the newest messages, and writes the rows that they change; all rows where older rules made them."""
     inbox = list(inbox)
-    before = state or ContactState()
-    if before.crowd and not crowd.stays_packed(inbox):
+    before = state or ContactState(rules=RULES_VERSION)
+    by_other_rules = before.rules != RULES_VERSION
+    if before.crowd and (by_other_rules or not crowd.stays_packed(inbox)):
         before = replace(before, members=crowd.unpacked(before.members, before.crowd), crowd=())
     members = dict(before.members)
-    if not [said for said in inbox if hear(members, said)]:
+    newer = [message for message in inbox if keep_newest(members, message)]
+    if not newer and not by_other_rules:
         return state or before, ContactOutbox()
     outbox = ContactOutbox()
     version = before.version + 1
-    write(rows(key, before.members), rows(key, members), (*BY_CONTACT, version), outbox)
+    rewritten = row_keys(key, present(before.members).values()) if by_other_rules else frozenset()
+    write(rows(key, before.members), rows(key, members), (*BY_CONTACT, version), outbox, rewritten)
     few, packed = crowd.packed(members, before.crowd)
-    return ContactState(few, version, packed), outbox
+    return ContactState(few, version, packed, RULES_VERSION), outbox
 
 
-def write(before: Rows, now: Rows, version: tuple[int, ...], outbox: RowsOutbox, taken: Iterable[RowKey] = ()) -> None:
-    """Writes each row that has changed, and a tombstone for each that is gone; those that are `taken` over from another
-    writer in any case."""
-    taken = frozenset(taken)
-    for table, row_key in sorted(before.keys() | now.keys() | taken):
+def write(
+    before: Rows,
+    now: Rows,
+    version: tuple[int, ...],
+    outbox: RowsOutbox,
+    rewritten: frozenset[RowKey] = frozenset(),
+) -> None:
+    """Writes each row that has changed, and a tombstone for each that is gone. Those of `rewritten` are written in any
+    case: what stands under their keys was made by another writer, or by other rules."""
+    for table, row_key in sorted(before.keys() | now.keys() | rewritten):
         row = now.get((table, row_key))
-        if row != before.get((table, row_key)) or (table, row_key) in taken:
+        if row != before.get((table, row_key)) or (table, row_key) in rewritten:
             upserts = outbox.contacts if table == CONTACTS.name else outbox.memberships
             upserts.append(Upsert(row_key, version, row))
 
 
 def rows(label: str, members: Members) -> Rows:
     """The rows that the members give to the contact of a label."""
-    here = {id: facts for id, (_, facts) in members.items() if facts is not None}
-    if not here:
+    facts_by_id = present(members)
+    if not facts_by_id:
         return {}
-    folded = contacts.rows(label, here)
-    given: Rows = {(MEMBERSHIPS.name, (label, each.account_id)): each for each in folded.memberships}
+    folded = contacts.rows(label, facts_by_id)
+    given: Rows = {(MEMBERSHIPS.name, (label, row.account_id)): row for row in folded.memberships}
     if folded.contact is not None:
         given[CONTACTS.name, (label,)] = folded.contact
     return given
+
+
+def row_keys(label: str, facts: Iterable[Known]) -> frozenset[RowKey]:
+    """Every row key that such facts may give under any rules: the contact, and a membership for each account."""
+    accounts = {account_id for known in facts for account_id in known.accounts}
+    return frozenset({(CONTACTS.name, (label,)), *((MEMBERSHIPS.name, (label, account)) for account in accounts)})
+
+
+def present(members: Members) -> dict[str, Known]:
+    """The facts of the members that are here, by id."""
+    return {id: facts for id, (_, facts) in members.items() if facts is not None}

@@ -1,11 +1,11 @@
-"""The crowd: members of a heavy contact that say nothing themselves, packed, so that a window need not unpack them.
+"""The crowd: members of a heavy contact that have no facts, packed, so that a window need not unpack them.
 
 A user of a bot or of a script without cookies gathers ids by the ten thousand. Each is a member that is here and has no
 facts: a *bare* one. All that rows need of them is the first in order, for `previous_ids`. Those stay among the members;
 the others are packed into rooms, which a state carries as bytes.
 
 Invariant: where there is a crowd, `KEPT` bare members are less than every id in it. An id may be in it and among the
-members as well; what was said of it last then counts.
+members as well; the newer of the two versions then counts.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def stays_packed(inbox: Iterable[object]) -> bool:
-    """Whether what was said needs no look into the crowd: only arrivals. Facts of an id never become none again, so an
-    arrival with facts is newer than the bare one in the crowd; a departure or a label may be older."""
-    return all(isinstance(said, Member) and said.facts is not None for said in inbox)
+    """Whether the inbox needs no look into the crowd: it has only arrivals. Facts of an id never become none again, so
+    an arrival with facts is newer than the bare one in the crowd; a departure or a label may be older."""
+    return all(isinstance(message, Member) and message.facts is not None for message in inbox)
 
 
 def unpacked(members: Members, crowd: Crowd) -> Members:

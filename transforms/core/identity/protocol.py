@@ -12,9 +12,9 @@ CHAINS: Final = ""
 """The one key of the stage chains; no id is empty."""
 
 Version = tuple[int, int]
-"""(times the id moved, messages its person sent): the order of what is said about one member."""
+"""(times the id moved, messages its person sent): the order of the messages about one member."""
 
-UNHEARD: Final[Version] = (0, 0)
+UNSENT: Final[Version] = (0, 0)
 """The version before the first message about an id."""
 
 
@@ -23,16 +23,18 @@ class ProtocolMessage(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Member(ProtocolMessage, frozen=True, array_like=True, tag="member", gc=False):
-    """An id is here with these facts, or with None: it is not here. The facts carry no edges.
+    """An *arrival*: the id is here, with these facts. Or, where they are None, a *departure*: it is not here. The facts
+    carry no edges.
 
-    From a household to a contact the version goes on with that of the household's label. `alone` is for the household
-    of the id's own key: the facts that gave the rows which the person has written and leaves to it.
+    From a household to a contact the version goes on with that of the household's label, and, where older rules wrote
+    the household's state, with how often it has written. `handed_over` is for the household of the id's own key: the
+    facts that gave the rows which the person has written and leaves to it.
     """
 
     id: str
     version: tuple[int, ...]
     facts: Known | None
-    alone: Known | None = None
+    handed_over: Known | None = None
 
 
 class Label(ProtocolMessage, frozen=True, array_like=True, tag="label", gc=False):
@@ -43,7 +45,7 @@ class Label(ProtocolMessage, frozen=True, array_like=True, tag="label", gc=False
 
 
 class Edge(ProtocolMessage, frozen=True, array_like=True, tag="edge", gc=False):
-    """`previous` was told to be `user`. The set of edges only grows, so an edge needs no version."""
+    """A call said that `previous` is `user`. The set of edges only grows, so an edge needs no version."""
 
     stamp: Stamp
     previous: str
@@ -51,13 +53,14 @@ class Edge(ProtocolMessage, frozen=True, array_like=True, tag="edge", gc=False):
 
 
 Members = dict[str, tuple[tuple[int, ...], Known | None]]
-"""Of each id the newest version that was heard, and its facts; None stays, as a tombstone for what comes late."""
+"""Of each id the version and the facts of its newest message. A departure's None stays: a tombstone, so that an older
+arrival that comes late changes nothing."""
 
 
-def hear(members: Members, said: Member) -> bool:
-    """Takes what is said of a member where it is newer; tells whether it was."""
-    known = members.get(said.id)
-    if known is not None and known[0] >= said.version:
+def keep_newest(members: Members, message: Member) -> bool:
+    """Puts a message in the place of an older one about the same id. Returns whether it was newer."""
+    newest = members.get(message.id)
+    if newest is not None and newest[0] >= message.version:
         return False
-    members[said.id] = (said.version, said.facts)
+    members[message.id] = (message.version, message.facts)
     return True

@@ -67,7 +67,7 @@ def test_previous_ids_are_the_first_whatever_is_packed() -> None:
     assert upsert.row.previous_ids == ("a", "b", *(member.id for member in arrivals(0, 998)))
 
 
-def test_a_label_tells_the_crowd_too() -> None:
+def test_a_label_passes_the_crowd_on_too() -> None:
     state = home(5_000)
     state, outbox = household.step("user", state, [Label(1, "new")])
     assert len(outbox.members) == 5_001
@@ -79,7 +79,7 @@ def test_a_label_tells_the_crowd_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "said", "expected"),
+    ("what", "message", "expected"),
     [
         ("a departure", Member("device-004000", (1, 2), None), ((1, 2), None)),
         ("a departure from before the arrival", Member("device-004000", (0, 0), None), ((0, 1), BARE)),
@@ -88,10 +88,10 @@ def test_a_label_tells_the_crowd_too() -> None:
         ("facts", Member("device-004000", (0, 2), IDENTIFIED), ((0, 2), IDENTIFIED)),
     ],
 )
-def test_the_newest_counts_of_what_is_said_of_a_member_of_the_crowd(
-    what: str, said: Member, expected: tuple[tuple[int, ...], Known | None]
+def test_the_newest_message_about_a_member_of_the_crowd_counts(
+    what: str, message: Member, expected: tuple[tuple[int, ...], Known | None]
 ) -> None:
-    state, _ = household.step("user", home(5_000), [said])
+    state, _ = household.step("user", home(5_000), [message])
     assert crowd.unpacked(state.members, state.crowd)["device-004000"] == expected, what
 
 
@@ -105,7 +105,7 @@ def test_a_late_departure_does_not_take_a_member_away_that_an_older_arrival_hide
 
 
 def test_the_contact_keeps_a_crowd_as_the_household_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    members = [Member(each.id, (0, 1, 1), each.facts) for each in (USER, *arrivals(0, 5_000))]
+    members = [Member(message.id, (0, 1, 1), message.facts) for message in (USER, *arrivals(0, 5_000))]
     state, _ = contact.step("label", None, members)
     with monkeypatch.context() as patched:
         patched.setattr(crowd, "_decode", refuse)

@@ -80,13 +80,13 @@ def test_the_first_edge_leaves_its_rows_to_its_household(
     assert outbox.members == expected
     assert not outbox.contacts + outbox.memberships
     _, outbox = person.step("u", state, [identified(2)])
-    assert all(said.alone is None for _, said in outbox.members if isinstance(said, Member))
+    assert all(message.handed_over is None for _, message in outbox.members if isinstance(message, Member))
 
 
-def test_an_id_that_an_older_program_told_its_household_of_goes_on_there() -> None:
+def test_an_id_that_an_older_program_left_to_its_household_goes_on_there() -> None:
     _, outbox = person.step("u", PersonState(identified(1), (0, 1)), [Known(deleted=at(2))])
     assert not outbox.contacts
-    assert [(key, said.version) for key, said in outbox.members if isinstance(said, Member)] == [("u", (0, 2))]
+    assert [(key, message.version) for key, message in outbox.members if isinstance(message, Member)] == [("u", (1, 2))]
 
 
 def test_the_household_writes_anew_what_stays_and_takes_back_what_does_not() -> None:
@@ -118,8 +118,8 @@ def test_they_are_taken_over_however_late_the_person_says_so() -> None:
         network.send("person", "u", identified(1))
         network.drain()
         state = None
-        for said in order:
-            state, rows = household.step("u", state, [said])
+        for message in order:
+            state, rows = household.step("u", state, [message])
             network.write("contacts", rows.contacts)
             network.write("memberships", rows.memberships)
         assert not network.table("contacts"), order
