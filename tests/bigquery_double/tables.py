@@ -19,6 +19,8 @@ PAST, FUTURE = 3650 * DAY, 366 * DAY
 """How far from now the partitions lie that rows can be streamed to, in microseconds.
 https://cloud.google.com/bigquery/docs/write-api#streaming_to_time-partitioned_tables : 10 years back, 1 year ahead."""
 
+_LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 _SEQUENCE_NUMBER = re.compile(r"[0-9A-Fa-f]{1,16}(?:/[0-9A-Fa-f]{1,16}){0,3}")
 
 Row = tuple[Any, ...]
@@ -75,6 +77,19 @@ def sequence_number(text: str | None) -> tuple[int, ...]:
     if not _SEQUENCE_NUMBER.fullmatch(text):
         raise RowRefused(f"_CHANGE_SEQUENCE_NUMBER: {text!r} is not 1 to 4 sections of 1 to 16 hexadecimal digits")
     return tuple(int(section, 16) for section in text.split("/"))
+
+
+def merged_labels(labels: Mapping[str, str] | None, changes: Mapping[str, str | None] | None) -> dict[str, str] | None:
+    """Labels after an update: those that it does not name stay, those that are null in it go. Raises Refused.
+    https://cloud.google.com/bigquery/docs/deleting-labels ; what a label may be:
+    https://cloud.google.com/bigquery/docs/labels-intro#requirements"""
+    if changes is None:
+        return None
+    merged = {name: value for name, value in {**(labels or {}), **changes}.items() if value is not None}
+    for name, value in merged.items():
+        if not _LABEL_KEY.fullmatch(name) or not _LABEL_VALUE.fullmatch(value):
+            raise Refused("invalid", f"Label {name!r}: {value!r} has characters that a label cannot have, or too many")
+    return merged
 
 
 @dataclass(eq=False)
@@ -203,8 +218,11 @@ class Table:
             self.revision += 1
 
     def merge(self, resource: Mapping[str, Any]) -> None:
-        """Changes these fields of the resource, and takes away those that are None. Raises Refused."""
+        """Changes these fields of the resource, and removes those that are None; labels likewise, one by one. Raises
+        Refused."""
         changed = {**self.resource, **resource}
+        if "labels" in resource:
+            changed["labels"] = merged_labels(self.resource.get("labels"), resource["labels"])
         check(replace(self, resource=changed))
         self.resource = {name: value for name, value in changed.items() if value is not None}
         self.revision += 1

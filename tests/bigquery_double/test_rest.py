@@ -221,14 +221,23 @@ def test_an_incompatible_schema_is_refused(
     assert client.get_table(TABLE).schema == before
 
 
-def test_other_properties_are_changed_or_taken_away(client: Client) -> None:
+def test_other_properties_are_changed_or_removed(client: Client) -> None:
     table = make(client)
     table.description = "Another text"
     table.labels = {"more": "x"}
     changed = client.update_table(table, ["description", "labels"])
-    assert (changed.description, changed.labels) == ("Another text", {"more": "x"})
+    assert (changed.description, changed.labels) == ("Another text", {"made_by": "test", "more": "x"})
     changed.description = None
-    assert client.update_table(changed, ["description"]).description is None
+    changed.labels["made_by"] = None
+    changed = client.update_table(changed, ["description", "labels"])
+    assert (changed.description, changed.labels) == (None, {"more": "x"})
+
+
+def test_a_label_is_of_few_characters(client: Client) -> None:
+    table = make(client)
+    table.labels = {"more": "Not: a label"}
+    with pytest.raises(BadRequest, match="characters that a label cannot have"):
+        client.update_table(table, ["labels"])
 
 
 def test_a_change_of_what_another_has_changed_is_refused(client: Client) -> None:
