@@ -5,25 +5,42 @@ https://cloud.google.com/bigquery/docs/reference/storage
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from contextlib import closing
+from typing import Final
 
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.pvalue import PBegin, PCollection
+from apache_beam.transforms.window import TimestampedValue
 from google.cloud.bigquery_storage_v1.types import DataFormat, ReadSession
 
-from pipeline.progress import TALLY
 from pipeline.warehouses.base import JobRun
+from pipeline.warehouses.bigquery import statements
+from pipeline.warehouses.bigquery.catalog import Dataset, connect
 from pipeline.warehouses.bigquery.clients import read_client
-from schemas.bigquery import Dataset
+from pipeline.warehouses.bigquery.queries import query
 from schemas.tables import IDENTITY_CALLS, Timestamp
+from transforms import metrics
 from transforms.core import times
 from transforms.core.reader import Received
+from transforms.core.rules_version import RULES_VERSION
+
+_REPORT_CALLS: Final = 1000
+"""After how many calls their number is reported: a stream may take an hour."""
 
 
 class ReadLog(beam.PTransform):
     """PBegin → `Received`: what the log held when the job started, with the minimum timestamp, so that it holds the
-    watermark, and with it every window, until all of it is read."""
+    watermark, and with it every window, until all of it is read.
+
+    A job that was updated under newer rules (`rereads_log`) reads all that the log holds when this step runs, since the
+    job before the update may have logged calls until then. Its watermark has long passed the minimum, and elements from
+    there would be dropped as late; so these have the time at which they are read, which is never behind the watermark.
+    When the reading begins, the entry in `jobs` gets the version of the rules: an update that Dataflow refuses leaves
+    it as it is, and the next one reads the log.
+    """
 
     def __init__(self, dataset: Dataset, job: JobRun) -> None:
         super().__init__()
@@ -36,7 +53,7 @@ class ReadLog(beam.PTransform):
             | "Job" >> beam.Create([self.job])
             | "Streams" >> beam.ParDo(_StreamsFn(self.dataset))
             | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.ParDo(_ReadFn())
+            | "Read" >> beam.ParDo(_ReadFn(present=self.job.rereads_log)).with_output_types(Received)
         )
 
 
@@ -46,8 +63,8 @@ def written_until(log_until: Timestamp) -> str:
 
 
 class _StreamsFn(beam.DoFn):
-    """Opens a session, a view of the table as it is now, and gives the names of its streams, which BigQuery chooses as
-    many as the table's size asks for."""
+    """Opens a session, a view of the table as it is now, and gives the names of its streams; BigQuery chooses their
+    number by the table's size."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
@@ -56,31 +73,44 @@ class _StreamsFn(beam.DoFn):
         self.client = read_client()
 
     def process(self, job: JobRun) -> Iterator[str]:
-        if job.log_until is None:
+        if job.rereads_log:
+            self._enter_rules_version(job)
+        elif job.log_until is None:
             return
         project, name = self.dataset
+        restriction = "" if job.rereads_log or job.log_until is None else written_until(job.log_until)
         wanted = ReadSession(
             table=f"projects/{project}/datasets/{name}/tables/{IDENTITY_CALLS.name}",
             data_format=DataFormat.ARROW,
             read_options=ReadSession.TableReadOptions(
-                selected_fields=["payload", "connection"], row_restriction=written_until(job.log_until)
+                selected_fields=["payload", "connection"], row_restriction=restriction
             ),
         )
         session = self.client.create_read_session(parent=f"projects/{project}", read_session=wanted)
         for stream in session.streams:
             yield stream.name
 
+    def _enter_rules_version(self, job: JobRun) -> None:
+        parameters = {"generation": job.generation, "rules_version": RULES_VERSION}
+        with closing(connect(self.dataset.project)) as client:
+            query(client, statements.enter_rules_version(str(self.dataset)), parameters)
+
     def teardown(self) -> None:
         self.client.transport.close()
 
 
-class _ReadFn(beam.DoFn):
-    """Reads a stream. Google's client goes on at the row where a broken stream ended."""
+class _ReadFn(metrics.CountingFn):
+    """Reads a stream; with `present` each element has the time at which it is read. Google's client continues at the
+    row where a broken stream ended."""
+
+    def __init__(self, *, present: bool) -> None:
+        super().__init__()
+        self.present = present
 
     def setup(self) -> None:
         self.client = read_client()
 
-    def process(self, stream: str) -> Iterator[Received]:
+    def process(self, stream: str) -> Iterator[Received | TimestampedValue]:
         schema = None
         for response in self.client.read_rows(stream):
             if schema is None:  # only the first of a stream must have it
@@ -89,8 +119,11 @@ class _ReadFn(beam.DoFn):
             batch = pa.ipc.read_record_batch(rows, schema)
             payloads = batch.column("payload").cast(pa.binary()).to_pylist()
             for payload, connection in zip(payloads, batch.column("connection").to_pylist(), strict=True):
-                TALLY.add(messages=1)
-                yield Received(payload, connection=connection)
+                self.tally[metrics.RECEIVED.name] += 1
+                if self.tally[metrics.RECEIVED.name] == _REPORT_CALLS:
+                    self.tally.report()
+                received = Received(payload, connection=connection)
+                yield TimestampedValue(received, time.time()) if self.present else received
 
     def teardown(self) -> None:
         self.client.transport.close()

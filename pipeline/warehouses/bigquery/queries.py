@@ -1,27 +1,41 @@
-"""Queries of BigQuery, and what they find as Python values."""
+"""Queries of BigQuery, and their results as Python values."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import secrets
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
+from google.api_core.exceptions import PreconditionFailed
 from google.cloud import bigquery
 from google.cloud.bigquery import ArrayQueryParameter, QueryJobConfig, ScalarQueryParameter
 from google.cloud.bigquery.table import RowIterator
 from msgspec.structs import replace
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from schemas.bigquery import MAX_STALENESS, Dataset
+from pipeline.warehouses.bigquery.catalog import MAX_STALENESS, Dataset
 from schemas.tables import Column, Mode, Table, Type
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+MAX_STALENESS_LABEL: Final = "max_staleness_before"
+"""What a keyed table's `max_staleness` was before a query lifted it, and a number of that query: `0-0s0s4c0c0_1f3a5b7c`
+for `0-0 0 4:0:0`, since a label holds only lower-case letters, digits, `_` and `-`."""
+_SIGNS, _LETTERS = " :.", "scp"
+"""The signs of an interval that a label cannot have, and what stands for them."""
+_CONTENDED: Final = Retrying(
+    retry=retry_if_exception_type(PreconditionFailed),
+    wait=wait_random_exponential(multiplier=0.1, max=5),
+    stop=stop_after_attempt(10),
+    reraise=True,
+)
+"""Between the look at a table and its change somebody else may have changed it."""
 
 
 def query(
     client: bigquery.Client,
     statement: str,
-    parameters: dict[str, int | str | Sequence[str]] | None = None,
+    parameters: Mapping[str, int | str | Sequence[str]] | None = None,
     default_dataset: Dataset | None = None,
 ) -> RowIterator:
     """Runs a statement, or a script, to its end. The rows of its last result are fetched as they are asked for, a page
@@ -32,27 +46,77 @@ def query(
     return client.query_and_wait(statement, job_config=config)
 
 
-@contextmanager
-def freshest(client: bigquery.Client, table: Table, dataset: Dataset) -> Iterator[None]:
-    """Until it ends, queries of a keyed table see every change that BigQuery has received.
+def query_freshest(
+    client: bigquery.Client,
+    statement: str,
+    table: Table,
+    dataset: Dataset,
+    parameters: Mapping[str, int | str | Sequence[str]] | None = None,
+) -> RowIterator:
+    """Runs a query of a keyed table that sees every change that BigQuery has received.
 
     With `max_staleness` a query may answer from a table to which the changes of the last minutes are not applied;
-    without it they are merged when the table is queried. A table that was left without it gets the default.
+    without it they are merged when the table is queried. So it is lifted meanwhile, and a label of the table keeps it:
+    where the process dies, the next such query gives it back. Several may run at once: the first to end gives it back,
+    and the others, which may have seen less since, ask again.
     https://cloud.google.com/bigquery/docs/change-data-capture#manage_table_staleness
     """
     name = f"{dataset}.{table.name}"
-    before = client.get_table(name).max_staleness
-    _set_max_staleness(client, name, None)
-    try:
-        yield
-    finally:
-        _set_max_staleness(client, name, before or MAX_STALENESS)
+    while True:
+        mark = _lift_max_staleness(client, name)
+        try:
+            rows = query(client, statement, parameters)
+        finally:
+            was_lifted = _restore_max_staleness(client, name, mark)
+        if was_lifted:
+            return rows
 
 
-def _set_max_staleness(client: bigquery.Client, name: str, interval: str | None) -> None:
-    changed = bigquery.Table(name)
-    changed.max_staleness = interval
-    client.update_table(changed, ["max_staleness"])
+@_CONTENDED.wraps
+def _lift_max_staleness(client: bigquery.Client, name: str) -> str:
+    """Returns the mark of the query that has lifted it: the label's value.
+
+    The default over a mark is what `create` gives a table that a dead process has left without. Any other value was
+    set by the user since.
+    """
+    table = client.get_table(name)
+    mark = table.labels.get(MAX_STALENESS_LABEL)
+    if mark is not None and table.max_staleness is None:
+        return mark
+    if mark is not None and table.max_staleness == MAX_STALENESS:
+        interval = _interval(mark)
+    else:
+        interval = table.max_staleness or MAX_STALENESS
+    mark = _mark(interval)
+    _change_max_staleness(client, table, None, mark)
+    return mark
+
+
+@_CONTENDED.wraps
+def _restore_max_staleness(client: bigquery.Client, name: str, mark: str) -> bool:
+    """Gives `max_staleness` back; False where somebody else has set it since it was lifted."""
+    table = client.get_table(name)
+    if table.labels.get(MAX_STALENESS_LABEL) != mark or table.max_staleness is not None:
+        return False
+    _change_max_staleness(client, table, _interval(mark), None)
+    return True
+
+
+def _change_max_staleness(
+    client: bigquery.Client, table: bigquery.Table, interval: str | None, mark: str | None
+) -> None:
+    """Raises PreconditionFailed where the table has changed since it was looked at."""
+    table.max_staleness = interval
+    table.labels[MAX_STALENESS_LABEL] = mark  # the REST API removes a label whose value is null
+    client.update_table(table, ["max_staleness", "labels"])
+
+
+def _mark(interval: str) -> str:
+    return f"{interval.translate(str.maketrans(_SIGNS, _LETTERS))}_{secrets.token_hex(4)}"
+
+
+def _interval(mark: str) -> str:
+    return mark.partition("_")[0].translate(str.maketrans(_LETTERS, _SIGNS))
 
 
 def plain(column: Column, value: Any) -> Any:
@@ -60,9 +124,9 @@ def plain(column: Column, value: Any) -> Any:
     if value is None:
         return None
     if column.mode is Mode.REPEATED:
-        return [plain(replace(column, mode=Mode.REQUIRED), each) for each in value]
+        return [plain(replace(column, mode=Mode.REQUIRED), item) for item in value]
     if column.type is Type.STRUCT:
-        return {each.name: plain(each, value[each.name]) for each in column.fields}
+        return {field.name: plain(field, value[field.name]) for field in column.fields}
     return (value - _EPOCH) // timedelta(microseconds=1) if column.type is Type.TIMESTAMP else value
 
 

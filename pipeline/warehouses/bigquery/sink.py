@@ -10,36 +10,47 @@ import hashlib
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.timestamp import Timestamp as BeamTimestamp
 from apache_beam.utils.windowed_value import WindowedValue
 from msgspec.structs import replace
 
-from pipeline.progress import TALLY
+from pipeline.warehouses import base
 from pipeline.warehouses.base import JobRun
 from pipeline.warehouses.bigquery.append_stream import AppendStream, Delivery
 from pipeline.warehouses.bigquery.appends import Appender, SentRows, WriteFailed
+from pipeline.warehouses.bigquery.catalog import Dataset
 from pipeline.warehouses.bigquery.changes import CHANGE_SEQUENCE_NUMBER, CHANGE_TYPE, DELETE, UPSERT, sequence_number
 from pipeline.warehouses.bigquery.protobuf import RowEncoder
-from schemas.bigquery import Dataset
 from schemas.segment import KEPT_OF_TOO_LARGE_BYTES
-from schemas.tables import DEAD_LETTERS, DeadLetter, Row, Table
+from schemas.tables import DEAD_LETTERS, IDENTITY_CALLS, DeadLetter, Row, Table
 from transforms import metrics, windows
 from transforms.core.dead_letters import Reason
-from transforms.core.rows import Append, Upsert
+from transforms.core.reader import Call
+from transforms.core.rows import Append, LogEntry, Upsert
 
 _BATCHES_AHEAD: Final = 3
 """How many batches of a bundle may be on their way while it gathers the next: memory is bounded."""
 _ROW_OVERHEAD_BYTES: Final = 8
-"""What a request holds beside each row's bytes, at most."""
+"""What a request holds for each row in addition to its bytes, at most."""
 
 _DELIVERY: Final = Delivery()
 
-T = TypeVar("T", Append, Upsert)
+
+class _TimedEntry(NamedTuple):
+    """An entry of the log with its element's timestamp."""
+
+    entry: LogEntry
+    timestamp: BeamTimestamp
+
+
+T = TypeVar("T", Append, _TimedEntry, Upsert)
+A = TypeVar("A", Append, _TimedEntry)
 
 
 class AppendRows(beam.PTransform):
@@ -53,11 +64,29 @@ class AppendRows(beam.PTransform):
         return appends | "Append" >> beam.ParDo(self.fn).with_output_types(Append)
 
 
-class UpsertRows(beam.PTransform):
-    """`Upsert` → on `TAKEN` the number of rows that were taken, once they are; on `DEAD_LETTERS` an `Append` of a dead
-    letter for each that BigQuery refuses."""
+class LogCalls(beam.PTransform):
+    """`LogEntry` → on `LOGGED` each `Call` whose row BigQuery has accepted in `identity_calls`, with its entry's
+    timestamp; on `DEAD_LETTERS` an `Append` of a dead letter for each that it refuses.
 
-    TAKEN = "taken"
+    A call is given only after BigQuery's answer, so one that is refused leaves no fact. BigQuery enforces no key: a
+    call that is logged again, by a bundle that is tried again for example, is given again.
+    """
+
+    def __init__(self, dataset: Dataset, job: JobRun, delivery: Delivery = _DELIVERY) -> None:
+        super().__init__()
+        self.fn = LogFn(dataset, IDENTITY_CALLS, job, delivery)
+
+    def expand(self, entries: PCollection[LogEntry]) -> dict[str, PCollection]:
+        log = beam.ParDo(self.fn).with_output_types(Call, **{base.DEAD_LETTERS: Append})
+        outputs = entries | "Log" >> log.with_outputs(base.DEAD_LETTERS, main=base.LOGGED)
+        return {name: outputs[name] for name in (base.LOGGED, base.DEAD_LETTERS)}
+
+
+class UpsertRows(beam.PTransform):
+    """`Upsert` → on `ACCEPTED` the number of rows that BigQuery has accepted, once it has; on `DEAD_LETTERS` an
+    `Append` of a dead letter for each that it refuses."""
+
+    ACCEPTED = "accepted"
     DEAD_LETTERS = "dead_letters"
 
     def __init__(self, dataset: Dataset, table: Table, job: JobRun, delivery: Delivery = _DELIVERY) -> None:
@@ -67,15 +96,15 @@ class UpsertRows(beam.PTransform):
 
     def expand(self, upserts: PCollection[Upsert]) -> dict[str, PCollection]:
         if not upserts.windowing.is_default():
-            upserts = upserts | "Global" >> windows.everything()  # where the end of a bundle tells what it took
+            upserts = upserts | "Global" >> windows.everything()  # the window in which a bundle's end gives its counts
         if not self.is_bounded:  # a bundle that is tried again must not give other rows for versions that were written
             upserts = upserts | "Stable" >> beam.Reshuffle()
-        outputs = upserts | "Change" >> beam.ParDo(self.fn).with_outputs(self.DEAD_LETTERS, main=self.TAKEN)
-        return {name: outputs[name] for name in (self.TAKEN, self.DEAD_LETTERS)}
+        outputs = upserts | "Change" >> beam.ParDo(self.fn).with_outputs(self.DEAD_LETTERS, main=self.ACCEPTED)
+        return {name: outputs[name] for name in (self.ACCEPTED, self.DEAD_LETTERS)}
 
 
 class _WriteFn(metrics.CountingFn, Generic[T]):
-    """Encodes and sends; what becomes of each element is told to `settled` and `refuse`."""
+    """Encodes and sends; every element ends in one call of `settled` or `refuse`."""
 
     def __init__(self, dataset: Dataset, table: Table, job: JobRun, delivery: Delivery = _DELIVERY) -> None:
         super().__init__()
@@ -152,49 +181,97 @@ class _Misfit(Exception):
     """Why the table cannot hold a row."""
 
 
-class AppendFn(_WriteFn[Append]):
+class _AppendingFn(_WriteFn[A]):
     """Writes rows as they are, maybe more than once: the first of a key stands in the views."""
 
     def start_bundle(self) -> None:
         super().start_bundle()
         self.refused: list[Append] = []
-        self.is_dead_letters = self.table == DEAD_LETTERS
 
-    def process(self, append: Append) -> None:
-        if self.is_dead_letters:
-            TALLY.add(dead_letters=1)
-        written = {} if self.table.written is None else {self.table.written: self.job.written_at(_now())}
+    def append(self, element: A) -> Append:
+        """The row of an element."""
+        raise NotImplementedError
+
+    def write(self, element: A) -> None:
+        filled = {} if self.table.written is None else {self.table.written: self.job.written_at(_now())}
         try:
-            row = self.encode(append.row, **written)
+            row = self.encode(self.append(element).row, **filled)
         except _Misfit as misfit:
-            self.refuse(append, str(misfit))
+            self.refuse(element, str(misfit))
         else:
-            self.add(append, row)
+            self.add(element, row)
 
-    def finish_bundle(self) -> Iterator[WindowedValue]:
-        super().finish_bundle()
-        for append in self.refused:
-            yield WindowedValue(append, MIN_TIMESTAMP, (GlobalWindow(),))
-
-    def settled(self, elements: Sequence[Append], refused: Mapping[int, str]) -> None:
+    def settled(self, elements: Sequence[A], refused: Mapping[int, str]) -> None:
         self.tally[metrics.WRITTEN.of(self.table.name)] += len(elements) - len(refused)
-        outcomes = Counter(append.outcome for append in elements)
-        outcomes.subtract(elements[index].outcome for index in refused)
+        outcomes = Counter(self.append(element).outcome for element in elements)
+        outcomes.subtract(self.append(elements[index]).outcome for index in refused)
         for outcome, calls in outcomes.items():
             if outcome is not None:
                 self.tally[metrics.OUTCOMES.of(outcome)] += calls
 
-    def refuse(self, element: Append, why: str) -> None:
-        if self.is_dead_letters:
-            self.process(Append(_shortened(element.row, why)))
-            return
-        self.refused.append(element.refused(why))
-        if element.outcome is not None:
+    def refuse(self, element: A, why: str) -> None:
+        append = self.append(element)
+        self.refused.append(append.refused(why))
+        if append.outcome is not None:
             self.tally.refused(Reason.INVALID_FIELD.value)
 
 
+class AppendFn(_AppendingFn[Append]):
+    """Writes the rows of every table but the log."""
+
+    def process(self, append: Append) -> None:
+        self.write(append)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        super().finish_bundle()
+        for append in self.refused:
+            yield _windowed(append)
+
+    def append(self, element: Append) -> Append:
+        return element
+
+    def refuse(self, element: Append, why: str) -> None:
+        if self.table == DEAD_LETTERS:
+            self.write(Append(_shortened(element.row, why)))
+        else:
+            super().refuse(element, why)
+
+
+class LogFn(_AppendingFn[_TimedEntry]):
+    """Writes the log, and gives the calls of each batch as soon as it is written: a long bundle holds few of them."""
+
+    def start_bundle(self) -> None:
+        super().start_bundle()
+        self.logged: list[WindowedValue] = []
+
+    def process(self, entry: LogEntry, timestamp: Any = beam.DoFn.TimestampParam) -> Sequence[WindowedValue]:
+        self.write(_TimedEntry(entry, timestamp))
+        return self._pop_logged()
+
+    def finish_bundle(self) -> Iterator[WindowedValue | TaggedOutput]:
+        super().finish_bundle()
+        yield from self._pop_logged()
+        for append in self.refused:
+            yield TaggedOutput(base.DEAD_LETTERS, _windowed(append))
+
+    def append(self, element: _TimedEntry) -> Append:
+        return element.entry.append
+
+    def settled(self, elements: Sequence[_TimedEntry], refused: Mapping[int, str]) -> None:
+        super().settled(elements, refused)
+        for index, (entry, timestamp) in enumerate(elements):
+            if index not in refused:
+                self.logged.append(_windowed(entry.call, timestamp))
+
+    def _pop_logged(self) -> Sequence[WindowedValue]:
+        if not self.logged:
+            return ()
+        logged, self.logged = self.logged, []
+        return logged
+
+
 def _shortened(letter: Row, why: str) -> DeadLetter:
-    """A dead letter that BigQuery takes in place of one that it does not: nothing may be lost without a trace."""
+    """A dead letter that BigQuery accepts in place of one that it refuses: nothing may be lost without a trace."""
     assert isinstance(letter, DeadLetter)
     if len(letter.payload) <= KEPT_OF_TOO_LARGE_BYTES:
         raise WriteFailed(f"BigQuery refuses the dead letter {letter.dead_letter_id}: {why}")
@@ -204,11 +281,11 @@ def _shortened(letter: Row, why: str) -> DeadLetter:
 
 
 class UpsertFn(_WriteFn[Upsert]):
-    """Writes the newest version of keyed rows, and takes rows away; BigQuery keeps the greatest version of each key."""
+    """Writes the newest version of keyed rows, and deletes rows; BigQuery keeps the greatest version of each key."""
 
     def start_bundle(self) -> None:
         super().start_bundle()
-        self.taken = 0
+        self.accepted = 0
         self.refused: list[Append] = []
 
     def process(self, upsert: Upsert) -> None:
@@ -228,12 +305,12 @@ class UpsertFn(_WriteFn[Upsert]):
 
     def finish_bundle(self) -> Iterator[WindowedValue | TaggedOutput]:
         super().finish_bundle()
-        yield WindowedValue(self.taken, MIN_TIMESTAMP, (GlobalWindow(),))
+        yield _windowed(self.accepted)
         for append in self.refused:
-            yield TaggedOutput(UpsertRows.DEAD_LETTERS, WindowedValue(append, MIN_TIMESTAMP, (GlobalWindow(),)))
+            yield TaggedOutput(UpsertRows.DEAD_LETTERS, _windowed(append))
 
     def settled(self, elements: Sequence[Upsert], refused: Mapping[int, str]) -> None:
-        self.taken += len(elements) - len(refused)
+        self.accepted += len(elements) - len(refused)
         rows = sum(upsert.row is not None and index not in refused for index, upsert in enumerate(elements))
         self.tally[metrics.WRITTEN.of(self.table.name)] += rows
 
@@ -243,6 +320,10 @@ class UpsertFn(_WriteFn[Upsert]):
 
 def _path(dataset: Dataset, table: Table) -> str:
     return f"projects/{dataset.project}/datasets/{dataset.name}/tables/{table.name}"
+
+
+def _windowed(value: Any, timestamp: BeamTimestamp = MIN_TIMESTAMP) -> WindowedValue:
+    return WindowedValue(value, timestamp, (GlobalWindow(),))
 
 
 def _now() -> int:

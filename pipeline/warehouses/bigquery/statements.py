@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from schemas import ddl
+from pipeline.warehouses.bigquery import ddl
 from schemas.segment import ALIAS, IDENTIFY
 from schemas.tables import IDENTITY_CALLS, JOBS, Column, Table, Type
 
@@ -19,21 +19,27 @@ def end_of_log(dataset: str | None) -> str:
 def newest_job(dataset: str | None) -> str:
     """The job of the greatest generation, if there is one; `is_running` says that it has not entered its end."""
     return (
-        "SELECT generation, UNIX_MICROS(started_at) AS started_at, ended_at IS NULL AS is_running"
+        "SELECT generation, UNIX_MICROS(started_at) AS started_at, ended_at IS NULL AS is_running, rules_version"
         f" FROM {ddl.qualified(JOBS.name, dataset)} ORDER BY generation DESC LIMIT 1"
     )
 
 
 def enter_job(dataset: str | None) -> str:
     return (
-        f"INSERT INTO {ddl.qualified(JOBS.name, dataset)} (generation, started_at, runner, options, history_done)"
-        " VALUES (@generation, TIMESTAMP_MICROS(@started_at), @runner, @options, FALSE)"
+        f"INSERT INTO {ddl.qualified(JOBS.name, dataset)} (generation, started_at, runner, options, history_done,"
+        " rules_version) VALUES (@generation, TIMESTAMP_MICROS(@started_at), @runner, @options, FALSE, @rules_version)"
     )
 
 
 def enter_end(dataset: str | None) -> str:
     return (
         f"UPDATE {ddl.qualified(JOBS.name, dataset)} SET ended_at = CURRENT_TIMESTAMP() WHERE generation = @generation"
+    )
+
+
+def enter_rules_version(dataset: str | None) -> str:
+    return (
+        f"UPDATE {ddl.qualified(JOBS.name, dataset)} SET rules_version = @rules_version WHERE generation = @generation"
     )
 
 

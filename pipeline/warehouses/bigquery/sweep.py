@@ -1,4 +1,4 @@
-"""The end of a job's history: keyed rows that only older jobs believed are removed, and `jobs` says that it is through.
+"""The end of a job's history: keyed rows that only older jobs wrote are removed, and `jobs` gets `history_done`.
 
 A job that has read the whole log has written every row that is still true, at versions of its own generation. What it
 did not write since is no longer true. Such rows are found by `updated_at`, and removed by deletes at the lowest version
@@ -14,11 +14,10 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
 
 from pipeline.warehouses.base import JobRun
-from pipeline.warehouses.bigquery import statements
-from pipeline.warehouses.bigquery.queries import freshest, query
+from pipeline.warehouses.bigquery import catalog, statements
+from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.queries import query, query_freshest
 from pipeline.warehouses.bigquery.sink import UpsertRows
-from schemas import bigquery
-from schemas.bigquery import Dataset
 from schemas.tables import BY_NAME, KEYED
 from transforms import windows
 from transforms.core.rows import Upsert
@@ -29,7 +28,7 @@ Rows that this job wrote meanwhile get a delete, too, which cannot remove them."
 
 
 class Sweep(beam.PTransform):
-    """The numbers of keyed rows that were taken → nothing: once all rows that the history gives are written, removes
+    """The numbers of keyed rows that were accepted → nothing: once all rows that the history gives are written, removes
     those that only older jobs wrote, and then enters that the history is through.
 
     If a bundle is tried again, the same deletes are written again.
@@ -40,18 +39,18 @@ class Sweep(beam.PTransform):
         self.dataset = dataset
         self.job = job
 
-    def expand(self, taken: PCollection[int]) -> PCollection:
-        written = taken | "Written" >> windows.AfterHistory(self.job, bounded=self.job.bounded)
+    def expand(self, accepted: PCollection[int]) -> PCollection:
+        written = accepted | "Written" >> windows.AfterHistory(self.job, bounded=self.job.bounded)
         names = [table.name for table in KEYED]
-        keys = written | "FindKeys" >> beam.ParDo(_FindKeysFn(self.dataset)).with_outputs(*names)
+        deletes = written | "ObsoleteKeys" >> beam.ParDo(_ObsoleteKeysFn(self.dataset)).with_outputs(*names)
         removed = [
-            keys[name]
+            deletes[name]
             | f"Spread{name.title()}" >> beam.Reshuffle()
             | f"Remove{name.title()}" >> UpsertRows(self.dataset, BY_NAME[name], self.job)
             for name in names
         ]
-        gone = tuple(outputs[UpsertRows.TAKEN] for outputs in removed)
-        swept = gone | "Swept" >> windows.AfterHistory(self.job, bounded=self.job.bounded)
+        deleted = tuple(outputs[UpsertRows.ACCEPTED] for outputs in removed)
+        swept = deleted | "Swept" >> windows.AfterHistory(self.job, bounded=self.job.bounded)
         return swept | "HistoryDone" >> beam.ParDo(_HistoryDoneFn(self.dataset))
 
 
@@ -60,22 +59,20 @@ class _QueryFn(beam.DoFn):
         self.dataset = dataset
 
     def setup(self) -> None:
-        self.client = bigquery.connect(self.dataset.project)
+        self.client = catalog.connect(self.dataset.project)
 
     def teardown(self) -> None:
         self.client.close()
 
 
-class _FindKeysFn(_QueryFn):
-    """On each keyed table's name, what removes the rows that the job has not written."""
+class _ObsoleteKeysFn(_QueryFn):
+    """`JobRun` → on each keyed table's name, the deletes of the rows that the job has not written."""
 
     def process(self, job: JobRun) -> Iterator[TaggedOutput]:
         before = job.generation + _MARGIN_US
         for table in KEYED:
             statement = statements.keys_written_before(table, str(self.dataset))
-            with freshest(self.client, table, self.dataset):
-                keys = query(self.client, statement, {"before": before})
-            for key in keys:
+            for key in query_freshest(self.client, statement, table, self.dataset, {"before": before}):
                 yield TaggedOutput(table.name, Upsert(key.values(), (), None))
 
 

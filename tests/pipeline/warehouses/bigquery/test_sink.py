@@ -14,16 +14,16 @@ import apache_beam as beam
 import pytest
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.testing.util import assert_that, equal_to
-from apache_beam.transforms.window import FixedWindows
+from apache_beam.transforms.window import FixedWindows, TimestampedValue
+from apache_beam.utils.timestamp import Timestamp as BeamTimestamp
 from apache_beam.utils.windowed_value import WindowedValue
 from msgspec import Raw, structs
 
-from pipeline.progress import TALLY
-from pipeline.warehouses import JobRun
+from pipeline.warehouses import JobRun, base
 from pipeline.warehouses.bigquery.append_stream import Delivery
 from pipeline.warehouses.bigquery.appends import WriteFailed
-from pipeline.warehouses.bigquery.sink import AppendFn, AppendRows, UpsertFn, UpsertRows
-from schemas.bigquery import Dataset
+from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.sink import AppendFn, AppendRows, LogCalls, LogFn, UpsertFn, UpsertRows
 from schemas.tables import (
     ACCOUNTS,
     CONTACTS,
@@ -36,14 +36,18 @@ from schemas.tables import (
     Contact,
     DeadLetter,
     Identity,
+    IdentityCall,
     Membership,
     Table,
     Timestamp,
 )
 from tests.bigquery_double import BigQueryDouble
+from tests.bigquery_double.faults import BROKEN_AFTER_WRITING, late
 from tests.rows import NOON, call, event
+from tests.transforms.core.calls import IDENTIFY, accepted
 from transforms import metrics
-from transforms.core.rows import Append, Upsert
+from transforms.core.reader import Call
+from transforms.core.rows import Append, LogEntry, Upsert
 
 LATER = Timestamp(4_000_000_000_000_000)
 """After whatever the clock of the machine says."""
@@ -80,9 +84,9 @@ def append(elements: Iterable[Append], table: Table = EVENTS, delivery: Delivery
 def upsert(
     elements: Iterable[Upsert], table: Table = IDENTITIES, job: JobRun = JOB, delivery: Delivery = DELIVERY
 ) -> tuple[int, list[Append]]:
-    """Writes elements in one bundle; returns the number of rows taken, and the dead letters."""
-    taken, *letters = bundle(UpsertFn(DATASET, table, job, delivery), elements)
-    return taken, letters
+    """Writes elements in one bundle; returns the number of rows accepted, and the dead letters."""
+    count, *letters = bundle(UpsertFn(DATASET, table, job, delivery), elements)
+    return count, letters
 
 
 def bundle(fn: Any, elements: Iterable[Any]) -> Iterator[Any]:
@@ -141,7 +145,7 @@ def test_rows_that_cannot_be_stored_become_dead_letters_with_the_message_and_the
     ]
     letters = append(appends)
     assert [row["message_id"] for row in written(bigquery, EVENTS)] == ["m1"]
-    rows = [each.row for each in letters]
+    rows = [append.row for append in letters]
     assert all(isinstance(row, DeadLetter) and row.stage == "write" and row.reason == "invalid_field" for row in rows)
     assert {row.message_id: row.payload for row in rows if isinstance(row, DeadLetter)} == {
         "m2": b"m2",
@@ -151,7 +155,7 @@ def test_rows_that_cannot_be_stored_become_dead_letters_with_the_message_and_the
     details = {row.message_id: row.detail for row in rows if isinstance(row, DeadLetter)}
     assert details["m2"].startswith("Field properties: invalid JSON")
     assert details["m3"] == "name: the text has a lone surrogate, which UTF-8 cannot hold"
-    assert [each.outcome for each in letters] == [None] * 3
+    assert [append.outcome for append in letters] == [None] * 3
 
 
 def test_refused_rows_are_counted_as_dead_letters(bigquery: BigQueryDouble) -> None:
@@ -174,7 +178,7 @@ def test_a_row_larger_than_a_request_is_a_dead_letter_with_the_whole_message(big
         IDENTITY_CALLS,
         replace(DELIVERY, request_bytes=25_000),
     )
-    (refused,) = [each.row for each in letters]
+    (refused,) = [append.row for append in letters]
     assert isinstance(refused, DeadLetter)
     assert refused.payload == payload.encode()
     assert refused.detail.startswith("the row of 30")
@@ -202,7 +206,7 @@ def test_the_log_is_written_after_all_that_was_in_it(
 ) -> None:
     with open_bigquery(now=LATER) as bigquery:
         append([Append(row)], table)
-        assert [each[column] for each in written(bigquery, table)] == [LATER + 1]
+        assert [stored[column] for stored in written(bigquery, table)] == [LATER + 1]
 
 
 def test_a_dead_letter_that_is_too_large_is_cut_and_written(open_bigquery: Opened) -> None:
@@ -216,20 +220,153 @@ def test_a_dead_letter_that_is_too_large_is_cut_and_written(open_bigquery: Opene
         assert cut["detail"].startswith("why; cut from 2000000 bytes, SHA-256 ")
 
 
-def test_dead_letters_show_in_the_progress_of_the_process(bigquery: BigQueryDouble) -> None:
-    bigquery.catalog.now = None
-    TALLY.clear()
-    feed(
-        [Append(letter(b"x"))],
-        AppendRows(DATASET, DEAD_LETTERS, structs.replace(JOB, log_until=None), DELIVERY),
-        {"": []},
-    )
-    assert TALLY.dead_letters == 1
-
-
 def test_a_dead_letter_that_is_refused_fails_the_bundle(bigquery: BigQueryDouble) -> None:
     with pytest.raises(WriteFailed, match="BigQuery refuses the dead letter id: Field failed_at: the partition"):
         append([Append(letter(b"x"))], DEAD_LETTERS)  # its partition, by the job's clock, is far ahead of BigQuery's
+
+
+# ---- the log ----
+
+
+def entry(row: IdentityCall, outcome: str | None = "identity_call") -> LogEntry:
+    """An entry whose message names its row."""
+    received = accepted({**IDENTIFY, "messageId": row.message_id})
+    return LogEntry(call=received, append=Append(row, outcome, received.message, {"k": "v"}))
+
+
+class Log:
+    """Runs the step that writes the log, as a runner does: each element with a timestamp, which is its number."""
+
+    def __init__(self, delivery: Delivery = DELIVERY) -> None:
+        self.fn = LogFn(DATASET, IDENTITY_CALLS, JOB, delivery)
+        self.fn.setup()
+        self.letters: list[DeadLetter] = []
+
+    def bundle(self, entries: Iterable[LogEntry]) -> Iterator[str]:
+        """The message ids of the logged calls, as they are given."""
+        self.letters.clear()
+        self.fn.start_bundle()
+        for number, element in enumerate(entries):
+            yield from self._logged(self.fn.process(element, BeamTimestamp(number)))
+        yield from self._logged(self.fn.finish_bundle())
+
+    def _logged(self, outputs: Iterable[WindowedValue | TaggedOutput]) -> Iterator[str]:
+        for output in outputs:
+            if isinstance(output, TaggedOutput):
+                assert output.tag == base.DEAD_LETTERS
+                self.letters.append(output.value.value.row)
+            else:
+                assert isinstance(output.value, Call)
+                yield output.value.message_id
+
+
+def ids(bigquery: BigQueryDouble) -> list[str]:
+    return [row["message_id"] for row in written(bigquery, IDENTITY_CALLS)]
+
+
+SMALL = replace(DELIVERY, request_bytes=25_000)
+REFUSALS: list[tuple[str, IdentityCall, int | None, str]] = [
+    ("larger than a request", call("bad", payload="x" * 30_000), None, "bytes is larger than a request can hold"),
+    ("larger than the server takes", call("bad", payload="x" * 9_000), 8_000, "AppendRows request too large"),
+    ("a lone surrogate", call("bad", user_id="\ud800"), None, "user_id: the text has a lone surrogate"),
+    (
+        "a time out of range",
+        structs.replace(call("bad"), timestamp=Timestamp(2**63)),
+        None,
+        "is outside the years 1 to 9999",
+    ),
+    ("a number beyond FLOAT64", structs.replace(call("bad"), traits=Raw(b'{"a":1e999}')), None, "Field traits: inv"),
+    ("NaN", structs.replace(call("bad"), context=Raw(b'{"a":NaN}')), None, "Field context: invalid JSON"),
+    (
+        "JSON too deep",
+        structs.replace(call("bad"), traits=Raw(b'{"a":' * 501 + b"1" + b"}" * 501)),
+        None,
+        "Field traits: the JSON is nested deeper",
+    ),
+]
+
+
+@pytest.mark.parametrize(("what", "bad", "limit", "why"), REFUSALS, ids=[what for what, *_ in REFUSALS])
+def test_a_call_that_the_log_refuses_is_a_dead_letter_and_not_given(
+    what: str, bad: IdentityCall, limit: int | None, why: str, open_bigquery: Opened
+) -> None:
+    with open_bigquery(now=NOON, **({} if limit is None else {"request_limit": limit})) as bigquery:
+        log = Log(SMALL)
+        assert list(log.bundle([entry(call("m1")), entry(bad), entry(call("m2"))])) == ["m1", "m2"]
+        assert ids(bigquery) == ["m1", "m2"]
+        (letter,) = log.letters
+        assert (letter.message_id, letter.stage, letter.reason) == ("bad", "write", "invalid_field")
+        assert letter.payload == accepted({**IDENTIFY, "messageId": "bad"}).message
+        assert why in letter.detail
+
+
+@pytest.mark.parametrize("named", [1, None])
+def test_a_refusal_that_comes_when_the_bundle_ends_leaves_no_call(named: int | None, open_bigquery: Opened) -> None:
+    """BigQuery answers when all elements are processed, names some of the bad rows, and the others when it is asked
+    again."""
+    rows = [structs.replace(call(f"m{n}"), traits=Raw(b"NaN" if n % 3 == 0 else b"{}")) for n in range(10)]
+    with open_bigquery(now=NOON, named_row_errors=named) as bigquery:
+        bigquery.faults.at(1, late(0.2))
+        log = Log(replace(DELIVERY, batch_bytes=1))
+        given = list(log.bundle(map(entry, rows)))
+        assert sorted(given) == ids(bigquery) == ["m1", "m2", "m4", "m5", "m7", "m8"]
+        assert sorted(str(letter.message_id) for letter in log.letters) == ["m0", "m3", "m6", "m9"]
+
+
+def test_calls_are_given_when_they_are_in_the_log_and_few_are_held(bigquery: BigQueryDouble) -> None:
+    log = Log(replace(DELIVERY, batch_bytes=500))
+    processed: list[str] = []
+
+    def entries() -> Iterator[LogEntry]:
+        for number in range(200):
+            processed.append(f"m{number:03}")
+            yield entry(call(processed[-1]))
+
+    most_held = given = 0
+    for message_id in log.bundle(entries()):
+        assert message_id in ids(bigquery)
+        most_held = max(most_held, len(processed) - given)
+        given += 1
+    assert given == 200
+    assert most_held < 100
+
+
+def test_a_bundle_that_is_tried_again_gives_the_same_calls_again(bigquery: BigQueryDouble) -> None:
+    rows = [structs.replace(call(f"m{n:02}"), traits=Raw(b"NaN" if n == 7 else b"{}")) for n in range(40)]
+    logged = [f"m{n:02}" for n in range(40) if n != 7]
+    log = Log(replace(DELIVERY, batch_bytes=1_000, outage_s=0.3))
+    bigquery.faults.at(2, BROKEN_AFTER_WRITING)
+    assert list(log.bundle(map(entry, rows))) == logged
+    with bigquery.faults.outage(), pytest.raises(WriteFailed, match="UNAVAILABLE"):
+        list(log.bundle(map(entry, rows)))
+    for _ in range(2):
+        assert list(log.bundle(map(entry, rows))) == logged
+        assert [letter.message_id for letter in log.letters] == ["m07"]
+    assert set(ids(bigquery)) == set(logged)
+
+
+class _TimesFn(beam.DoFn):
+    def process(self, call: Call, timestamp: Any = beam.DoFn.TimestampParam) -> Iterator[tuple[str, int]]:
+        yield call.message_id, timestamp.micros
+
+
+@pytest.mark.parametrize("batch_bytes", [1, 1_000_000], ids=["given while processing", "given at the end"])
+def test_calls_keep_their_timestamps_and_outcomes_are_counted(batch_bytes: int, bigquery: BigQueryDouble) -> None:
+    bad = structs.replace(call("bad"), traits=Raw(b"NaN"))
+    entries = [entry(call("m0")), entry(call("m1"), None), entry(bad), *(entry(call(f"m{n}")) for n in range(2, 20))]
+    pipeline = beam.Pipeline(runner="FnApiRunner")
+    timed = [TimestampedValue(element, 1_000 + number) for number, element in enumerate(entries)]
+    logged = pipeline | beam.Create(timed) | LogCalls(DATASET, JOB, replace(DELIVERY, batch_bytes=batch_bytes))
+    times = [(e.call.message_id, (1_000 + n) * 1_000_000) for n, e in enumerate(entries) if e.call.message_id != "bad"]
+    assert_that(logged[base.LOGGED] | beam.ParDo(_TimesFn()), equal_to(times), label="Times")
+    assert_that(logged[base.DEAD_LETTERS] | beam.Map(lambda append: append.row.message_id), equal_to(["bad"]))
+    result = pipeline.run()
+    result.wait_until_finish()
+    counted = metrics.counts(result.metrics())
+    assert counted["written-rows:identity_calls"] == 20
+    assert counted["outcome-calls:identity_call"] == 19
+    assert counted["outcome-calls:dead_letter"] == 1
+    assert counted["dead-letter-calls:invalid_field"] == 1
 
 
 # ---- keyed rows ----
@@ -286,15 +423,15 @@ def test_upserts_are_counted_and_refused_ones_are_dead_letters_with_the_row(bigq
         Upsert(("b",), (0, 1), Contact("b", traits=Raw(b'{"score":1e999}'))),
         Upsert(("c",), (0, 1), None),
     ]
-    taken, (refused,) = upsert(upserts, CONTACTS)
-    assert taken == 2
+    count, (refused,) = upsert(upserts, CONTACTS)
+    assert count == 2
     assert isinstance(refused.row, DeadLetter)
     assert (refused.row.stage, refused.row.reason) == ("write", "invalid_field")
     assert refused.row.detail.startswith("contacts ('b',): Field traits: invalid JSON")
     assert b'"traits":{"score":1e999}' in refused.row.payload
     assert [row["external_id"] for row in written(bigquery, CONTACTS)] == ["a"]
     step = UpsertRows(DATASET, CONTACTS, JOB, DELIVERY)
-    counted = feed(upserts, step, {UpsertRows.TAKEN: [2], UpsertRows.DEAD_LETTERS: [refused]})
+    counted = feed(upserts, step, {UpsertRows.ACCEPTED: [2], UpsertRows.DEAD_LETTERS: [refused]})
     assert counted["written-rows:contacts"] == 1
 
 
@@ -302,8 +439,8 @@ def test_a_contact_too_large_for_a_request_is_a_dead_letter_cut_to_its_first_meg
     bigquery: BigQueryDouble,
 ) -> None:
     traits = Raw(json.dumps({"notes": "x" * 9_500_000}).encode())
-    taken, (refused,) = upsert([Upsert(("a",), (0, 1), Contact("a", traits=traits))], CONTACTS, delivery=Delivery())
-    assert taken == 0
+    count, (refused,) = upsert([Upsert(("a",), (0, 1), Contact("a", traits=traits))], CONTACTS, delivery=Delivery())
+    assert count == 0
     assert isinstance(refused.row, DeadLetter)
     assert refused.row.reason == "too_large"
     assert len(refused.row.payload) == 1_000_000
@@ -318,13 +455,15 @@ def test_rows_of_a_streaming_job_are_made_stable_before_they_are_written(bigquer
             | beam.Create([Upsert(("a",), (1, 1), None)])
             | "Write" >> UpsertRows(DATASET, IDENTITIES, job, DELIVERY)
         )
-        return {each.unique_name for each in pipeline.to_runner_api().components.transforms.values()}
+        return {transform.unique_name for transform in pipeline.to_runner_api().components.transforms.values()}
 
     assert "Write/Stable" in labels(structs.replace(JOB, bounded=False))
     assert "Write/Stable" not in labels(JOB)
     upserts = [Upsert(("a",), (1, 1), Identity("a", "ann"))]
     feed(
-        upserts, UpsertRows(DATASET, IDENTITIES, structs.replace(JOB, bounded=False), DELIVERY), {UpsertRows.TAKEN: [1]}
+        upserts,
+        UpsertRows(DATASET, IDENTITIES, structs.replace(JOB, bounded=False), DELIVERY),
+        {UpsertRows.ACCEPTED: [1]},
     )
     assert [row["id"] for row in written(bigquery, IDENTITIES)] == ["a"]
 
@@ -333,8 +472,8 @@ def test_rows_of_any_window_are_written(bigquery: BigQueryDouble) -> None:
     pipeline = beam.Pipeline(runner="FnApiRunner")
     upserts = pipeline | beam.Create([Upsert(("a",), (1, 1), Identity("a", "ann"))])
     windowed = upserts | beam.WindowInto(FixedWindows(1))
-    taken = (windowed | "Write" >> UpsertRows(DATASET, IDENTITIES, JOB, DELIVERY))[UpsertRows.TAKEN]
-    assert_that(taken, equal_to([1]))
+    count = (windowed | "Write" >> UpsertRows(DATASET, IDENTITIES, JOB, DELIVERY))[UpsertRows.ACCEPTED]
+    assert_that(count, equal_to([1]))
     pipeline.run().wait_until_finish()
     assert [row["id"] for row in written(bigquery, IDENTITIES)] == ["a"]
 
@@ -357,14 +496,14 @@ def test_nothing_of_100_000_rows_is_lost_when_connections_are_killed_at_random(b
         append(Append(event(f"m{number}")) for number in range(80_000))
         versions = [(id, version) for version in range(1, 5) for id in range(5_000)]
         Random(7).shuffle(versions)
-        taken, letters = upsert(
+        count, letters = upsert(
             Upsert((f"p{id}",), (0, version), None if id % 5 == version else Identity(f"p{id}", f"at {version}"))
             for id, version in versions
         )
     finally:
         ended.set()
         killer.join()
-    assert (taken, letters) == (20_000, [])
+    assert (count, letters) == (20_000, [])
     assert {row["message_id"] for row in written(bigquery, EVENTS)} == {f"m{number}" for number in range(80_000)}
     expected = {f"p{id}": "at 4" for id in range(5_000) if id % 5 != 4}
     assert {row["id"]: row["external_id"] for row in written(bigquery, IDENTITIES)} == expected
@@ -378,8 +517,8 @@ def test_threads_of_one_process_write_through_one_connection_and_lose_nothing(bi
     def write(thread: int) -> None:
         fn = AppendFn(DATASET, EVENTS, JOB, replace(DELIVERY, in_flight_requests=4))
         try:
-            for each in range(5):
-                list(bundle(fn, [Append(event(f"{thread}-{each}-{number}")) for number in range(400)]))
+            for bundle_number in range(5):
+                list(bundle(fn, [Append(event(f"{thread}-{bundle_number}-{number}")) for number in range(400)]))
         except BaseException as error:
             failures.append(error)
 

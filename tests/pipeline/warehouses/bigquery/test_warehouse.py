@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -16,15 +16,14 @@ import pytest
 from google.cloud import bigquery as google
 from msgspec import Raw
 
-import schemas.bigquery
 from pipeline import audit, explain
 from pipeline.__main__ import main
 from pipeline.errors import UsageError
 from pipeline.warehouses import JobRun, Warehouse, open_warehouse
-from pipeline.warehouses.bigquery import statements
-from pipeline.warehouses.bigquery.queries import freshest
-from schemas import ddl
-from schemas.bigquery import Dataset
+from pipeline.warehouses.bigquery import catalog, statements
+from pipeline.warehouses.bigquery import ddl as bigquery_ddl
+from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.queries import MAX_STALENESS_LABEL, query_freshest
 from schemas.tables import (
     ALL,
     CONTACTS,
@@ -40,6 +39,7 @@ from tests.bigquery_double import BigQueryDouble
 from tests.rows import NOON, call, label
 from tests.schemas import googlesql
 from transforms.core.rows import Append, Upsert
+from transforms.core.rules_version import RULES_VERSION
 
 URL = "bigquery://acme-data/sales"
 SALES = Dataset("acme-data", "sales")
@@ -61,7 +61,7 @@ def warehouse(double: BigQueryDouble) -> Iterator[Warehouse]:
 
 @pytest.fixture
 def client(double: BigQueryDouble) -> google.Client:
-    return schemas.bigquery.connect(SALES.project)
+    return catalog.connect(SALES.project)
 
 
 def start(warehouse: Warehouse, *, bounded: bool = True, history: bool = True) -> JobRun:
@@ -97,6 +97,7 @@ def test_a_job_makes_what_is_missing_and_is_entered_with_its_end(double: BigQuer
         "runner": "FnApiRunner",
         "options": "--input=a",
         "history_done": False,
+        "rules_version": RULES_VERSION,
     }
     warehouse.finish(first)
     (entered,) = jobs(double)
@@ -122,7 +123,7 @@ def test_a_job_that_may_not_create_says_what_is_missing(double: BigQueryDouble, 
         UsageError, match=r"Not found: Dataset acme-data:sales; name a project and a dataset that exist"
     ):
         start(warehouse)
-    schemas.bigquery.create(client, SALES)
+    catalog.create(client, SALES)
     assert start(warehouse).generation
     client.delete_table(f"{SALES}.dead_letters")
     said = r"^--warehouse=bigquery://acme-data/sales: is missing table dead_letters; run `python -m schemas create`"
@@ -153,6 +154,32 @@ def test_no_history_is_refused_where_the_log_holds_something(double: BigQueryDou
     with pytest.raises(UsageError, match=r"--history=none: the log of earlier jobs is not empty"):
         start(warehouse, history=False)
     assert len(jobs(double)) == 1
+
+
+UPDATES = [
+    ("the same rules", RULES_VERSION, True, False),
+    ("newer rules", RULES_VERSION - 1, True, True),
+    ("rules of before there were versions", None, True, True),
+    ("newer rules, and the log is left out", RULES_VERSION - 1, False, False),
+]
+
+
+@pytest.mark.parametrize(("what", "running", "history", "rereads"), UPDATES, ids=[what for what, *_ in UPDATES])
+def test_an_update_under_newer_rules_reads_the_log_again(
+    what: str,
+    running: int | None,
+    history: bool,
+    rereads: bool,
+    double: BigQueryDouble,
+    warehouse: Warehouse,
+    client: google.Client,
+) -> None:
+    start(warehouse, bounded=False)
+    value = "NULL" if running is None else running
+    client.query_and_wait(f"UPDATE sales.jobs SET rules_version = {value} WHERE TRUE")
+    updated = start(open_warehouse(URL, update=True), bounded=False, history=history)
+    assert updated.rereads_log == rereads
+    assert [job["rules_version"] for job in jobs(double)] == [running]  # until the log is read
 
 
 @pytest.mark.parametrize("history", [True, False])
@@ -256,18 +283,134 @@ def test_a_sweep_sees_what_max_staleness_hides_and_leaves_it_as_it_was(
     assert kept == {**dict.fromkeys(kept, "0-0 0 0:15:0"), "contacts": "0-0 0 4:0:0"}
 
 
+def staleness(client: google.Client) -> str | None:
+    max_staleness: str | None = client.get_table(f"{SALES}.contacts").max_staleness
+    return max_staleness
+
+
+def set_staleness(client: google.Client, interval: str | None) -> None:
+    table = google.Table(f"{SALES}.contacts")
+    table.max_staleness = interval
+    client.update_table(table, ["max_staleness"])
+
+
+def count(client: google.Client, meanwhile: Callable[[], object] = lambda: None) -> list[int]:
+    """Counts the contacts with a query that sees all of them; `meanwhile` happens before each time it is asked. Returns
+    the counts."""
+    counts: list[int] = []
+
+    def ask(statement: str, **options: Any) -> Any:
+        meanwhile()
+        rows = list(query_and_wait(statement, **options))
+        counts.append(rows[0].contacts)
+        return rows
+
+    query_and_wait = client.query_and_wait
+    with mock.patch.object(client, "query_and_wait", ask):
+        query_freshest(client, "SELECT COUNT(*) AS contacts FROM sales.contacts", CONTACTS, SALES)
+    return counts
+
+
+class Died(BaseException):
+    """The process dies: nothing that it would do afterwards happens."""
+
+
+def die(client: google.Client) -> None:
+    """A query that lifts max_staleness, in a process that dies meanwhile."""
+
+    def dies() -> None:
+        raise Died
+
+    with (
+        contextlib.suppress(Died),
+        mock.patch("pipeline.warehouses.bigquery.queries._restore_max_staleness", return_value=True),
+    ):
+        count(client, dies)
+
+
 @pytest.mark.parametrize(("before", "after"), [("0-0 0 4:0:0", "0-0 0 4:0:0"), (None, "0-0 0 0:15:0")])
+@pytest.mark.parametrize("fails", [False, True])
 def test_max_staleness_comes_back_whatever_happens(
-    before: str | None, after: str, warehouse: Warehouse, client: google.Client
+    before: str | None, after: str, fails: bool, warehouse: Warehouse, client: google.Client
 ) -> None:
     start(warehouse)
-    table = google.Table(f"{SALES}.contacts")
-    table.max_staleness = before
-    client.update_table(table, ["max_staleness"])
-    with contextlib.suppress(RuntimeError), freshest(client, CONTACTS, SALES):
-        assert client.get_table(f"{SALES}.contacts").max_staleness is None
-        raise RuntimeError
-    assert client.get_table(f"{SALES}.contacts").max_staleness == after
+    set_staleness(client, before)
+    labels = client.get_table(f"{SALES}.contacts").labels
+
+    def look() -> None:
+        assert staleness(client) is None
+        if fails:
+            raise RuntimeError
+
+    with contextlib.suppress(RuntimeError):
+        count(client, look)
+    assert staleness(client) == after
+    assert client.get_table(f"{SALES}.contacts").labels == labels
+
+
+AFTER_A_DEATH: list[tuple[str, str | None, str]] = [
+    ("nothing", "", "0-1 2 4:5:6.5"),
+    ("a start, which sets the default", "0-0 0 0:15:0", "0-1 2 4:5:6.5"),
+    ("the user, who sets another", "0-0 0 1:0:0", "0-0 0 1:0:0"),
+]
+
+
+@pytest.mark.parametrize(("what", "set_meanwhile", "after"), AFTER_A_DEATH, ids=[what for what, *_ in AFTER_A_DEATH])
+def test_max_staleness_survives_the_death_of_a_worker(
+    what: str, set_meanwhile: str, after: str, warehouse: Warehouse, client: google.Client
+) -> None:
+    start(warehouse)
+    set_staleness(client, "0-1 2 4:5:6.5")
+    die(client)
+    assert staleness(client) is None
+    if set_meanwhile:
+        set_staleness(client, set_meanwhile)
+    count(client)
+    assert staleness(client) == after
+    count(client)
+    assert staleness(client) == after
+    assert MAX_STALENESS_LABEL not in client.get_table(f"{SALES}.contacts").labels
+
+
+def test_two_queries_at_once_see_all_and_max_staleness_comes_back(
+    double: BigQueryDouble, warehouse: Warehouse, client: google.Client
+) -> None:
+    job = start(warehouse)
+    set_staleness(client, "0-0 0 4:0:0")
+    others: list[list[int]] = []
+
+    def another_query_ends() -> None:
+        if not others:
+            others.append(count(catalog.connect(SALES.project)))
+
+    with double.stale():
+        feed([Upsert(("ann",), (1,), Contact("ann"))], warehouse.upsert(CONTACTS, job))
+        assert count(client, another_query_ends) == [0, 1]
+        assert others == [[1]]
+    assert staleness(client) == "0-0 0 4:0:0"
+    assert MAX_STALENESS_LABEL not in client.get_table(f"{SALES}.contacts").labels
+
+
+def test_a_table_that_somebody_changes_meanwhile_is_looked_at_again(
+    warehouse: Warehouse, client: google.Client
+) -> None:
+    start(warehouse)
+    set_staleness(client, "0-0 0 4:0:0")
+    update_table = client.update_table
+    changes: list[list[str]] = []
+
+    def update(table: google.Table, fields: list[str]) -> google.Table:
+        if len(changes) < 3:
+            changes.append(fields)
+            described = google.Table(f"{SALES}.contacts")
+            described.description = f"change {len(changes)}"
+            update_table(described, ["description"])
+        return update_table(table, fields)
+
+    with mock.patch.object(client, "update_table", update):
+        count(client)
+    assert len(changes) == 3
+    assert staleness(client) == "0-0 0 4:0:0"
 
 
 # ---- what a reader sees ----
@@ -351,6 +494,7 @@ def test_the_commands_write_audit_and_explain(
 PARAMETERS: Mapping[str, str] = {
     "generation": "INT64",
     "started_at": "INT64",
+    "rules_version": "INT64",
     "before": "INT64",
     "runner": "STRING",
     "options": "STRING",
@@ -361,6 +505,7 @@ STATEMENTS = [
     statements.newest_job,
     statements.enter_job,
     statements.enter_end,
+    statements.enter_rules_version,
     statements.enter_history_done,
     statements.log,
     statements.log_of,
@@ -372,7 +517,7 @@ STATEMENTS = [
 def analyzer() -> googlesql.GoogleSQL:
     made = googlesql.available()
     for table in ALL:
-        made.create(ddl.googlesql(table, str(SALES)))
+        made.create(bigquery_ddl.create_table(table, str(SALES)))
     return made
 
 
