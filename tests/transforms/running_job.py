@@ -33,7 +33,7 @@ from tests.histories import CONFIGS, Message, history
 from tests.judge import connections, facts, plain
 from transforms.coders import VERSION, StructCoder
 from transforms.core.facts import AccountKnown, Known, learn, learn_account
-from transforms.core.identity.protocol import ProtocolMessage as Said
+from transforms.core.identity.protocol import ProtocolMessage
 from transforms.core.rows import Upsert
 
 RECORDED = Path(__file__).with_name("state")
@@ -54,7 +54,7 @@ class Step:
 
 class _Steps(PipelineVisitor):
     def __init__(self) -> None:
-        self.found: dict[str, Step] = {}
+        self.steps: dict[str, Step] = {}
 
     def visit_transform(self, transform_node: AppliedPTransform) -> None:
         fn = getattr(transform_node.transform, "fn", None)
@@ -62,7 +62,7 @@ class _Steps(PipelineVisitor):
             specs, _ = userstate.get_dofn_specs(fn)
             (spec,) = specs
             assert isinstance(spec.coder, StructCoder)
-            self.found[transform_node.full_label.split("/")[1]] = Step(
+            self.steps[transform_node.full_label.split("/")[1]] = Step(
                 fn, spec.coder, isinstance(spec, userstate.BagStateSpec)
             )
 
@@ -77,7 +77,7 @@ def steps() -> Mapping[str, Step]:
     build(pipeline, settings, open_warehouse(settings.warehouse), JobRun(now, now, now, bounded=False))
     visitor = _Steps()
     pipeline.visit(visitor)
-    return visitor.found
+    return visitor.steps
 
 
 @dataclass
@@ -119,7 +119,7 @@ class RunningJob:
         persons: dict[str, list[Known]] = {}
         accounts: dict[str, list[AccountKnown]] = {}
         product = connections(config)
-        for learned in (each for message in messages for each in facts(message, product)):
+        for learned in (one for message in messages for one in facts(message, product)):
             for id, known in learned.persons:
                 persons.setdefault(id, []).append(known)
             if learned.account is not None:
@@ -159,9 +159,9 @@ class RunningJob:
         return {key: row for (table, key), (_, row) in self.rows.items() if table == name and row is not None}
 
 
-def _gathered(messages: Iterable[tuple[str, Said]]) -> Inboxes:
+def _gathered(messages: Iterable[tuple[str, ProtocolMessage]]) -> Inboxes:
     """The messages by key, once they have crossed a shuffle."""
-    coder = StructCoder(Said)
+    coder = StructCoder(ProtocolMessage)
     inboxes: dict[str, list[Any]] = {}
     for key, message in messages:
         inboxes.setdefault(key, []).append(coder.decode(coder.encode(message)))
@@ -173,9 +173,9 @@ def named(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         return {name: named(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, dict):
-        return {str(getattr(key, "value", key)): named(each) for key, each in value.items()}
+        return {str(getattr(key, "value", key)): named(field) for key, field in value.items()}
     if isinstance(value, tuple | list):
-        return [named(each) for each in value]
+        return [named(element) for element in value]
     return value.decode() if isinstance(value, bytes) else value
 
 
@@ -194,19 +194,19 @@ def recorded(version: int) -> Iterator[Recorded]:
     """The jobs of an encoding."""
     for path in sorted((RECORDED / f"v{version}").glob("*.json")):
         held = json.loads(path.read_text("utf-8"))
-        states = {(each["step"], each["key"]): each for each in held["states"]}
+        states = {(state["step"], state["key"]): state for state in held["states"]}
         job = RunningJob(
-            {place: base64.b64decode(each["bytes"]) for place, each in states.items()},
-            {(each["table"], tuple(each["key"])): (tuple(each["version"]), each["row"]) for each in held["rows"]},
+            {place: base64.b64decode(state["bytes"]) for place, state in states.items()},
+            {(row["table"], tuple(row["key"])): (tuple(row["version"]), row["row"]) for row in held["rows"]},
         )
-        fields = {place: each["fields"] for place, each in states.items()}
+        fields = {place: state["fields"] for place, state in states.items()}
         yield Recorded(CONFIGS[held["config"]], held["before"], held["after"], job, fields)
 
 
 def record(folder: Path) -> None:
-    """Runs some jobs up to their middle, and keeps them beside those that are there."""
-    there = len(list(folder.glob("*.json")))
-    for number in range(there, there + JOBS):
+    """Runs some jobs up to their middle, and adds them to the jobs that were recorded before."""
+    existing = len(list(folder.glob("*.json")))
+    for number in range(existing, existing + JOBS):
         rng = Random(number)
         config = rng.choice(sorted(CONFIGS)) if number % JOBS else "mixed"
         messages = history(rng, 40)
@@ -236,7 +236,7 @@ def record(folder: Path) -> None:
 def _lines(value: Any) -> str:
     if not isinstance(value, list):
         return json.dumps(value, ensure_ascii=False)
-    return "[\n" + ",\n".join(f"  {json.dumps(each, ensure_ascii=False)}" for each in value) + "\n]"
+    return "[\n" + ",\n".join(f"  {json.dumps(element, ensure_ascii=False)}" for element in value) + "\n]"
 
 
 if __name__ == "__main__":

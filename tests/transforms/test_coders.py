@@ -47,7 +47,7 @@ def test_what_is_known_of_an_account_comes_back(known: AccountKnown) -> None:
         Edge(STAMP, "u", "v"),
     ],
 )
-def test_what_the_identity_stages_say_comes_back(message: ProtocolMessage) -> None:
+def test_a_message_between_identity_stages_comes_back(message: ProtocolMessage) -> None:
     coder = StructCoder(ProtocolMessage)
     assert coder.decode(coder.encode(message)) == message
 
@@ -87,7 +87,7 @@ WRITTEN: list[tuple[msgspec.Struct, list[Any]]] = [
 ]
 
 
-SAID: list[tuple[ProtocolMessage, list[Any]]] = [
+MESSAGES: list[tuple[ProtocolMessage, list[Any]]] = [
     (
         Member("u", (1, 2, 3), Known(named=True)),
         ["member", "u", [1, 2, 3], [{}, {}, None, {}, {}, None, {}, True], None],
@@ -101,15 +101,15 @@ SAID: list[tuple[ProtocolMessage, list[Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("message", "written"), SAID)
-def test_the_encoding_of_what_stages_say_is_a_contract(message: ProtocolMessage, written: list[Any]) -> None:
+@pytest.mark.parametrize(("message", "written"), MESSAGES)
+def test_the_encoding_of_messages_is_a_contract(message: ProtocolMessage, written: list[Any]) -> None:
     coder = StructCoder(ProtocolMessage)
     assert fields(coder.encode(message)) == written
     assert coder.decode(encoded(written)) == message
     assert coder.decode(encoded([*written, "of a later program"])) == message
 
 
-def test_a_member_is_read_as_the_first_program_said_it() -> None:
+def test_a_member_of_the_first_program_is_read() -> None:
     assert StructCoder(ProtocolMessage).decode(encoded(["member", "u", [1, 2], None])) == Member("u", (1, 2), None)
 
 
