@@ -5,6 +5,7 @@ PACKAGES = [
     "pipeline.sources",
     "pipeline.warehouses",
     "pipeline.warehouses.bigquery",
+    "pipeline.warehouses.duckdb",
     "schemas",
     "transforms",
     "transforms.core",

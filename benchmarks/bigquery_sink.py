@@ -29,13 +29,13 @@ from google.cloud.bigquery_storage_v1.types import AppendRowsResponse
 from msgspec.structs import asdict
 
 from benchmarks.data import calls
-from pipeline.options import BOUNDED_RUNNER
+from pipeline.job_kind import BATCH_RUNNER
 from pipeline.warehouses import JobRun
 from pipeline.warehouses.bigquery.append_stream import AppendStream
+from pipeline.warehouses.bigquery.catalog import Dataset
 from pipeline.warehouses.bigquery.clients import EMULATOR
 from pipeline.warehouses.bigquery.protobuf import RowEncoder
 from pipeline.warehouses.bigquery.sink import AppendRows
-from schemas.bigquery import Dataset
 from schemas.tables import EVENTS, Event, Timestamp, Type
 from transforms.core import call_rows
 from transforms.core.connections import DEFAULT, Router
@@ -123,7 +123,7 @@ def beams(url: str, count: int) -> Cost:
 
 def _run(elements: Callable[[], Iterable[Any]], write: beam.PTransform) -> Cost:
     elements()
-    pipeline = beam.Pipeline(runner=BOUNDED_RUNNER)
+    pipeline = beam.Pipeline(runner=BATCH_RUNNER)
     _ = pipeline | "Start" >> beam.Create([None]) | "Rows" >> beam.FlatMap(lambda _: elements()) | "Write" >> write
     wall, cpu = time.perf_counter(), time.process_time()
     pipeline.run().wait_until_finish()

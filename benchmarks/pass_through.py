@@ -13,7 +13,7 @@ import orjson
 from apache_beam.io import ReadFromText, WriteToText
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.options import BOUNDED_RUNNER
+from pipeline.job_kind import BATCH_RUNNER
 
 
 def _loads(line: str) -> Iterator[object]:
@@ -28,7 +28,7 @@ def _dumps(value: object) -> str:
 
 
 def main(source: str, target: str) -> None:
-    pipeline = beam.Pipeline(options=PipelineOptions([f"--runner={BOUNDED_RUNNER}"]))
+    pipeline = beam.Pipeline(options=PipelineOptions([f"--runner={BATCH_RUNNER}"]))
     _ = (
         pipeline
         | "Read" >> ReadFromText(source)

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import duckdb
 
-import schemas.duckdb
 from examples import emulator, publish
 from pipeline.__main__ import main as segment_pipeline
 from pipeline.progress import TALLY
 from pipeline.run import stop
 from pipeline.sources.subscriber import EMULATOR
+from pipeline.warehouses.duckdb import file as duckdb_file
 
 TOPIC = "projects/larkspur-demo/topics/segment-calls"
 SUBSCRIPTION = "projects/larkspur-demo/subscriptions/segment-calls"
@@ -118,7 +118,7 @@ def _rows(file: Path) -> list[int]:
     """How many rows each table has; none where the job has not made them yet."""
     if not file.exists():
         return []
-    with schemas.duckdb.connect(str(file)) as connection:  # the file's only process may look into it beside the job
+    with duckdb_file.connect(str(file)) as connection:  # the file's only process may look into it beside the job
         try:
             return [connection.table(name).count("*").fetchall()[0][0] for name in TABLES]
         except duckdb.CatalogException:

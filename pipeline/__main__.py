@@ -12,25 +12,27 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 
 from pipeline.errors import UsageError
-from pipeline.options import UNBOUNDED_RUNNER, options_without_secrets, parse
+from pipeline.job_kind import JobKind
+from pipeline.options import options_without_secrets, parse
 from pipeline.run import run, stop
 from pipeline.summary import render
 
 _INTERRUPTED = "segment-pipeline: interrupted; the same command goes on from what was written"
 _INTERRUPTED_STATUS = 130
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 _SHOW_CURSOR = "\x1b[?25h"
 _STOPPING = "segment-pipeline: stopping: writes what was read, and closes the window; once more ends at once"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the job that the arguments ask for. Returns 0 when it is done, 2 for a mistake of the user's, which is said
-    in one line, and 130 when it was interrupted. A job on a subscription is done when it is told to stop."""
+    """Runs the job that the arguments ask for. Returns 0 when it is done, 2 for a usage error, reported in one line,
+    and 130 when it was interrupted. A job without end is done when it is told to stop."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     logging.getLogger("pipeline").setLevel(logging.INFO)
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
         settings, options = parse(arguments)
-        with _stoppable() if settings.streaming and settings.runner == UNBOUNDED_RUNNER else _interruptible():
+        with _stoppable() if settings.kind is JobKind.STREAMING else _interruptible():
             summary = run(settings, options, options_without_secrets(arguments))
     except UsageError as error:
         print(f"segment-pipeline: {error}", file=sys.stderr)
@@ -58,26 +60,26 @@ def _stoppable() -> Iterator[None]:
     """Has the first interrupt or termination stop the job in order, and the second end the process."""
 
     def first(*_: object) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, _end_interrupted)
-        _say(_STOPPING)
+        for number in _STOPS:
+            signal.signal(number, _end_interrupted)
+        _print_error(_STOPPING)
         stop()
 
-    before = {each: signal.signal(each, first) for each in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, first) for number in _STOPS}
     try:
         yield
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _end_interrupted(*_: object) -> None:
     shown = _SHOW_CURSOR if sys.stderr.isatty() else ""  # the progress line hides it
-    _say(shown + _INTERRUPTED)
+    _print_error(shown + _INTERRUPTED)
     os._exit(_INTERRUPTED_STATUS)
 
 
-def _say(line: str) -> None:
+def _print_error(line: str) -> None:
     """Writes to standard error past its buffer, which what the signal interrupted may be writing to: that may not be
     entered twice."""
     os.write(sys.stderr.fileno(), f"{line}\n".encode())

@@ -58,7 +58,7 @@ class Difference:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compares, and prints what differs. Returns 0 where nothing does, 1 where something does, 2 for a mistake."""
-    parser = commands.Parser(
+    parser = commands.WarehouseParser(
         "pipeline.audit",
         "Replays every call of the table identity_calls one by one, and says where contacts, accounts, identities and "
         "memberships differ from that. Exits with 0 where they do not, with 1 where they do.",

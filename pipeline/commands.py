@@ -5,27 +5,23 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
 
 from rich.console import Console
 from rich.text import Text
 
+from pipeline.command_line import CommandParser
 from pipeline.connections_file import load_connections
 from pipeline.errors import UsageError, printable
+from pipeline.warehouses import url_forms
 from transforms.core.connections import DEFAULT, Connections
 
 
-class Parser(argparse.ArgumentParser):
-    """The options of a command on a warehouse. Raises UsageError for a mistake in them."""
+class WarehouseParser(CommandParser):
+    """The options of a command on a warehouse."""
 
     def __init__(self, prog: str, description: str) -> None:
-        super().__init__(prog=f"python -m {prog}", description=description, allow_abbrev=False)
-        self.add_argument(
-            "--warehouse",
-            required=True,
-            metavar="URL",
-            help="Required: duckdb:///relative.duckdb, duckdb:////absolute.duckdb or bigquery://PROJECT/DATASET.",
-        )
+        super().__init__(prog=f"python -m {prog}", description=description)
+        self.add_argument("--warehouse", required=True, metavar="URL", help=f"Required: {url_forms()}.")
 
     def add_connections(self) -> None:
         """Lets the user name the configuration."""
@@ -35,13 +31,10 @@ class Parser(argparse.ArgumentParser):
             help="The connections file of the last job, local or gs://. Default: as of a job without one.",
         )
 
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message, f"{self.prog} --help shows the options")
 
-
-def run(parser: Parser, command: Callable[[argparse.Namespace], int], argv: Sequence[str] | None) -> int:
-    """Runs a command on its arguments, and returns its exit status; 2 for a mistake of the user's, which is said in one
-    line, and 130 when it was interrupted."""
+def run(parser: WarehouseParser, command: Callable[[argparse.Namespace], int], argv: Sequence[str] | None) -> int:
+    """Runs a command on its arguments, and returns its exit status; 2 for a usage error, reported in one line,
+    and 130 when it was interrupted."""
     try:
         return command(parser.parse_args(argv))
     except UsageError as error:

@@ -1,4 +1,4 @@
-"""A user's mistake, said in one line that shows no secret."""
+"""A usage error: one line for the user, without secrets."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class UsageError(Exception):
             shown = shlex.quote(printable(shown))
             subject = f"{option}={shown}" if option else shown
         place = ", ".join(part for part in (subject, where) if part)
-        said = without_secrets("; ".join(part for part in (problem, remedy) if part))
-        super().__init__(printable(f"{place}: {said}" if place else said))
+        message = without_secrets("; ".join(part for part in (problem, remedy) if part))
+        super().__init__(printable(f"{place}: {message}" if place else message))
 
 
 def printable(text: str) -> str:
@@ -48,7 +48,7 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(
-        each if each.isprintable() else each.encode("unicode_escape", "surrogatepass").decode() for each in text
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
     )
 
 
@@ -64,7 +64,7 @@ def without_secrets(text: str) -> str:
 
 def choice(given: str, choices: Iterable[str]) -> str:
     """What to give instead: the choice that looks like what was given, else any of them."""
-    known = {each.lower(): each for each in choices}
+    known = {name.lower(): name for name in choices}
     close = difflib.get_close_matches(given.lower(), known, n=1)
     return f"did you mean {known[close[0]]}?" if close else f"choose from {', '.join(known.values())}"
 

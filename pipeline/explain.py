@@ -73,7 +73,7 @@ class Explanation:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Explains an id. Returns 0, or 1 where no call of the log names it, or 2 for a mistake of the user's."""
-    parser = commands.Parser(
+    parser = commands.WarehouseParser(
         "pipeline.explain",
         "Says why an id belongs to the contact that it belongs to: the edges of its contact as they are replayed, and "
         "what each call said of each of its ids.",

@@ -1,16 +1,24 @@
 """The graph: sources → Parse → Classify → warehouse, and the facts of identity calls → keyed tables.
 
-    Pub/Sub ─┐
-    files ───┴───► Parse ─► Classify ─┬─ page, screen, track ──────────────────────────► events
-                     │                └─ identify, group, alias, delete, Engage ───────► identity_calls
-    identity_calls   │                     │
-    (history) ─► ParseHistory ─────────────┴─► MapAccounts ─┬─► ResolveIdentities ─► contacts, identities, memberships
-                     │                                      └─► FoldAccounts ──────► accounts
-                     └─ failures of every stage ───────────────────────────────────────► dead_letters
+    Pub/Sub ───┐
+    directory ─┤
+    files ─────┴─► Parse ─► Classify ─┬─ page, screen, track ─────────────────────────────► events
+                     │                └─ identify, group, alias, delete, Engage ─► identity_calls
+    identity_calls   │                                                                  │ the calls that it holds
+    (history) ─► ParseHistory ──────────────────────────────────────────────────────────┴─► MapAccounts
+                     │                                                                           │
+                     │         contacts, identities, memberships ◄─ ResolveIdentities ◄─ persons ┤
+                     │                                  accounts ◄─ FoldAccounts ◄───── accounts ┘
+                     └─ failures of every stage ──────────────────────────────────────────► dead_letters
 
-Five sixths of the traffic never leave the stage that read them: what is fused with the source is written by it. Where
-the warehouse does not enforce keys, `Deduplicate` stands before events, unless a runner that forgets would then have
-messages acknowledged that nobody has written.
+Five sixths of the traffic never leave the stage that read them: what is fused with the source is written by it.
+
+Log first: facts flow from the calls that the log holds, so the keyed tables are a fold of the log. A call that
+identity_calls refuses, however late, leaves no fact.
+
+Where the warehouse does not enforce keys, `Deduplicate` stands before events. It needs a shuffle, and a message is
+acknowledged when it is in the shuffle: so it is left out where that lives no longer than the process. For example, a
+job on Prism that is killed there would lose an event that Pub/Sub takes for delivered.
 """
 
 from __future__ import annotations
@@ -18,101 +26,117 @@ from __future__ import annotations
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
+from pipeline import warehouses
 from pipeline.options import Settings
-from pipeline.sources.files import ReadFiles
-from pipeline.sources.pubsub import ReadPubSub
+from pipeline.sources.history import History
 from pipeline.warehouses import JobRun, Warehouse
-from schemas.tables import BY_NAME, DEAD_LETTERS, EVENTS, IDENTITY_CALLS
+from schemas.tables import BY_NAME, DEAD_LETTERS, EVENTS
 from transforms.classify import Classify
 from transforms.core.connections import Router
-from transforms.core.reader import Reader, Received
+from transforms.core.reader import Reader
 from transforms.core.rows import Append
 from transforms.deduplicate import Deduplicate
 from transforms.fold_accounts import FoldAccounts
 from transforms.map_accounts import MapAccounts
 from transforms.parse import Parse, ParseHistory
 from transforms.resolve_identities import ResolveIdentities
-from transforms.windows import Arrival
+from transforms.windows import END_OF_TIME_S, AfterHistory, Arrival
 
 
 def build(pipeline: beam.Pipeline, settings: Settings, warehouse: Warehouse, job: JobRun) -> None:
     """Adds the whole job to `pipeline`."""
     connections = settings.connections
     reader = Reader(Router(connections, settings.connection), connections.integration_names)
-    identity_calls = []
-    unwritten = []
+    kind = settings.kind
+    logged_calls = []
+    events_to_deduplicate = []
+    writes: list[PCollection] = []
 
-    for beside, received in _sources(pipeline, settings).items():
-        parsed = received | f"Parse{beside}" >> Parse(reader)
-        classified = parsed[Parse.CALLS] | f"Classify{beside}" >> Classify()
-        logged = classified[Classify.IDENTITY_CALLS]
-        refused = {
-            "Unread": parsed[Parse.DEAD_LETTERS],
-            "Unlogged": classified[Classify.DEAD_LETTERS],
-            "IdentityCalls": logged | f"WriteIdentityCalls{beside}" >> warehouse.append(IDENTITY_CALLS, job),
-        }
+    for source in settings.sources:
+        # Each source has its own steps up to the writing, fused with it: a Flatten between them would be a stage of its
+        # own to some runners, and messages would be acknowledged before they are written.
+        label = source.label
+        parsed = pipeline | f"Read{label}" >> source.read() | f"Parse{label}" >> Parse(reader)
+        classified = parsed[Parse.CALLS] | f"Classify{label}" >> Classify()
+        logged = classified[Classify.IDENTITY_CALLS] | f"WriteIdentityCalls{label}" >> warehouse.log(job)
+        refused = {"Unread": parsed[Parse.DEAD_LETTERS], "Unloggable": classified[Classify.DEAD_LETTERS]}
+        refused["IdentityCalls"] = logged[warehouses.DEAD_LETTERS]
         if _deduplicates(settings, warehouse):
-            unwritten.append(classified[Classify.EVENTS])
+            events_to_deduplicate.append(classified[Classify.EVENTS])
         else:
-            refused["Events"] = classified[Classify.EVENTS] | f"WriteEvents{beside}" >> warehouse.append(EVENTS, job)
-        _ = refused | f"WriteDeadLetters{beside}" >> _WriteDeadLetters(warehouse, job)
-        identity_calls.append(classified[Classify.CALLS])
+            refused["Events"] = classified[Classify.EVENTS] | f"WriteEvents{label}" >> warehouse.append(EVENTS, job)
+        writes += refused | f"WriteDeadLetters{label}" >> _WriteDeadLetters(warehouse, job)
+        logged_calls.append(logged[warehouses.LOGGED])
 
-    if unwritten:
-        remember = settings.deduplicate_for if settings.streaming else None
-        events = unwritten | "Events" >> beam.Flatten() | "Deduplicate" >> Deduplicate(remember)
+    if events_to_deduplicate:
+        remember = None if kind.bounded else settings.deduplicate_for
+        events = tuple(events_to_deduplicate) | "Events" >> beam.Flatten() | "Deduplicate" >> Deduplicate(remember)
         refused = {"Events": events | "WriteEvents" >> warehouse.append(EVENTS, job)}
-        _ = refused | "WriteDeadLettersOfEvents" >> _WriteDeadLetters(warehouse, job)
+        writes += refused | "WriteDeadLettersOfEvents" >> _WriteDeadLetters(warehouse, job)
 
-    if job.log_until is not None or not job.bounded:  # an unbounded job has the same graph whenever it is updated
-        history = pipeline | "ReadLog" >> warehouse.read_log(job) | "ParseHistory" >> ParseHistory(reader)
-        identity_calls.append(history)
+    if job.log_until is not None or not kind.bounded:  # an unbounded job has the same graph whenever it is updated
+        history = History(warehouse, job)
+        received = pipeline | f"Read{history.label}" >> history.read()
+        logged_calls.append(received | f"Parse{history.label}" >> ParseHistory(reader))
 
-    calls = identity_calls | "IdentityCalls" >> beam.Flatten(pipeline=pipeline)
+    calls = tuple(logged_calls) | "IdentityCalls" >> beam.Flatten(pipeline=pipeline)
     facts = calls | "MapAccounts" >> MapAccounts(connections)
-    window = _window(settings) if settings.streaming else None
+    window = None if kind.bounded else _window(settings)
     keyed = facts[MapAccounts.PERSONS] | "ResolveIdentities" >> ResolveIdentities(window)
     keyed |= facts[MapAccounts.ACCOUNTS] | "FoldAccounts" >> FoldAccounts(window)
-    taken = [rows | f"Write{name.title()}" >> warehouse.upsert(BY_NAME[name], job) for name, rows in keyed.items()]
-    _ = taken | "Written" >> beam.Flatten() | "Publish" >> warehouse.publish(job)
+    counts = tuple(
+        rows | f"Write{name.title()}" >> warehouse.upsert(BY_NAME[name], job) for name, rows in keyed.items()
+    )
+    writes.append(counts | "Written" >> beam.Flatten() | "Publish" >> warehouse.publish(job))
 
-
-def _sources(pipeline: beam.Pipeline, settings: Settings) -> dict[str, PCollection[Received]]:
-    """What is received, by what distinguishes the labels of a source's steps. Each source has its own steps up to the
-    writing, fused with it: a Flatten between them would be a stage of its own to some runners, and messages be
-    acknowledged before it."""
-    sources = {}
-    if settings.inputs:
-        beside = "" if settings.input_subscription is None else "Files"
-        sources[beside] = pipeline | "ReadFiles" >> ReadFiles(settings.inputs)
-    if settings.input_subscription is not None:
-        native = settings.on_dataflow
-        sources[""] = pipeline | "ReadPubSub" >> ReadPubSub(settings.input_subscription, native=native)
-    return sources
+    if kind.on_dataflow:  # nobody waits there
+        _ = tuple(writes) | "End" >> _EnterEnd(warehouse, job)
 
 
 def _window(settings: Settings) -> Arrival:
-    """Windows over arrival. Dataflow's source may be late, by as long as Pub/Sub keeps a message; ours never is: there
-    a window is kept for its own length again, and not for weeks in the memory of a runner that has nothing else."""
+    """Windows over arrival. One is kept for as long as a message may be late; where none ever is, for its own length
+    again, since a runner notes each key of a window until then."""
     seconds = settings.alias_window
-    return Arrival(seconds) if settings.on_dataflow else Arrival(seconds, lateness=seconds)
+    lateness = [source.lateness for source in settings.sources if source.lateness is not None]
+    return Arrival(seconds, lateness=max(lateness, default=seconds))
 
 
 def _deduplicates(settings: Settings, warehouse: Warehouse) -> bool:
-    """Whether events are deduplicated before they are written, since the warehouse does not. That takes a shuffle,
-    which acknowledges a message: so its state must outlive the job's processes. Files are there to be read again."""
+    """Whether events are deduplicated before they are written, since the warehouse does not. A bounded job may: its
+    files are there to be read again."""
     if warehouse.enforces_keys:
         return False
-    return not settings.streaming or (settings.on_dataflow and settings.deduplicate_for > 0)
+    kind = settings.kind
+    return kind.bounded or (kind.on_dataflow and settings.deduplicate_for > 0)
 
 
 class _WriteDeadLetters(beam.PTransform):
-    """Writes each of several collections by itself."""
+    """Writes each of several collections by itself; gives what the writes give, in a list."""
 
     def __init__(self, warehouse: Warehouse, job: JobRun) -> None:
         super().__init__()
         self.warehouse, self.job = warehouse, job
 
-    def expand(self, refused: dict[str, PCollection[Append]]) -> None:
-        for name, letters in refused.items():
-            _ = letters | name >> self.warehouse.append(DEAD_LETTERS, self.job)
+    def expand(self, refused: dict[str, PCollection[Append]]) -> list[PCollection]:
+        return [letters | name >> self.warehouse.append(DEAD_LETTERS, self.job) for name, letters in refused.items()]
+
+
+class _EnterEnd(beam.PTransform):
+    """What all writes give → nothing: enters the end of the job in the warehouse when they are through. A streaming job
+    ends when it is drained."""
+
+    def __init__(self, warehouse: Warehouse, job: JobRun) -> None:
+        super().__init__()
+        self.warehouse, self.job = warehouse, job
+
+    def expand(self, writes: tuple[PCollection, ...]) -> PCollection:
+        ended = writes | "Written" >> AfterHistory(self.job, bounded=self.job.bounded, at_s=END_OF_TIME_S)
+        return ended | "Enter" >> beam.ParDo(_EnterEndFn(self.warehouse))
+
+
+class _EnterEndFn(beam.DoFn):
+    def __init__(self, warehouse: Warehouse) -> None:
+        self.warehouse = warehouse
+
+    def process(self, job: JobRun) -> None:
+        self.warehouse.finish(job)

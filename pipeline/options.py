@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import difflib
 import logging
-import os
 import re
 import shlex
-import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import (
@@ -23,14 +22,12 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
+from pipeline import sources, warehouses
 from pipeline.connections_file import load_connections
-from pipeline.errors import REDACTED, UsageError, choice, is_secret, printable, reason, without_secrets
-from schemas import bigquery
+from pipeline.errors import REDACTED, UsageError, choice, is_secret, printable, without_secrets
+from pipeline.job_kind import BATCH_RUNNER, STREAMING_RUNNER, JobKind
+from pipeline.sources import Source, SourceKind
 from transforms.core.connections import DEFAULT, Connections
-
-BOUNDED_RUNNER = "FnApiRunner"
-UNBOUNDED_RUNNER = "PrismRunner"
-DATAFLOW_RUNNER = "DataflowRunner"
 
 _RUNNERS = ("FnApiRunner", "PrismRunner", "DirectRunner", "DataflowRunner", "FlinkRunner", "SparkRunner")
 _PROGRAM = "segment-pipeline"
@@ -38,9 +35,6 @@ _AT_LEAST_ONCE = "streaming_mode_at_least_once"
 _DESCRIBED = "--help and --help_beam say what it takes"
 _SHORTEST_WINDOW_S = 0.001
 _LONGEST_S = 365 * 86400
-_PROJECT_ID = r"[a-z][-a-z0-9:.]{4,61}[a-z0-9]"
-_SUBSCRIPTION_ID = r"(?!goog)[A-Za-z][-A-Za-z0-9_.~+%]{2,254}"
-_SUBSCRIPTION = re.compile(f"projects/{_PROJECT_ID}/subscriptions/{_SUBSCRIPTION_ID}")
 
 _log = logging.getLogger(__name__)
 
@@ -58,19 +52,8 @@ class SegmentOptions(PipelineOptions):
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
         group = parser.add_argument_group("input, one of them required")
-        group.add_argument(
-            "--input",
-            action="append",
-            metavar="GLOB",
-            help="Files, local or gs://, one JSON object per line, plain or .gz. Repeatable, or comma-separated. "
-            "Default: none. Example: --input='calls/*.jsonl.gz'",
-        )
-        group.add_argument(
-            "--input_subscription",
-            metavar="projects/P/subscriptions/S",
-            help="A Pub/Sub subscription, which the job follows without end. With files as well, they are the history "
-            "that comes before it. Default: none. Example: --input_subscription=projects/acme-web/subscriptions/calls",
-        )
+        for source in sources.KINDS:
+            source.add_option(group)
         group.add_argument(
             "--rebuild",
             nargs="?",
@@ -85,9 +68,8 @@ class SegmentOptions(PipelineOptions):
         group.add_argument(
             "--warehouse",
             metavar="URL",
-            help="Required: where the tables are. bigquery://PROJECT/DATASET, or on this machine "
-            "duckdb:///relative.duckdb or duckdb:////absolute.duckdb. Default: none. "
-            "Example: --warehouse=duckdb:///warehouse.duckdb",
+            help=f"Required: where the tables are: {warehouses.url_forms()}. Default: none. "
+            f"Example: --warehouse={warehouses.KINDS[0].url_form}",
         )
         group.add_argument(
             "--history",
@@ -103,8 +85,9 @@ class SegmentOptions(PipelineOptions):
             default=True,
             type=_truth,
             metavar="true|false",
-            help="Whether the job makes the BigQuery dataset, tables, columns and views that are missing; without it "
-            "`python -m schemas create` does. A DuckDB file's are always made. Default: true. Example: --create=false",
+            help="Whether the job makes the dataset, tables, columns and views that are missing; without it "
+            "`python -m schemas create` does. Those of a local file are always made. Default: true. "
+            "Example: --create=false",
         )
         group = parser.add_argument_group("connections")
         group.add_argument(
@@ -134,8 +117,8 @@ class SegmentOptions(PipelineOptions):
             type=float,
             default=86400.0,
             metavar="SECONDS",
-            help="How long a job on a subscription remembers an event's message_id, on Dataflow; 0 turns it off. A job "
-            "on files alone removes every duplicate. Default: 86400. Example: --deduplicate_for=3600",
+            help="How long a job without end remembers an event's message_id, on Dataflow; 0 turns it off. A job that "
+            "ends with its input removes every duplicate. Default: 86400. Example: --deduplicate_for=3600",
         )
 
 
@@ -143,15 +126,12 @@ class SegmentOptions(PipelineOptions):
 class Settings:
     """What the user asked for, checked.
 
-    `inputs` are patterns that Beam's file systems match, each at least one file; `warehouse` is the URL as given;
+    `sources` are what the job reads beside the history, none where it only rebuilds; `warehouse` is the URL as given;
     `create` says whether the job makes what is missing there; `update` that it takes over from a running Dataflow job;
-    `alias_window` and `deduplicate_for` are seconds; `runner` is a runner's name as Beam knows it; `streaming` says
-    that the job has no end.
+    `alias_window` and `deduplicate_for` are seconds; `runner` is a runner's name as Beam knows it.
     """
 
-    inputs: tuple[str, ...]
-    input_subscription: str | None
-    rebuild: bool
+    sources: tuple[Source, ...]
     history: str
     warehouse: str
     create: bool
@@ -161,13 +141,7 @@ class Settings:
     alias_window: float
     deduplicate_for: float
     runner: str
-    streaming: bool
-
-    @property
-    def on_dataflow(self) -> bool:
-        """Whether Dataflow runs the job: it has a source of its own, and keeps state when a worker dies. Other runners
-        may forget both with their process."""
-        return self.runner == DATAFLOW_RUNNER
+    kind: JobKind
 
 
 def parse(argv: Sequence[str]) -> tuple[Settings, PipelineOptions]:
@@ -178,8 +152,7 @@ def parse(argv: Sequence[str]) -> tuple[Settings, PipelineOptions]:
     """
     given = _parsed(argv)
     _check_rules(given)
-    if len({value for name, value in _pairs(argv) if name == "--input_subscription"}) > 1:
-        raise UsageError("is given more than once", "give one: a job follows one", option="--input_subscription")
+    _check_repeated(argv)
     options = SegmentOptions(list(argv))
     FileSystems.set_options(options)
     connections = DEFAULT if given.connections is None else load_connections(given.connections)
@@ -187,30 +160,41 @@ def parse(argv: Sequence[str]) -> tuple[Settings, PipelineOptions]:
     if given.connection is not None and given.connection not in names:
         remedy = choice(given.connection, names)
         raise UsageError("no such connection", remedy, option="--connection", value=given.connection)
-    runner = _runner_name(given.runner, BOUNDED_RUNNER)
-    if given.input_subscription is not None:
-        runner = _unbounded(_runner_name(given.runner, UNBOUNDED_RUNNER))
+    inputs = _inputs(given)
+    bounded = all(source.bounded for source, _ in inputs)
+    runner = _runner_name(given.runner, BATCH_RUNNER if bounded else STREAMING_RUNNER)
+    if not bounded and runner == "DirectRunner":
+        runner = STREAMING_RUNNER  # it would choose so too, where it can
+    kind = _kind_of_job(runner, bounded=bounded)
     settings = Settings(
-        inputs=tuple(dict.fromkeys(_checked_pattern(*each) for each in _patterns(given.input or ()))),
-        input_subscription=given.input_subscription,
-        rebuild=given.rebuild,
+        sources=tuple(source.source(value, kind, names) for source, value in inputs),
         history=given.history,
         warehouse=given.warehouse,
         create=given.create,
-        update=given.update and runner == DATAFLOW_RUNNER,
+        update=given.update and kind.on_dataflow,
         connections=connections,
         connection=given.connection,
         alias_window=given.alias_window,
         deduplicate_for=given.deduplicate_for,
         runner=runner,
-        streaming=given.input_subscription is not None,
+        kind=kind,
     )
     standard = options.view_as(StandardOptions)
     standard.runner = settings.runner
-    standard.streaming = standard.streaming or settings.streaming
+    standard.streaming = standard.streaming or not kind.bounded
     _check_beam(options, settings.runner)
-    _check_dataflow(options, settings)
+    _check_exactly_once(options)
+    if kind.on_dataflow and warehouses.kind_of(given.warehouse).is_local:
+        remote = " or ".join(warehouse.url_form for warehouse in warehouses.KINDS if not warehouse.is_local)
+        problem = "is a file of this machine, which Dataflow's workers cannot write"
+        raise UsageError(problem, f"give {remote}", option="--warehouse", value=given.warehouse)
     return settings, options
+
+
+def _inputs(given: argparse.Namespace) -> list[tuple[SourceKind, Any]]:
+    """The kinds of source whose options were given, with the options' values."""
+    values = ((source, getattr(given, source.option)) for source in sources.KINDS)
+    return [(source, value) for source, value in values if value is not None]
 
 
 def template_arguments(argv: Iterable[str]) -> list[str]:
@@ -271,11 +255,12 @@ def _add_help(parser: argparse.ArgumentParser) -> None:
 def _own_help() -> str:
     parser = argparse.ArgumentParser(
         prog=_PROGRAM,
-        usage="%(prog)s (--input=GLOB | --input_subscription=projects/P/subscriptions/S | --rebuild) --warehouse=URL "
+        usage=f"%(prog)s ({' | '.join(source.usage for source in sources.KINDS)} | --rebuild) --warehouse=URL "
         "[option ...]",
         description="Turns Segment calls into warehouse tables: events, contacts, accounts, and who belongs to whom.",
         epilog="Every option of Apache Beam is accepted as well, such as --runner=DataflowRunner; --help_beam shows "
-        f"all. Without --runner, a job on files alone uses {BOUNDED_RUNNER}, one on a subscription {UNBOUNDED_RUNNER}.",
+        f"all. Without --runner, a job that ends with its input uses {BATCH_RUNNER}, one without end "
+        f"{STREAMING_RUNNER}.",
         add_help=False,
     )
     SegmentOptions._add_argparse_args(parser)
@@ -290,25 +275,25 @@ def _beam_help() -> str:
         description="The options of Apache Beam. --help shows those of the job.",
         add_help=False,
     )
-    for each in _option_classes():
-        if each is not SegmentOptions:
-            each._add_argparse_args(parser)
+    for options in _option_classes():
+        if options is not SegmentOptions:
+            options._add_argparse_args(parser)
     return parser.format_help()
 
 
 def _option_classes() -> Iterable[type[PipelineOptions]]:
     """Every class of options; the first of two by one name, which a module loaded twice leaves, as Beam takes it."""
     classes: dict[str, type[PipelineOptions]] = {}
-    for each in PipelineOptions.__subclasses__():
-        classes.setdefault(str(each), each)
+    for options in PipelineOptions.__subclasses__():
+        classes.setdefault(str(options), options)
     return classes.values()
 
 
 def _parser() -> argparse.ArgumentParser:
     """A parser of all options, Beam's too."""
     parser = _BeamArgumentParser(prog=_PROGRAM, add_help=False, allow_abbrev=False, exit_on_error=False)
-    for each in _option_classes():
-        each._add_argparse_args(parser)
+    for options in _option_classes():
+        options._add_argparse_args(parser)
     _add_help(parser)
     return parser
 
@@ -335,8 +320,8 @@ def _mistaken(error: argparse.ArgumentError, argv: Sequence[str], parser: argpar
         return UsageError(error.message.rstrip("."), _DESCRIBED, option=option, value=value)
     names = error.argument_name.split("/")
     action = next(action for action in parser._actions if names[0] in action.option_strings)
-    found = (pair for pair in _pairs(argv) if pair[0] in names and repr(pair[1]) in error.message)
-    option, value = next(found, (names[-1], None))
+    matches = (pair for pair in _pairs(argv) if pair[0] in names and repr(pair[1]) in error.message)
+    option, value = next(matches, (names[-1], None))
     if value is None:
         return UsageError("has no value", f"give {option}=VALUE", option=option)
     if error.message.startswith("ignored explicit argument"):
@@ -378,9 +363,9 @@ def _culprit(argv: Sequence[str], parser: argparse.ArgumentParser) -> tuple[str,
 
 def _unknown(word: str, parser: argparse.ArgumentParser) -> UsageError:
     if not word.startswith("-"):
-        return UsageError("belongs to no option", "files are given as --input='GLOB', in quotes", value=word)
+        return UsageError("is no option", "files are given as --input='GLOB', in quotes", value=word)
     name = word.partition("=")[0]
-    known = [each for action in parser._actions for each in action.option_strings]
+    known = [option for action in parser._actions for option in action.option_strings]
     close = difflib.get_close_matches("--" + name.lstrip("-").replace("-", "_").lower(), known, n=1)
     remedy = f"did you mean {close[0]}?" if close else "--help and --help_beam show the options"
     return UsageError("unknown option", remedy, option=name)
@@ -388,106 +373,39 @@ def _unknown(word: str, parser: argparse.ArgumentParser) -> UsageError:
 
 def _check_rules(given: argparse.Namespace) -> None:
     """What the options say by themselves and of each other, without a look at any file."""
-    for name in ("connection", "connections", "input_subscription", "warehouse"):
+    for name in ("connection", "connections", "warehouse", *(source.option for source in sources.KINDS)):
         if getattr(given, name) == "":
             raise UsageError("is empty", "give it a value, or leave it out", option=f"--{name}", value="")
-    inputs = [name for name in ("input", "input_subscription") if getattr(given, name) is not None]
+    inputs = _inputs(given)
     if not inputs and not given.rebuild:
-        problem = "one of --input, --input_subscription and --rebuild is required"
+        names = [f"--{source.option}" for source in sources.KINDS]
+        problem = f"one of {', '.join(names)} and --rebuild is required"
         raise UsageError(problem, "for example --input='calls/*.jsonl'")
     if given.rebuild:
-        others = [f"--{name}" for name in [*inputs, *(["connection"] if given.connection is not None else [])]]
-        if given.history == "none":
-            others.append("--history=none")
-        for other in others:
-            problem = f"reads the identity_calls in the warehouse, as they were recorded, so it excludes {other}"
+        excluded = [f"--{source.option}" for source, _ in inputs]
+        excluded += ["--connection"] if given.connection is not None else []
+        excluded += ["--history=none"] if given.history == "none" else []
+        for option in excluded:
+            problem = f"reads the identity_calls in the warehouse, as they were recorded, so it excludes {option}"
             raise UsageError(problem, "leave one of the two out", option="--rebuild")
-    _check_warehouse(given.warehouse)
+    if given.warehouse is None:
+        raise UsageError("is required", f"give {warehouses.url_forms()}", option="--warehouse")
+    warehouses.kind_of(given.warehouse)
     for name, shortest in (("alias_window", _SHORTEST_WINDOW_S), ("deduplicate_for", 0)):
         seconds: float = getattr(given, name)
         if not shortest <= seconds <= _LONGEST_S:
             remedy = f"give a number of seconds from {shortest} to {_LONGEST_S}"
             raise UsageError("is out of range", remedy, option=f"--{name}", value=f"{seconds:g}")
-    if given.input_subscription is not None and not _SUBSCRIPTION.fullmatch(given.input_subscription):
-        problem = "is a topic" if "/topics/" in given.input_subscription else "is not the full name of a subscription"
-        remedy = "give projects/PROJECT_ID/subscriptions/SUBSCRIPTION_ID"
-        raise UsageError(problem, remedy, option="--input_subscription", value=given.input_subscription)
+    for source, value in inputs:
+        source.check(value)
 
 
-def _check_warehouse(url: str | None) -> None:
-    forms = "give duckdb:///FILE or bigquery://PROJECT/DATASET"
-    if url is None:
-        raise UsageError("is required", forms, option="--warehouse")
-    if url.startswith("bigquery:"):
-        if bigquery.dataset(url) is None:
-            remedy = "give bigquery://PROJECT_ID/DATASET, such as bigquery://acme-data/segment"
-            raise UsageError("is not the URL of a dataset", remedy, option="--warehouse", value=url)
-        return
-    if re.match("duckdb:///.", url):
-        return
-    path = re.sub("^duckdb:/*", "", url)
-    remedy = f"give duckdb:///{path}" if path and "://" not in path else forms
-    raise UsageError("is no warehouse's URL", remedy, option="--warehouse", value=url)
-
-
-def _patterns(values: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Every pattern, with the value that it is part of."""
-    for value in values:
-        yield from ((pattern.strip(), value) for pattern in value.split(","))
-
-
-def _checked_pattern(pattern: str, value: str) -> str:
-    """The pattern as Beam wants it, once it is sure to match files, and only files that can be read."""
-    if not pattern:
-        raise _refused_input(value, "holds no name", "give a file or a pattern on each side of a comma")
-    is_local = FileSystems.get_scheme(pattern) is None
-    wanted = os.path.expanduser(pattern) if is_local else pattern
-    if is_local and not os.path.isabs(wanted) and re.search("[*?[]", wanted):
-        wanted = os.path.join(os.curdir, wanted)  # Beam finds nothing for a pattern that begins with a wildcard
-    inside = os.path.join(pattern, "*")
-    folder = _refused_input(pattern, "is a folder", f"give the files in it, such as --input={shlex.quote(inside)}")
-    if os.path.isdir(wanted) if is_local else wanted.endswith("/"):
-        raise folder
-    paths = _matched(wanted)
-    if not paths and not is_local and _matched(inside):
-        raise folder
-    if not paths:
-        remedy = "give a file, or a pattern, in quotes, that matches one"
-        if is_local and os.path.exists(wanted):
-            remedy = "this name reads as a pattern: write ? for each [ and * in it"
-        elif "," in value:
-            remedy += "; a comma separates two: write ? for one in a name"
-        raise _refused_input(pattern, "no such file", remedy)
-    if is_local:
-        for path in paths:
-            _check_file(path)
-    else:
-        _matched(paths[0])  # asks for the file itself, which takes another permission than a listing
-    return wanted
-
-
-def _matched(pattern: str) -> list[str]:
-    try:
-        return [file.path for file in FileSystems.match([pattern])[0].metadata_list]
-    except OSError as error:
-        raise _refused_input(pattern, f"cannot be read: {reason(error)}", "give files that you may read") from None
-    except ValueError:
-        remedy = "give a local path or gs://BUCKET/GLOB"
-        raise _refused_input(pattern, "is in no file system known here", remedy) from None
-
-
-def _check_file(path: str) -> None:
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise _refused_input(path, "is no regular file", "write what it gives to a file first")
-        with open(path, "rb"):
-            pass
-    except OSError as error:
-        raise _refused_input(path, f"cannot be read: {reason(error)}", "give files that you may read") from None
-
-
-def _refused_input(value: str, problem: str, remedy: str) -> UsageError:
-    return UsageError(problem, remedy, option="--input", value=value)
+def _check_repeated(argv: Sequence[str]) -> None:
+    """A source without end is one: its option counts once."""
+    for source in sources.KINDS:
+        values = {value for name, value in _pairs(argv) if name == f"--{source.option}"}
+        if not source.bounded and len(values) > 1:
+            raise UsageError("is given more than once", "give one: a job follows one", option=f"--{source.option}")
 
 
 def _runner_name(given: str | None, default: str) -> str:
@@ -507,14 +425,12 @@ def _runner_name(given: str | None, default: str) -> str:
     return known.get(short) or known.get(f"{short}runner") or given
 
 
-def _unbounded(runner: str) -> str:
-    """The runner of a job on a subscription."""
-    if runner == BOUNDED_RUNNER:
-        problem = "writes contacts and accounts only when its input has ended, which that of a subscription never does"
-        raise UsageError(
-            problem, f"leave it out: the job then runs on {UNBOUNDED_RUNNER}", option="--runner", value=runner
-        )
-    return UNBOUNDED_RUNNER if runner == "DirectRunner" else runner  # it would choose so too, where it can
+def _kind_of_job(runner: str, *, bounded: bool) -> JobKind:
+    if not bounded and runner == BATCH_RUNNER:
+        problem = "writes contacts and accounts only when its input has ended, which this input never does"
+        remedy = f"leave it out: the job then runs on {STREAMING_RUNNER}"
+        raise UsageError(problem, remedy, option="--runner", value=runner)
+    return JobKind.of(bounded=bounded, runner=runner)
 
 
 def _check_beam(options: PipelineOptions, runner: str) -> None:
@@ -530,24 +446,14 @@ def _check_beam(options: PipelineOptions, runner: str) -> None:
         raise UsageError(problem.rstrip("."), "--help_beam describes the options", option="--runner", value=runner)
 
 
-def _check_dataflow(options: PipelineOptions, settings: Settings) -> None:
-    """What Dataflow would do wrong, or could not do because its workers are other machines."""
+def _check_exactly_once(options: PipelineOptions) -> None:
+    """Refuses Dataflow's at-least-once mode."""
     service = options.view_as(GoogleCloudOptions).dataflow_service_options or []
     experiments = options.view_as(DebugOptions).experiments or []
-    for name, given in (("dataflow_service_options", service), ("experiments", experiments)):
-        if _AT_LEAST_ONCE in given:
+    for name, values in (("dataflow_service_options", service), ("experiments", experiments)):
+        if _AT_LEAST_ONCE in values:
             problem = (
                 "would apply a message to the state of its keys several times, and what state counts would be wrong"
             )
             remedy = "leave it out: the job needs the default, exactly once"
             raise UsageError(problem, remedy, option=f"--{name}", value=_AT_LEAST_ONCE)
-    if settings.runner != DATAFLOW_RUNNER:
-        return
-    if settings.warehouse.startswith("duckdb:"):
-        problem = "is a file of this machine, which Dataflow's workers cannot write"
-        raise UsageError(problem, "give bigquery://PROJECT/DATASET", option="--warehouse", value=settings.warehouse)
-    for pattern in settings.inputs:
-        if FileSystems.get_scheme(pattern) is None:
-            raise _refused_input(
-                pattern, "is a file of this machine, which Dataflow's workers cannot read", "give gs://BUCKET/GLOB"
-            )

@@ -8,7 +8,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from types import TracebackType
 
@@ -16,45 +17,45 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from transforms import metrics
+
 _LOGGER = logging.getLogger(__name__)
 
+_DEAD_LETTER = metrics.OUTCOMES.of("dead_letter")
 _FRAME_S = 0.25
 _RATE_S = 5.0
 
 
-class Tally:
-    """Counts what this process has read and refused, from any thread; `unreadable` are lines on files read in part.
-    `lag_ms` is how long after its publication the last message was durable, None where there is no such time."""
+class _Counts:
+    """What the steps of this process have reported: messages received, dead letters, and the milliseconds from the
+    publication of a message until it was durable, the most since it was last asked for; None where no step tells."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.messages = 0
         self.dead_letters = 0
-        self.lag_ms: int | None = None
-        self.unreadable: list[str] = []
+        self._lag_ms: int | None = None
+        self._is_shown = False
 
-    def clear(self) -> None:
-        """Starts anew, for the next job of this process."""
+    def counted(self, counts: Mapping[str, int]) -> None:
         with self._lock:
-            self.messages = self.dead_letters = 0
-            self.lag_ms = None
-            self.unreadable = []
+            self.messages += counts.get(metrics.RECEIVED.name, 0)
+            self.dead_letters += counts.get(_DEAD_LETTER, 0)
 
-    def add(self, messages: int = 0, dead_letters: int = 0, unreadable: str | None = None) -> None:
-        """Adds the counts of a batch, and the line on a file once, however often its bundle is tried."""
+    def observed(self, distribution: str, value: int) -> None:
+        if distribution == metrics.LAG.name:
+            with self._lock:
+                self._lag_ms = value if self._is_shown or self._lag_ms is None else max(self._lag_ms, value)
+                self._is_shown = False
+
+    def lag_ms(self) -> int | None:
         with self._lock:
-            self.messages += messages
-            self.dead_letters += dead_letters
-            if unreadable is not None and unreadable not in self.unreadable:
-                self.unreadable.append(unreadable)
-
-
-TALLY = Tally()
-"""This process's own. Steps that run in other processes, as on Dataflow, add to theirs, and nothing shows here."""
+            self._is_shown = True
+            return self._lag_ms
 
 
 class Progress:
-    """Shows a tally as long as its block runs.
+    """Shows what the steps of this process report while its block runs.
 
     On a terminal it is one line that is gone when the block ends; elsewhere it is a log record of level INFO every
     `interval` seconds. It works in a thread of its own: if the terminal goes away the line ends, and the job goes on.
@@ -62,23 +63,24 @@ class Progress:
 
     def __init__(
         self,
-        tally: Tally = TALLY,
         *,
         interval: float = 10.0,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._tally = tally
+        self._counts = _Counts()
+        self._observing = contextlib.ExitStack()
         self._console = Console(stderr=True) if console is None else console
         is_live = self._console.is_terminal and not self._console.is_dumb_terminal
         self._interval = _FRAME_S if is_live else interval
         self._clock = clock
         self._started_at = clock()
-        self._samples = deque([(self._started_at, tally.messages)], maxlen=max(1, int(_RATE_S / self._interval)))
+        self._samples = deque([(self._started_at, 0)], maxlen=max(1, int(_RATE_S / self._interval)))
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._show if is_live else self._log, name="progress", daemon=True)
 
     def __enter__(self) -> Progress:
+        self._observing.enter_context(self.observing())
         self._thread.start()
         return self
 
@@ -87,16 +89,22 @@ class Progress:
     ) -> None:
         self._ended.set()
         self._thread.join()
+        self._observing.close()
+
+    def observing(self) -> AbstractContextManager[None]:
+        """Counts what is reported while the block lasts; `with` the progress itself does so too."""
+        return metrics.observed_by(self._counts)
 
     def line(self) -> str:
-        """What there is to say now; the rate is that of the last seconds."""
-        now, messages = self._clock(), self._tally.messages
+        """The line of this moment; the rate is that of the last seconds."""
+        now, messages = self._clock(), self._counts.messages
         since, before = self._samples[0]
         self._samples.append((now, messages))
         rate = (messages - before) / (now - since) if now > since else 0.0
         elapsed = timedelta(seconds=int(now - self._started_at))
-        lag = "" if self._tally.lag_ms is None else f"lag {self._tally.lag_ms / 1000:.1f} s, "
-        return f"{messages:,} messages, {rate:,.0f}/s, {lag}{self._tally.dead_letters:,} dead letters, {elapsed}"
+        lag_ms = self._counts.lag_ms()
+        lag = "" if lag_ms is None else f"lag {lag_ms / 1000:.1f} s, "
+        return f"{messages:,} messages, {rate:,.0f}/s, {lag}{self._counts.dead_letters:,} dead letters, {elapsed}"
 
     def _log(self) -> None:
         while not self._ended.wait(self._interval):
@@ -125,3 +133,17 @@ def _logs_to_stderr() -> Iterator[None]:
     finally:
         for handler, stream in redirected:
             handler.setStream(stream)
+
+
+class _OldTally:  # TEMPORARY: until no source or sink imports it
+    messages = dead_letters = 0
+    lag_ms: int | None = None
+    unreadable: list[str] = []  # noqa: RUF012
+
+    def clear(self) -> None: ...
+
+    def add(self, messages: int = 0, dead_letters: int = 0, unreadable: str | None = None) -> None:
+        self.messages += messages
+
+
+TALLY = _OldTally()

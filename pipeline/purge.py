@@ -21,7 +21,7 @@ _PURGED = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Purges a person. Returns 0, or 1 where no delete call of the log names the person, or 2 for a mistake."""
-    parser = commands.Parser(
+    parser = commands.WarehouseParser(
         "pipeline.purge",
         "Removes a deleted person's events and dead letters, and strips the person's calls in the log of all but ids "
         "and times, up to the newest delete call that names one of the person's ids. Contacts, accounts and identities "
@@ -38,8 +38,8 @@ def _purge(options: argparse.Namespace) -> int:
         line = f"No delete call of the log names {options.id} or another id of the same contact: nothing was purged"
         commands.say(console, line, "bold red")
         return 1
-    for name, said in _PURGED.items():
-        commands.say(console, f"{purged.rows[name]:,} {said}")
+    for name, outcome in _PURGED.items():
+        commands.say(console, f"{purged.rows[name]:,} {outcome}")
     for name, rows in purged.left.items():
         if rows:
             commands.say(console, f"{rows:,} of {name} are left: they came after the delete", "yellow")

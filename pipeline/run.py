@@ -6,39 +6,69 @@ import contextlib
 import gc
 import logging
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from typing import Final
 
 import apache_beam as beam
+from apache_beam.metrics.metric import MetricResults
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult
 
 from pipeline import allocators, prism
 from pipeline.graph import build
-from pipeline.options import UNBOUNDED_RUNNER, Settings
-from pipeline.progress import TALLY, Progress
-from pipeline.sources.pubsub import check_subscription, explained
-from pipeline.sources.subscriber import Subscriber
+from pipeline.job_kind import STREAMING_RUNNER, JobKind
+from pipeline.options import Settings
+from pipeline.progress import Progress
+from pipeline.sources import Source
 from pipeline.summary import Summary
 from pipeline.warehouses import JobRun, Warehouse, open_warehouse
 from transforms import metrics
 
 _log = logging.getLogger(__name__)
 
-_SWITCH_S = 0.0005
+_SWITCH_S: Final = 0.0005
 """How long the writing thread waits for Python's lock, at most; by default ten times as long."""
-_COLLECT = (50_000, 20, 50)
+_COLLECT: Final = (50_000, 20, 50)
 """How seldom Python looks for cycles of garbage: a job makes next to none, and a look walks all that is alive."""
 
-QUERY = "SELECT type, name, count(*) AS events FROM events GROUP BY ALL ORDER BY events DESC LIMIT 10"
+
+class _Running:
+    """The sources of the job that this process runs. `stop` may come before there are any."""
+
+    def __init__(self) -> None:
+        self._sources: tuple[Source, ...] = ()
+        self._stopping = threading.Event()
+
+    @contextlib.contextmanager
+    def reading(self, sources: tuple[Source, ...]) -> Iterator[None]:
+        """Has `stop` reach these sources while the block lasts."""
+        self._sources = sources
+        try:
+            if self._stopping.is_set():
+                self.stop()
+            yield
+        finally:
+            self._sources = ()
+            self._stopping.clear()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        for source in self._sources:
+            source.stop()
+
+
+_RUNNING: Final = _Running()
 
 
 def run(settings: Settings, options: PipelineOptions, shown_options: str) -> Summary:
     """Runs the job to its end. Raises UsageError where it cannot start; every other error is the job's failure, and
     what was written until then stays: the same command goes on from there."""
-    if settings.input_subscription is not None:
-        allocators.settle()
-        check_subscription(settings.input_subscription)
-    with prism.started(options) if settings.runner == UNBOUNDED_RUNNER else contextlib.nullcontext():
+    if settings.kind is JobKind.STREAMING:
+        allocators.settle()  # before there are many threads
+    _check(settings.sources)
+    with prism.started(options) if settings.runner == STREAMING_RUNNER else contextlib.nullcontext():
         return _run(settings, options, shown_options)
 
 
@@ -47,31 +77,27 @@ def _run(settings: Settings, options: PipelineOptions, shown_options: str) -> Su
     started = time.monotonic()
     try:
         job, pipeline = _prepared(settings, options, shown_options, warehouse)
-        gc.freeze()  # collections need not walk what was loaded: it is never garbage
-        gc.set_threshold(*_COLLECT)
-        sys.setswitchinterval(_SWITCH_S)
-        TALLY.clear()
-        with Progress(TALLY):
+        with _RUNNING.reading(settings.sources), _interpreter_for_jobs(), Progress():
             result = pipeline.run()
             result.wait_until_finish()
         warehouse.finish(job)
     except RuntimeError:
-        if settings.input_subscription is not None and (failure := Subscriber.failure()) is not None:
-            raise explained(failure, settings.input_subscription) from None
+        failures = (source.explain() for source in settings.sources)
+        if (failure := next((failure for failure in failures if failure is not None), None)) is not None:
+            raise failure from None
         raise
     finally:
-        unacknowledged = Subscriber.close()
+        unacknowledged = sum(source.close() for source in settings.sources)
         warehouse.close()
     if unacknowledged:
         _log.warning("%d messages could not be acknowledged; they come again, and count once", unacknowledged)
-    return _summary(metrics.counts(result.metrics()), warehouse, time.monotonic() - started)
+    return _summary(result.metrics(), warehouse, time.monotonic() - started)
 
 
 def launch(settings: Settings, options: PipelineOptions, shown_options: str) -> PipelineResult:
-    """Hands the job to a runner that goes on by itself, and does not wait: for templates. Raises UsageError where it
-    cannot start."""
-    if settings.input_subscription is not None:
-        check_subscription(settings.input_subscription)
+    """Hands the job to a runner that goes on by itself, and does not wait: for templates. Its last step enters its end.
+    Raises UsageError where it cannot start."""
+    _check(settings.sources)
     warehouse = open_warehouse(settings.warehouse, create=settings.create, update=settings.update)
     try:
         _, pipeline = _prepared(settings, options, shown_options, warehouse)
@@ -80,12 +106,23 @@ def launch(settings: Settings, options: PipelineOptions, shown_options: str) -> 
         warehouse.close()
 
 
+def stop() -> None:
+    """Has a job without end read no more, write what it has read, close its windows, and end. Any thread, and a
+    signal's handler, may call it."""
+    _RUNNING.stop()
+
+
+def _check(sources: tuple[Source, ...]) -> None:
+    for source in sources:
+        source.check()
+
+
 def _prepared(
     settings: Settings, options: PipelineOptions, shown_options: str, warehouse: Warehouse
 ) -> tuple[JobRun, beam.Pipeline]:
     """Enters the job in the warehouse, and builds its graph."""
     job = warehouse.start(
-        bounded=not settings.streaming,
+        bounded=settings.kind.bounded,
         runner=settings.runner,
         options=shown_options,
         history=settings.history == "warehouse",
@@ -95,17 +132,27 @@ def _prepared(
     return job, pipeline
 
 
-def stop() -> None:
-    """Has a job on a subscription read no more, write what it has read, close its windows, and end. Any thread, and a
-    signal's handler, may call it."""
-    Subscriber.stop()
+@contextlib.contextmanager
+def _interpreter_for_jobs() -> Iterator[None]:
+    """Sets Python's garbage collection and thread switching to what a job needs, while the block lasts."""
+    thresholds, switch_s = gc.get_threshold(), sys.getswitchinterval()
+    gc.freeze()  # collections need not walk what was loaded: it is never garbage
+    gc.set_threshold(*_COLLECT)
+    sys.setswitchinterval(_SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(switch_s)
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
 
 
-def _summary(counted: dict[str, int], warehouse: Warehouse, elapsed_s: float) -> Summary:
+def _summary(results: MetricResults, warehouse: Warehouse, elapsed_s: float) -> Summary:
+    counted = metrics.counts(results)
     notes = {
         counter.meaning: counted[counter.name]
         for counter in metrics.COUNTERS
-        if not counter.labels and counter is not metrics.READ and counted.get(counter.name)
+        if not counter.labels and counter not in (metrics.READ, metrics.RECEIVED) and counted.get(counter.name)
     }
     unreadable_history = sum(metrics.family(counted, metrics.UNREADABLE_HISTORY).values())
     if unreadable_history:
@@ -117,8 +164,8 @@ def _summary(counted: dict[str, int], warehouse: Warehouse, elapsed_s: float) ->
         written=metrics.family(counted, metrics.WRITTEN),
         dead_letters=metrics.family(counted, metrics.DEAD_LETTERS),
         notes=notes,
-        unreadable=tuple(TALLY.unreadable),
+        unreadable=metrics.noted(results, metrics.UNREADABLE_PARTS),
         elapsed_s=elapsed_s,
         warehouse_hint=warehouse.open_command(),
-        query=QUERY,
+        query=warehouse.sample_query,
     )

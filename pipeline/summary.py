@@ -21,6 +21,7 @@ _OUTCOMES = {
     "identity_call": ("identity call", "identity calls"),
     "dead_letter": ("dead letter", "dead letters"),
     "duplicate": ("duplicate", "duplicates"),
+    "conflicting": ("conflicting", "conflicting"),
     "disabled": ("disabled", "disabled"),
 }
 
@@ -30,8 +31,8 @@ class Summary:
     """The counts of a job.
 
     `outcomes` are the first outcomes of what was read: `event`, `identity_call`, `dead_letter`, `duplicate`,
-    `disabled`. `written` are rows by table, `dead_letters` messages by reason, `notes` other counts worth a line,
-    `unreadable` the files that could be read in part only, one line each. `warehouse_hint` is the command that opens
+    `conflicting`, `disabled`. `written` are rows by table, `dead_letters` messages by reason, `notes` other counts worth
+    a line, `unreadable` the files that could be read in part only, one line each. `warehouse_hint` is the command that opens
     the warehouse, `query` one to try there.
     """
 

@@ -24,7 +24,7 @@ from pipeline.run import run, stop
 from pipeline.sources.subscriber import EMULATOR, Subscriber
 from pipeline.summary import Summary
 from pipeline.warehouses.bigquery.append_stream import AppendStream
-from pipeline.warehouses.duckdb import _Database
+from pipeline.warehouses.duckdb.database import Database
 from schemas.tables import BY_NAME
 from tests import prism, pubsub_emulator, warehouse
 from tests.bigquery_double import BigQueryDouble
@@ -79,7 +79,7 @@ class Stream:
 
     def stored(self, table: str, where: str = "TRUE") -> int:
         """Rows of a table while a job of this process runs, each key once; 0 where there is no table yet."""
-        database = _Database._open.get(str(self.file))
+        database = Database._open.get(str(self.file))
         if database is None:
             return 0
         try:

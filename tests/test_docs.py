@@ -14,8 +14,10 @@ import duckdb
 import pytest
 from sqlglot import exp, parse_one
 
-import schemas.duckdb
-from schemas import ddl, tables, views
+from pipeline.warehouses.bigquery import ddl as bigquery_ddl
+from pipeline.warehouses.duckdb import ddl as duckdb_ddl
+from pipeline.warehouses.duckdb import file as duckdb_file
+from schemas import tables, views
 from schemas.segment import (
     CALL_TYPES,
     KEPT_OF_TOO_LARGE_BYTES,
@@ -35,14 +37,6 @@ DOCS = Path(__file__).parent.parent / "docs"
 SQL = Path(views.__file__).with_name("sql")
 Rows = Iterable[Sequence[str]]
 
-# What a view's column means where its expression does not tell.
-MEANINGS = {
-    "events_resolved.external_id": "the label of the contact that the event belongs to now",
-    "pages.name": "the page's name, NULL where it has none",
-    "screens.name": "the screen's name, NULL where it has none",
-    "tracks.event": "the event's name as a slug: `order_completed` for `Order Completed`",
-    "tracks.event_text": "the event's name",
-}
 # Columns that several views share, by the file that has them.
 SHARED = {"_times.sql": "Times of a call", "_context.sql": "Context of a call", "_traits.sql": "Traits of a person"}
 
@@ -64,12 +58,21 @@ def anchor(heading: str) -> str:
 
 
 def counters() -> str:
-    rows = ((each.of(each.labels.upper()) if each.labels else each.name, each.meaning) for each in metrics.COUNTERS)
+    rows = ((_family(counter), counter.meaning) for counter in metrics.COUNTERS)
     return markdown(("counter", "counts"), ((f"`{name}`", meaning) for name, meaning in rows))
 
 
+def _family(counter: metrics.Counter) -> str:
+    return counter.of(counter.labels.upper()) if counter.labels else counter.name
+
+
 def distributions() -> str:
-    return markdown(("distribution", "of"), ((f"`{each.name}`", each.meaning) for each in metrics.DISTRIBUTIONS))
+    rows = ((f"`{distribution.name}`", distribution.meaning) for distribution in metrics.DISTRIBUTIONS)
+    return markdown(("distribution", "of"), rows)
+
+
+def notes() -> str:
+    return markdown(("notes", "lines"), ((f"`{notes.name}`", notes.meaning) for notes in metrics.NOTES))
 
 
 # ---- tables ----
@@ -92,7 +95,7 @@ def _table(table: Table) -> str:
 
 def _column(column: Column, key: Sequence[str] = (), prefix: str = "") -> Iterator[Sequence[str]]:
     name = f"`{prefix}{column.name}`"
-    type_ = ddl.googlesql_type(column)
+    type_ = bigquery_ddl.type_name(column)
     if column.type is Type.STRUCT:
         type_ = "ARRAY&lt;STRUCT&gt;" if column.mode is Mode.REPEATED else "STRUCT"
     required = " NOT NULL" if column.mode is Mode.REQUIRED else ""
@@ -114,9 +117,9 @@ def all_views() -> str:
 def _types_of_views() -> Mapping[str, Mapping[str, str]]:
     """GoogleSQL's types of every view's columns, from a database in memory."""
     scalars = [Column("", type_, Mode.NULLABLE, "") for type_ in Type if type_ is not Type.STRUCT]
-    named = {"DOUBLE": "FLOAT64", **{ddl.duckdb_type(each): ddl.googlesql_type(each) for each in scalars}}
+    named = {"DOUBLE": "FLOAT64", **{duckdb_ddl.type_name(each): bigquery_ddl.type_name(each) for each in scalars}}
     with duckdb.connect() as connection:
-        schemas.duckdb.create(connection)
+        duckdb_file.create(connection)
         described = {view.name: connection.execute(f'DESCRIBE "{view.name}"').fetchall() for view in views.ALL}
     return {view: {name: named[type_] for name, type_, *_ in columns} for view, columns in described.items()}
 
@@ -136,7 +139,7 @@ def _view(view: View, types: Mapping[str, str]) -> str:
             rows[file] = ("…", "", f"[{SHARED[file].lower()}](#{anchor(SHARED[file])})")
         else:
             name = column.alias_or_name
-            rows[name] = (f"`{name}`", types[name], _meaning(f"{view.name}.{name}", column, sources))
+            rows[name] = (f"`{name}`", types[name], _meaning(column, sources))
     return section(view.name, view.description, rows.values())
 
 
@@ -145,7 +148,7 @@ def _shared(file: str, types: Mapping[str, str]) -> str:
     description = " ".join(line[2:].strip() for line in lines if line.startswith("--"))
     columns = {column.alias_or_name: column for column in _include(file)}
     sources = {"": "identity_calls"}
-    rows = [(f"`{name}`", types[name], _meaning(name, column, sources)) for name, column in columns.items()]
+    rows = [(f"`{name}`", types[name], _meaning(column, sources)) for name, column in columns.items()]
     return section(SHARED[file], description, rows)
 
 
@@ -155,10 +158,11 @@ def _include(file: str) -> list[exp.Expr]:
     return select.selects
 
 
-def _meaning(name: str, column: exp.Expr, sources: Mapping[str, str]) -> str:
-    """What a view's column means: the JSON fields that it reads, else what the table's column means."""
-    if name in MEANINGS:
-        return MEANINGS[name]
+def _meaning(column: exp.Expr, sources: Mapping[str, str]) -> str:
+    """What a view's column means: its comment in the file, else the JSON fields that it reads, else what the table's
+    column means."""
+    if column.comments:
+        return " ".join(comment.strip() for comment in column.comments)
     fields = re.findall(r"JSON_VALUE\((\w+), '\$\.([\w.]+)'\)", column.sql("bigquery"))
     if fields:
         return ", else ".join(f"`{document}.{path}`" for document, path in fields)
@@ -173,6 +177,7 @@ def _meaning(name: str, column: exp.Expr, sources: Mapping[str, str]) -> str:
 GENERATED: Mapping[str, tuple[Path, Callable[[], str]]] = {
     "counters": (DOCS / "metrics.md", counters),
     "distributions": (DOCS / "metrics.md", distributions),
+    "notes": (DOCS / "metrics.md", notes),
     "tables": (DOCS / "warehouse.md", all_tables),
     "views": (DOCS / "warehouse.md", all_views),
 }
@@ -185,9 +190,9 @@ def _block(name: str) -> re.Pattern[str]:
 @pytest.mark.parametrize("name", GENERATED)
 def test_what_is_made_from_declarations_is_up_to_date(name: str) -> None:
     document, generate = GENERATED[name]
-    found = _block(name).search(document.read_text("utf-8"))
-    assert found is not None
-    assert found[2].strip() == generate(), "run: python -m tests.test_docs --update"
+    block = _block(name).search(document.read_text("utf-8"))
+    assert block is not None
+    assert block[2].strip() == generate(), "run: python -m tests.test_docs --update"
 
 
 def test_every_column_of_every_view_is_described() -> None:
@@ -205,13 +210,6 @@ def _described(sections: Mapping[str, str], heading: str) -> set[str]:
         for other in re.findall(r"\(#([\w-]+)\)$", row):
             described |= _described(sections, other)
     return described
-
-
-def test_meanings_are_of_columns_that_exist() -> None:
-    types = _types_of_views()
-    for qualified in MEANINGS:
-        view, _, name = qualified.partition(".")
-        assert name in types[view]
 
 
 def test_every_dead_letter_reason_is_documented_in_order_with_its_retryability() -> None:
@@ -251,7 +249,7 @@ def test_the_contract_lists_what_the_code_lists(row: str, declared: frozenset[st
 
 
 @pytest.mark.parametrize(
-    "said",
+    "limit",
     [
         f"{MAX_MESSAGE_BYTES:,} bytes",
         f"{KEPT_OF_TOO_LARGE_BYTES:,} bytes",
@@ -260,8 +258,8 @@ def test_the_contract_lists_what_the_code_lists(row: str, declared: frozenset[st
         f"{times.iso(Timestamp(PARTITIONS.start))[:10]} to {times.iso(Timestamp(PARTITIONS.stop - 1))[:10]}",
     ],
 )
-def test_the_contract_says_the_limits_of_the_code(said: str) -> None:
-    assert said in " ".join(SEMANTICS.split())
+def test_the_contract_says_the_limits_of_the_code(limit: str) -> None:
+    assert limit in " ".join(SEMANTICS.split())
 
 
 def update() -> None:
@@ -269,7 +267,7 @@ def update() -> None:
     for name, (document, generate) in GENERATED.items():
         text = generate()
         page = document.read_text("utf-8")
-        page = _block(name).sub(lambda found, text=text: f"{found[1]}\n{text}\n\n{found[3]}", page)  # type: ignore[misc]
+        page = _block(name).sub(lambda block, text=text: f"{block[1]}\n{text}\n\n{block[3]}", page)  # type: ignore[misc]
         document.write_text(page, "utf-8")
 
 

@@ -28,8 +28,9 @@ from pipeline import audit, explain
 from pipeline.__main__ import main
 from pipeline.connections_file import load_connections
 from pipeline.options import SegmentOptions
-from schemas import ddl, tables, views
-from schemas.__main__ import main as create_tables
+from pipeline.schema_command import main as create_tables
+from pipeline.warehouses.bigquery import ddl as bigquery_ddl
+from schemas import tables, views
 from tests.schemas import googlesql
 
 ROOT = Path(__file__).parent.parent
@@ -178,9 +179,9 @@ def test_googlesql_takes_bigquerys_queries() -> None:
     analyzer = googlesql.available()
     analyzer.create(_TABLES_VIEW)
     for table in tables.ALL:
-        analyzer.create(ddl.googlesql(table, "acme-data.segment"))
+        analyzer.create(bigquery_ddl.create_table(table, "acme-data.segment"))
     for view in views.ALL:
-        analyzer.create(views.googlesql(view, "acme-data.segment"))
+        analyzer.create(bigquery_ddl.create_view(view, "acme-data.segment"))
     texts = [(ROOT / "docs" / name).read_text("utf-8") for name in GOOGLESQL]
     statements = [sql for text in texts for sql, _ in _QUERY.findall(text)]
     assert len(statements) >= 8

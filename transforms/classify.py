@@ -11,19 +11,17 @@ from transforms import metrics
 from transforms.core import call_rows
 from transforms.core.dead_letters import Refused, Stage, dead_letter
 from transforms.core.reader import Call
-from transforms.core.rows import Append
+from transforms.core.rows import Append, LogEntry
 
 
 class Classify(beam.PTransform):
-    """`Call` → on `EVENTS` the row of each page, screen and track; on `IDENTITY_CALLS` the log's row of each identify,
-    group, alias, delete and Engage track, and on `CALLS` those calls themselves, for their facts; on `DEAD_LETTERS`
-    what the log cannot hold."""
+    """`Call` → on `EVENTS` an `Append` of each page, screen and track; on `IDENTITY_CALLS` a `LogEntry` of each
+    identify, group, alias, delete and Engage track; on `DEAD_LETTERS` an `Append` for what the log cannot hold."""
 
     EVENTS = "events"
     IDENTITY_CALLS = "identity_calls"
-    CALLS = "calls"
     DEAD_LETTERS = "dead_letters"
-    OUTPUTS = (EVENTS, IDENTITY_CALLS, CALLS, DEAD_LETTERS)
+    OUTPUTS = (EVENTS, IDENTITY_CALLS, DEAD_LETTERS)
 
     def expand(self, calls: PCollection[Call]) -> dict[str, PCollection]:
         outputs = calls | "Sort" >> beam.ParDo(_ClassifyFn()).with_outputs(*self.OUTPUTS[1:], main=self.EVENTS)
@@ -41,11 +39,8 @@ class _ClassifyFn(metrics.CountingFn):
         except Refused as refused:
             return (TaggedOutput(Classify.DEAD_LETTERS, self._refuse(call, refused)),)
         outcome = "identity_call" if event is None else None
-        return (
-            *appended,
-            TaggedOutput(Classify.IDENTITY_CALLS, Append(identity_call, outcome, call.message, call.attributes)),
-            TaggedOutput(Classify.CALLS, call),
-        )
+        entry = LogEntry(call=call, append=Append(identity_call, outcome, call.message, call.attributes))
+        return (*appended, TaggedOutput(Classify.IDENTITY_CALLS, entry))
 
     def _refuse(self, call: Call, refused: Refused) -> Append:
         self.tally.refused(refused.reason.value)

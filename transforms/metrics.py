@@ -53,12 +53,16 @@ READ = Counter("read-calls", "calls read from this job's input, one for each ite
 TYPES = Counter("typed-calls", "calls read whose type could be told", labels="type")
 OUTCOMES = Counter(
     "outcome-calls",
-    "calls by their first outcome: event, identity_call, dead_letter, duplicate or disabled; they add up to read-calls",
+    "calls by their first outcome: event, identity_call, dead_letter, duplicate, conflicting or disabled; they add up"
+    " to read-calls",
     labels="outcome",
 )
 DEAD_LETTERS = Counter("dead-letter-calls", "calls refused", labels="reason")
 WRITTEN = Counter("written-rows", "rows that were not in the table before; of a keyed table, all shown", labels="table")
 REPEATED = Counter("repeated-rows", "rows that were in the table already", labels="table")
+CONFLICTING = Counter(
+    "conflicting-rows", "rows that are not stored, since the table holds another call under their key", labels="table"
+)
 EMPTY = Counter("empty-messages", "messages without a call in them: an empty array or batch")
 BLANK = Counter("blank-lines", "lines of white space only")
 UNREADABLE = Counter("unreadable-files", "files of which a part could not be read")
@@ -106,6 +110,7 @@ COUNTERS = (
     DEAD_LETTERS,
     WRITTEN,
     REPEATED,
+    CONFLICTING,
     EMPTY,
     BLANK,
     UNREADABLE,
@@ -208,5 +213,7 @@ def family(counted: dict[str, int], counter: Counter) -> dict[str, int]:
 def noted(results: MetricResults, notes: Notes) -> tuple[str, ...]:
     """The lines of a job, sorted."""
     found = results.query(MetricsFilter().with_namespace(NAMESPACE).with_name(notes.name))
-    lines = (entry.committed if entry.committed is not None else entry.attempted for entry in found[MetricResults.STRINGSETS])
+    lines = (
+        entry.committed if entry.committed is not None else entry.attempted for entry in found[MetricResults.STRINGSETS]
+    )
     return tuple(sorted({line for entry in lines for line in entry}))

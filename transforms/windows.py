@@ -40,6 +40,13 @@ def everything() -> beam.WindowInto:
     return beam.WindowInto(GlobalWindows())
 
 
+_END_OF_HISTORY_S: Final = 0
+"""History has the minimum timestamp, and what is made of it those of the windows thereabouts, 290,000 years ago; live
+messages have those of today. Any time between the two separates them: the epoch."""
+END_OF_TIME_S: Final = 253_370_764_800
+"""The year 9999: the watermark passes it when a streaming job is drained."""
+
+
 class AfterHistory(beam.PTransform):
     """PCollections → `element`, once, when all that the history gives is through them: in a bounded job, at its end.
 
@@ -47,18 +54,20 @@ class AfterHistory(beam.PTransform):
     its facts holds it until it has fired, and so does every row until its bundle has written it. So a mark at the epoch
     comes through a grouping when, and only when, all of that is done. It is one element, grouped once: what is live
     meets no second one, nor does an update of the job on Dataflow, which makes no new one. A bounded job gathers in the
-    one window of all time, and so the mark waits for the end of that.
+    one window of all time, and so the mark waits for the end of that. With `at_s`, another time than the epoch, in
+    seconds, an unbounded job's mark waits until the watermark has passed that.
     """
 
-    def __init__(self, element: Any, *, bounded: bool) -> None:
+    def __init__(self, element: Any, *, bounded: bool, at_s: float = _END_OF_HISTORY_S) -> None:
         super().__init__()
         self.element = element
         self.bounded = bounded
+        self.at_s = at_s
 
     def expand(self, pcollections: PCollection | tuple[PCollection, ...]) -> PCollection:
         others = (pcollections,) if isinstance(pcollections, PCollection) else pcollections
         element = others[0].pipeline | "Element" >> beam.Create([self.element])
-        mark = element | "Mark" >> beam.Map(_mark).with_output_types(_Mark)
+        mark = element | "Mark" >> beam.Map(_mark, self.at_s).with_output_types(_Mark)
         held = others | "Others" >> beam.Flatten() | "Hold" >> beam.FlatMap(_nothing).with_output_types(_Mark)
         return (
             (mark, held)
@@ -71,13 +80,10 @@ class AfterHistory(beam.PTransform):
 
 
 _Mark = tuple[str, Any]
-_END_OF_HISTORY_S: Final = 0
-"""History has the minimum timestamp, and what is made of it those of the windows thereabouts, 290,000 years ago; live
-messages have those of today. Any time between the two separates them: the epoch."""
 
 
-def _mark(element: Any) -> TimestampedValue:
-    return TimestampedValue(("", element), _END_OF_HISTORY_S)
+def _mark(element: Any, at_s: float) -> TimestampedValue:
+    return TimestampedValue(("", element), at_s)
 
 
 def _nothing(_: Any) -> Iterator[_Mark]:

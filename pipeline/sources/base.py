@@ -2,39 +2,73 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+import argparse
+from collections.abc import Collection
+from typing import Any, Protocol
 
 import apache_beam as beam
 
+from pipeline.job_kind import JobKind
+
 
 class Source(Protocol):
-    """Where messages come from: a value, made from checked options, that a job reads once.
+    """Where messages come from: a value that is made from checked options, and that a job reads once.
 
-    It must be picklable: its transform goes to workers. What it holds open belongs to the process, not to the value.
+    It can be pickled, since its transform goes to workers. What it holds open belongs to the process, not to the value.
     """
 
-    label: ClassVar[str]
-    """What distinguishes the labels of this source's steps: a job may have several sources."""
-    bounded: ClassVar[bool]
-    """Whether it ends by itself."""
+    @property
+    def label(self) -> str:
+        """The name of the source in the labels of its steps (`ReadFiles`, `ParseFiles`): a job may have several."""
+
+    @property
+    def bounded(self) -> bool:
+        """Whether it ends by itself."""
+
+    @property
+    def lateness(self) -> float | None:
+        """How many seconds behind the watermark a message may come; None where that never happens."""
 
     def check(self) -> None:
-        """Raises UsageError where the source cannot be read: before the job starts, and before it writes anything."""
+        """Raises UsageError where the source cannot be read. It is called once, before the job writes anything."""
 
     def read(self) -> beam.PTransform:
         """PBegin → `Received`."""
 
-    @property
-    def lateness(self) -> float | None:
-        """How many seconds behind the watermark a message may come; None for a source whose messages never do."""
-
     def stop(self) -> None:
-        """Has an unbounded source read no more: what it has read is written, and its output ends. Any thread, and a
-        signal's handler, may call it."""
+        """Has an unbounded source read no more. What it has read is still written, and then its output ends. Any
+        thread, and a signal's handler, may call it."""
 
     def close(self) -> int:
-        """Lets go of what the process holds of it, whatever became of the job. Returns how many messages were written
-        and could not be acknowledged: they come again, and count once."""
+        """Lets go of what this process holds of the source, whatever became of the job. Returns how many messages were
+        written and could not be acknowledged: they come again, and count once."""
 
-    def explain(self, error: BaseException) -> Exception | None:
-        """The failure of this source behind a job's, as a user is told of it; None where the source has not failed."""
+    def explain(self) -> Exception | None:
+        """Why the source could not go on, in words for the user; None where it has not failed. It is asked when a job
+        has failed, before `close`."""
+
+
+class SourceKind(Protocol):
+    """A kind of source, by the option that gives one."""
+
+    @property
+    def option(self) -> str:
+        """The option's name, without its dashes."""
+
+    @property
+    def usage(self) -> str:
+        """The option as the usage line shows it."""
+
+    @property
+    def bounded(self) -> bool:
+        """Whether its sources end by themselves."""
+
+    def add_option(self, group: argparse._ArgumentGroup) -> None:
+        """Declares the option, whose default is None."""
+
+    def check(self, value: Any) -> None:
+        """Raises UsageError where the option's value is wrong by itself, without a look at anything outside."""
+
+    def source(self, value: Any, kind: JobKind, connections: Collection[str]) -> Source:
+        """The source that the option's value asks for, in a job of that kind. `connections` are the names of the
+        configured ones. Raises UsageError where a job of that kind cannot read it."""

@@ -6,13 +6,15 @@ truncated or damaged gzip file, and of a line beyond the size limit all but its 
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import hashlib
 import logging
 import os
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, BinaryIO, Final, cast
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO, ClassVar, Final, cast
 
 import apache_beam as beam
 import msgspec
@@ -22,7 +24,9 @@ from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTr
 from apache_beam.pvalue import PBegin, PCollection
 from apache_beam.transforms.core import RestrictionProvider
 
-from pipeline.progress import TALLY
+from pipeline.errors import printable
+from pipeline.job_kind import JobKind
+from pipeline.sources import file_patterns
 from schemas.segment import KEPT_OF_TOO_LARGE_BYTES, MAX_MESSAGE_BYTES
 from transforms import metrics
 from transforms.core.reader import OversizedMessage, Received
@@ -38,6 +42,60 @@ Line = bytes | Received
 """A line as it is, or what was kept of one beyond the size limit."""
 
 _log = logging.getLogger(__name__)
+
+
+class FilesKind:
+    """`--input`: files that are there when the job starts."""
+
+    option: Final = "input"
+    usage: Final = "--input=GLOB"
+    bounded: Final = True
+
+    def add_option(self, group: argparse._ArgumentGroup) -> None:
+        group.add_argument(
+            "--input",
+            action="append",
+            metavar="GLOB",
+            help="Files, local or gs://, one JSON object per line, plain or .gz. Repeatable, or comma-separated. "
+            "Default: none. Example: --input='calls/*.jsonl.gz'",
+        )
+
+    def check(self, value: list[str]) -> None:
+        """Whether there are such files is found out when the source is made."""
+
+    def source(self, value: list[str], kind: JobKind, connections: Collection[str]) -> Files:
+        patterns = file_patterns.checked_patterns(value)
+        for pattern in patterns:
+            if kind.on_dataflow and file_patterns.is_local(pattern):
+                problem = "is a file of this machine, which Dataflow's workers cannot read"
+                raise file_patterns.refused(pattern, problem, "give gs://BUCKET/GLOB")
+        return Files(patterns)
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files that patterns match; each matches one at least."""
+
+    patterns: tuple[str, ...]
+
+    label: ClassVar[str] = "Files"
+    bounded: ClassVar[bool] = True
+    lateness: ClassVar[float | None] = None
+
+    def check(self) -> None:
+        """The files were checked with their patterns."""
+
+    def read(self) -> ReadFiles:
+        return ReadFiles(self.patterns)
+
+    def stop(self) -> None:
+        """It ends by itself."""
+
+    def close(self) -> int:
+        return 0
+
+    def explain(self) -> Exception | None:
+        return None
 
 
 class ReadFiles(beam.PTransform):
@@ -63,9 +121,9 @@ def _match(patterns: tuple[str, ...]) -> Iterable[tuple[str, int]]:
     job that goes on after them they are the beginning."""
     files = {}
     for pattern in patterns:
-        for found in FileSystems.match([pattern])[0].metadata_list:
-            is_local = FileSystems.get_scheme(found.path) is None
-            files[os.path.abspath(found.path) if is_local else found.path] = found.size_in_bytes
+        for file in FileSystems.match([pattern])[0].metadata_list:
+            is_local = FileSystems.get_scheme(file.path) is None
+            files[os.path.abspath(file.path) if is_local else file.path] = file.size_in_bytes
     return files.items()
 
 
@@ -76,7 +134,7 @@ class _Pieces(RestrictionProvider):
     def initial_restriction(self, file: tuple[str, int]) -> OffsetRange:
         path, size = file
         with _open(path) as opened:
-            return OffsetRange(0, 1 if _is_gzip(opened) else max(size, 1))
+            return OffsetRange(0, 1 if is_gzip(opened) else max(size, 1))
 
     def create_tracker(self, restriction: OffsetRange) -> OffsetRestrictionTracker:
         return OffsetRestrictionTracker(restriction)
@@ -99,7 +157,7 @@ class _ReadBlocksFn(metrics.CountingFn):
         path, _ = file
         start, end = tracker.current_restriction().start, tracker.current_restriction().stop
         with _open(path) as opened:
-            if _is_gzip(opened):
+            if is_gzip(opened):
                 if tracker.try_claim(start):
                     gunzip = Gunzip(opened)
                     for block in blocks(gunzip.read, 0):
@@ -117,7 +175,7 @@ class _ReadBlocksFn(metrics.CountingFn):
 
     def _unreadable(self, path: str, problem: str) -> None:
         self.tally[metrics.UNREADABLE.name] += 1
-        TALLY.add(unreadable=f"{path}: {problem}")
+        metrics.note(metrics.UNREADABLE_PARTS, printable(f"{path}: {problem}"))
         _log.warning("%s: %s", path, problem)
 
 
@@ -127,8 +185,9 @@ class _LinesFn(metrics.CountingFn):
             received = cast(list[Received], lines)
         else:
             received = [Received(line) for line in cast(list[bytes], lines) if line and not line.isspace()]
-        TALLY.add(messages=len(received))
+        self.tally[metrics.RECEIVED.name] += len(received)
         self.tally[metrics.BLANK.name] += len(lines) - len(received)
+        self.tally.report()
         return received
 
 
@@ -252,7 +311,7 @@ def _open(path: str) -> BinaryIO:
     return opened
 
 
-def _is_gzip(opened: BinaryIO) -> bool:
+def is_gzip(opened: BinaryIO) -> bool:
     """By the first bytes of a file just opened, which stands there again: a name says little."""
     magic = opened.read(len(_GZIP_MAGIC))
     opened.seek(0)

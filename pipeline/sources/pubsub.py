@@ -6,11 +6,14 @@ read it has been committed: what is fused with it has written the message's rows
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import apache_beam as beam
 import google.auth.exceptions
@@ -26,18 +29,79 @@ from google.api_core import exceptions
 from google.api_core.retry import Retry
 
 from pipeline.errors import UsageError
+from pipeline.job_kind import JobKind
 from pipeline.progress import TALLY
 from pipeline.sources.subscriber import EMULATOR, FINAL, PulledBatch, Subscriber, connect, passes
 from schemas.tables import Timestamp
 from transforms import metrics
 from transforms.core.reader import Received
+from transforms.windows import RETENTION_S
 
+_PROJECT_ID: Final = r"[a-z][-a-z0-9:.]{4,61}[a-z0-9]"
+_SUBSCRIPTION_ID: Final = r"(?!goog)[A-Za-z][-A-Za-z0-9_.~+%]{2,254}"
+_SUBSCRIPTION: Final = re.compile(f"projects/{_PROJECT_ID}/subscriptions/{_SUBSCRIPTION_ID}")
 _READERS: Final = 2
 _BUNDLE_S: Final = 0.5
 """How long a bundle gathers messages: a warehouse writes many rows for little more than one."""
 _RESUME_S: Final = 0.1
 _START_S: Final = 15.0
 _ENDLESS: Final = 1 << 62
+
+
+class SubscriptionKind:
+    """`--input_subscription`: a Pub/Sub subscription."""
+
+    option: Final = "input_subscription"
+    usage: Final = "--input_subscription=projects/P/subscriptions/S"
+    bounded: Final = False
+
+    def add_option(self, group: argparse._ArgumentGroup) -> None:
+        group.add_argument(
+            "--input_subscription",
+            metavar="projects/P/subscriptions/S",
+            help="A Pub/Sub subscription, which the job follows without end. With files as well, they are the history "
+            "that comes before it. Default: none. Example: --input_subscription=projects/acme-web/subscriptions/calls",
+        )
+
+    def check(self, value: str) -> None:
+        if not _SUBSCRIPTION.fullmatch(value):
+            problem = "is a topic" if "/topics/" in value else "is not the full name of a subscription"
+            raise _refused(value, problem, "give projects/PROJECT_ID/subscriptions/SUBSCRIPTION_ID")
+
+    def source(self, value: str, kind: JobKind, connections: Collection[str]) -> Subscription:
+        return Subscription(value, native=kind.on_dataflow)
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """The messages of `projects/P/subscriptions/S`. `native` reads them by the runner's own source."""
+
+    name: str
+    native: bool
+
+    label: ClassVar[str] = "PubSub"
+    bounded: ClassVar[bool] = False
+
+    @property
+    def lateness(self) -> float | None:
+        """Messages of Dataflow's own source may be late, by as long as Pub/Sub keeps one. Ours never are."""
+        return RETENTION_S if self.native else None
+
+    def check(self) -> None:
+        check_subscription(self.name)
+
+    def read(self) -> ReadPubSub:
+        return ReadPubSub(self.name, native=self.native)
+
+    def stop(self) -> None:
+        Subscriber.stop()
+
+    def close(self) -> int:
+        return Subscriber.close()
+
+    def explain(self) -> Exception | None:
+        failure = Subscriber.failure()
+        return None if failure is None else explained(failure, self.name)
 
 
 class ReadPubSub(beam.PTransform):

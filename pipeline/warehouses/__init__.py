@@ -1,22 +1,49 @@
-"""Warehouses: where rows go, and where the log of earlier jobs is read from. A new one is a module, and a line here."""
+"""Warehouses: where rows go, and where the log of earlier jobs is read. A new one is a package, and a line here."""
 
 from __future__ import annotations
 
-from pipeline.errors import UsageError
-from pipeline.warehouses.base import Contents, JobRun, Warehouse
-from pipeline.warehouses.bigquery import BigQueryWarehouse
-from pipeline.warehouses.duckdb import DuckDbWarehouse
+from typing import Final
 
-__all__ = ["Contents", "JobRun", "Warehouse", "open_warehouse"]
+from pipeline.errors import UsageError
+from pipeline.warehouses.base import DEAD_LETTERS, LOGGED, Contents, JobRun, Warehouse, WarehouseKind
+from pipeline.warehouses.bigquery import BigQueryKind
+from pipeline.warehouses.duckdb import DuckDbKind
+
+__all__ = [
+    "DEAD_LETTERS",
+    "KINDS",
+    "LOGGED",
+    "Contents",
+    "JobRun",
+    "Warehouse",
+    "WarehouseKind",
+    "kind_of",
+    "open_warehouse",
+    "url_forms",
+]
+
+KINDS: Final[tuple[WarehouseKind, ...]] = (DuckDbKind(), BigQueryKind())
+"""In the order of help and errors."""
+
+
+def url_forms() -> str:
+    """The forms of a warehouse's URL, for help and errors."""
+    return " or ".join(kind.url_form for kind in KINDS)
+
+
+def kind_of(url: str) -> WarehouseKind:
+    """The kind of warehouse that a URL names. Raises UsageError where there is none, or the URL is not of its form."""
+    scheme = url.partition(":")[0]
+    for kind in KINDS:
+        if kind.scheme == scheme:
+            kind.check(url)
+            return kind
+    first = KINDS[0]
+    is_path = ":" not in url and url
+    remedy = f"{first.scheme}:///{url}" if is_path else url_forms()
+    raise UsageError("is no warehouse's URL", f"give {remedy}", option="--warehouse", value=url)
 
 
 def open_warehouse(url: str, *, create: bool = True, update: bool = False) -> Warehouse:
-    """The warehouse of a URL; `create` and `update` are those of `BigQueryWarehouse`. Raises UsageError where there is
-    no such kind of warehouse."""
-    scheme = url.partition(":")[0]
-    if scheme == "duckdb":
-        return DuckDbWarehouse.of(url)
-    if scheme == "bigquery":
-        return BigQueryWarehouse.of(url, create=create, update=update)
-    remedy = "give duckdb:///FILE or bigquery://PROJECT/DATASET"
-    raise UsageError(f"there is no {scheme} warehouse", remedy, option="--warehouse", value=url)
+    """The warehouse of a URL; `create` and `update` as in `WarehouseKind.open`. Raises UsageError."""
+    return kind_of(url).open(url, create=create, update=update)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import apache_beam as beam
 import msgspec
 
 from schemas.tables import Table, Timestamp
+
+LOGGED: Final = "logged"
+DEAD_LETTERS: Final = "dead_letters"
+"""The outputs of `Warehouse.log`."""
 
 
 class JobRun(msgspec.Struct, frozen=True):
@@ -25,6 +29,9 @@ class JobRun(msgspec.Struct, frozen=True):
     started_at: Timestamp
     log_until: Timestamp | None
     bounded: bool
+    rereads_log: bool = False
+    """Whether the job was updated under newer rules: it then has state, and reads the log again so that every row is
+    written by them."""
 
     def written_at(self, now: int) -> int:
         """When a row is written to the log or beside it: now, but after all that earlier jobs logged, whatever the
@@ -41,9 +48,9 @@ class Purged(msgspec.Struct, frozen=True):
     left: Mapping[str, int]
 
     @classmethod
-    def of(cls, found: Iterable[tuple[str, bool, int, int]]) -> Purged:
+    def of(cls, result: Iterable[tuple[str, bool, int, int]]) -> Purged:
         """Reads the result of the script of `schemas.purge`."""
-        tables = list(found)
+        tables = list(result)
         return cls(
             any(deleted for _, deleted, _, _ in tables),
             {name: rows for name, _, rows, _ in tables},
@@ -70,6 +77,8 @@ class Warehouse(Protocol):
 
     enforces_keys: ClassVar[bool]
     """Whether a row that is appended again is not stored again."""
+    sample_query: ClassVar[str]
+    """A query to try, in the warehouse's own SQL."""
 
     def start(self, *, bounded: bool, runner: str, options: str, history: bool) -> JobRun:
         """Creates what is missing, and enters the job in `jobs`. Raises UsageError, also where the log must not be
@@ -82,12 +91,20 @@ class Warehouse(Protocol):
         """`Append` → `Append` of a dead letter for each row that the table cannot hold. Rows are durable when the
         bundle that wrote them ends."""
 
+    def log(self, job: JobRun) -> beam.PTransform:
+        """`LogEntry` → on `LOGGED` the `Call` of each entry that the log holds as it is, when it is durable there; on
+        `DEAD_LETTERS` an `Append` of a dead letter for each that the log cannot hold.
+
+        Facts flow from `LOGGED` alone. A bundle that is tried again gives the same calls again. Where the log enforces
+        keys, a call whose content differs from what it holds under the `message_id` is counted as conflicting.
+        """
+
     def upsert(self, table: Table, job: JobRun) -> beam.PTransform:
-        """`Upsert` → the number of rows that were taken, once they are."""
+        """`Upsert` → the number of rows that the warehouse has accepted, once it has."""
 
     def publish(self, job: JobRun) -> beam.PTransform:
-        """Those numbers of all keyed tables → nothing: once all rows that the history gives are taken, shows what a
-        bounded job's wait for that, and removes those that no job since this one started has written."""
+        """Those numbers of all keyed tables → nothing: once all rows that the history gives are accepted, shows the
+        rows of a bounded job, and removes those that no job since this one started has written."""
 
     def finish(self, job: JobRun) -> None:
         """Enters the end of the job."""
@@ -103,3 +120,41 @@ class Warehouse(Protocol):
 
     def open_command(self) -> str:
         """What to type to look into the warehouse."""
+
+
+class WarehouseKind(Protocol):
+    """A kind of warehouse, by the URLs that name one. What a command or an option must know of it is here."""
+
+    @property
+    def scheme(self) -> str:
+        """What its URLs begin with."""
+
+    @property
+    def url_form(self) -> str:
+        """How its URLs look, for help and errors."""
+
+    @property
+    def dialect(self) -> str:
+        """The name of its SQL, for `python -m schemas ddl --dialect`."""
+
+    @property
+    def noun(self) -> str:
+        """What one is to its users: a file, a dataset."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only processes of this machine can write it."""
+
+    def check(self, url: str) -> None:
+        """Raises UsageError for a URL that names no warehouse of this kind."""
+
+    def open(self, url: str, *, create: bool, update: bool) -> Warehouse:
+        """The warehouse of a URL. `create` says whether a job makes what is missing, `update` that it takes the place
+        of the one that runs, with its state, as Dataflow's --update does. Raises UsageError."""
+
+    def ddl(self, dataset: str | None) -> Iterator[str]:
+        """The statements that make every table and view, in `dataset` where there are such. Raises UsageError."""
+
+    def create(self, url: str, location: str | None) -> tuple[str, ...]:
+        """Makes the tables, columns and views that are missing; returns a line for each. `location` is where a new one
+        lies. Raises UsageError, and IncompatibleSchemaError where what exists cannot hold what this version writes."""

@@ -2,7 +2,7 @@
 -- user_id, else its anonymous_id, resolved through identities), and that contact's account, e-mail address and name.
 SELECT
   event.*,
-  COALESCE(identity.external_id, event.user_id, event.anonymous_id) AS external_id,
+  COALESCE(identity.external_id, event.user_id, event.anonymous_id) AS external_id, -- the label of the contact that the event belongs to now
   contact.account_id,
   contact.email,
   contact.name AS contact_name

@@ -7,7 +7,7 @@ SELECT
   sent_at,
   timestamp,
   -- include _context.sql
-  NULLIF(name, '') AS name,
+  NULLIF(name, '') AS name, -- the page's name, NULL where it has none
   JSON_VALUE(properties, '$.path') AS path,
   JSON_VALUE(properties, '$.referrer') AS referrer,
   JSON_VALUE(properties, '$.search') AS search,

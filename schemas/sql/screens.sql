@@ -7,6 +7,6 @@ SELECT
   sent_at,
   timestamp,
   -- include _context.sql
-  NULLIF(name, '') AS name
+  NULLIF(name, '') AS name -- the screen's name, NULL where it has none
 FROM events_unique
 WHERE type = 'Screen'

@@ -11,7 +11,7 @@ SELECT
   TRIM(
     LOWER(REGEXP_REPLACE(REGEXP_REPLACE(name, r'([a-z][0-9]*)([A-Z])', r'\1_\2'), r'[^a-zA-Z0-9]+', '_')),
     '_'
-  ) AS event,
-  name AS event_text
+  ) AS event, -- the event's name as a slug: `order_completed` for `Order Completed`
+  name AS event_text -- the event's name
 FROM events_unique
 WHERE type = 'Action'

@@ -26,7 +26,7 @@ from pipeline.errors import UsageError
 from pipeline.progress import TALLY
 from pipeline.sources import subscriber
 from pipeline.sources.subscriber import EMULATOR
-from pipeline.warehouses.duckdb import _Database
+from pipeline.warehouses.duckdb.database import Database
 from tests import tcp_proxy
 from tests.histories import Alphabet, deal, history
 from tests.pubsub_emulator import ACK_DEADLINE_S
@@ -155,7 +155,7 @@ def hold_the_warehouse(stream: Stream, rng: Random) -> None:
     """The warehouse stands still for longer than the acknowledgement deadline: messages stay leased meanwhile."""
     with stream.job() as job:
         job.wait_until("the job reads", lambda: job.is_reading)
-        database = _Database.of(str(stream.file))
+        database = Database.of(str(stream.file))
         database.run(time.sleep, AWAY_S)
         stream.publish(*calls(rng))
         job.wait_for_all()
@@ -199,7 +199,7 @@ def lock_the_warehouse(stream: Stream, rng: Random) -> None:
 def fail_a_write(stream: Stream, rng: Random) -> None:
     """A write fails, as on a full disk, and with it the job: nothing of it was acknowledged, and the next goes on. It
     is the first or the second: events and identity calls are two at least, however they are read."""
-    append, writes = _Database.append, iter(range(rng.randint(0, 1), -1, -1))
+    append, writes = Database.append, iter(range(rng.randint(0, 1), -1, -1))
 
     def failing(*arguments: Any) -> Any:
         if next(writes, None) == 0:
@@ -208,7 +208,7 @@ def fail_a_write(stream: Stream, rng: Random) -> None:
 
     stream.publish(*calls(rng))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_Database, "append", failing)
+        patch.setattr(Database, "append", failing)
         with stream.job() as job:
             wait_until("the write fails", lambda: job.error)
         assert "No space left on device" in str(job.error)

@@ -12,11 +12,14 @@ from apache_beam.pvalue import PCollection
 from apache_beam.utils.timestamp import Duration
 
 from pipeline.graph import build
+from pipeline.job_kind import JobKind
 from pipeline.options import parse
+from pipeline.sources.pubsub import Subscription
 from pipeline.warehouses import JobRun, open_warehouse
 from schemas.tables import Timestamp
 from tests.golden.__main__ import DATAFLOW, Labels
 from tests.templates.launched import LAUNCHES
+from transforms.core.rules_version import RULES_VERSION
 
 SUBSCRIPTION = "--input_subscription=projects/acme-web/subscriptions/calls"
 FILES = f"--input={__file__}"
@@ -26,13 +29,22 @@ ON_FILES = [FILES, DUCKDB]
 ON_BOTH = [*ON_FILES, SUBSCRIPTION]
 
 
-def transforms(arguments: list[str], runner: str | None = None) -> list[AppliedPTransform]:
-    """The transforms of a job that goes on from a log."""
+def transforms(
+    arguments: list[str], runner: str | None = None, *, rereads_log: bool = False
+) -> list[AppliedPTransform]:
+    """The transforms of a job that goes on from a log. Files and a runner need not go together."""
     settings, options = parse(arguments)
-    settings = replace(settings, runner=runner or settings.runner)
+    if runner is not None:
+        kind = JobKind.of(bounded=settings.kind.bounded, runner=runner)
+        sources = tuple(
+            replace(source, native=kind.on_dataflow) if isinstance(source, Subscription) else source
+            for source in settings.sources
+        )
+        settings = replace(settings, runner=runner, kind=kind, sources=sources)
     pipeline = beam.Pipeline(options=options)
     now = Timestamp(1_700_000_000_000_000)
-    build(pipeline, settings, open_warehouse(settings.warehouse), JobRun(now, now, now, not settings.streaming))
+    job = JobRun(now, now, now, settings.kind.bounded, rereads_log=rereads_log)
+    build(pipeline, settings, open_warehouse(settings.warehouse), job)
     labels = Labels()
     pipeline.visit(labels)
     return [transform for transform in labels.transforms if transform.full_label]
@@ -59,16 +71,16 @@ def test_no_label_is_made_up_by_beam(arguments: list[str]) -> None:
 def test_the_graph_is_read_as_it_is_drawn() -> None:
     assert stages(ON_FILES) >= {
         "ReadFiles",
-        "Parse",
-        "Classify",
-        "ReadLog",
+        "ParseFiles",
+        "ClassifyFiles",
+        "ReadHistory",
         "ParseHistory",
         "MapAccounts",
         "ResolveIdentities",
         "FoldAccounts",
-        "WriteEvents",
-        "WriteIdentityCalls",
-        "WriteDeadLetters",
+        "WriteEventsFiles",
+        "WriteIdentityCallsFiles",
+        "WriteDeadLettersFiles",
         "WriteContacts",
         "Publish",
     }
@@ -90,8 +102,52 @@ def test_events_wait_for_others_where_nothing_can_be_lost_by_it(
     what: str, arguments: list[str], runner: str, is_there: bool
 ) -> None:
     built = stages(arguments, runner)
-    assert "WriteEvents" in built
+    assert any(label.startswith("WriteEvents") for label in built)
     assert ("Deduplicate" in built) is is_there
+
+
+def consumed(label: str, arguments: list[str]) -> set[str]:
+    """The outermost transforms whose outputs the transform with this label takes, by way of Flattens."""
+    everything = transforms(arguments)
+    producers = {
+        output: transform
+        for transform in everything
+        for output in transform.outputs.values()
+        if isinstance(output, PCollection)
+    }
+    labels: set[str] = set()
+    pending = [value for transform in everything if transform.full_label == label for value in transform.inputs]
+    while pending:
+        producer = producers[pending.pop()]
+        if isinstance(producer.transform, beam.Flatten):
+            pending += producer.inputs
+        else:
+            labels.add(producer.full_label.partition("/")[0])
+    return labels
+
+
+def test_facts_flow_from_what_the_log_took() -> None:
+    assert consumed("MapAccounts", ON_BOTH) == {
+        "WriteIdentityCallsFiles",
+        "WriteIdentityCallsPubSub",
+        "ParseHistory",
+    }
+
+
+def test_a_job_updated_under_newer_rules_reads_the_log_under_a_label_of_its_own() -> None:
+    before = stages([SUBSCRIPTION, BIGQUERY], "DataflowRunner")
+    assert "ReadHistory" in before
+    labels = {
+        transform.full_label.partition("/")[0]
+        for transform in transforms([SUBSCRIPTION, BIGQUERY], "DataflowRunner", rereads_log=True)
+    }
+    assert {label for label in labels - before if label.startswith("Read")} == {f"ReadHistoryForRules{RULES_VERSION}"}
+
+
+def test_on_dataflow_the_last_step_enters_the_end_of_the_job() -> None:
+    assert "End" in stages([FILES, BIGQUERY], "DataflowRunner")
+    assert "End" in stages([SUBSCRIPTION, BIGQUERY], "DataflowRunner"), "when it is drained"
+    assert "End" not in stages(ON_FILES), "there the job is waited for"
 
 
 @pytest.mark.parametrize(("runner", "seconds"), [("DataflowRunner", 60 * 86_400), ("PrismRunner", 60)])
@@ -99,7 +155,7 @@ def test_a_window_is_kept_for_as_long_as_its_source_may_be_late(runner: str, sec
     kept = [
         output.windowing.allowed_lateness
         for each in transforms([SUBSCRIPTION, BIGQUERY], runner)
-        if each.full_label.endswith("/Window") and not each.full_label.startswith("Publish")
+        if each.full_label.endswith("/Window") and not each.full_label.startswith(("Publish", "End"))
         for output in each.outputs.values()
         if isinstance(output, PCollection)
     ]

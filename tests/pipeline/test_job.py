@@ -317,7 +317,7 @@ def test_a_clock_that_goes_backwards_loses_nothing(place: Place, monkeypatch: py
 
 MORTAL = """
 import os, signal, sys
-import schemas.duckdb
+from pipeline.warehouses.duckdb import file as duckdb_file
 from pipeline.__main__ import main
 
 class Mortal:
@@ -336,8 +336,8 @@ class Mortal:
             os.kill(os.getpid(), signal.SIGKILL)
         return getattr(self.connection, name)
 
-connect = schemas.duckdb.connect
-schemas.duckdb.connect = lambda *arguments, **options: Mortal(connect(*arguments, **options))
+connect = duckdb_file.connect
+duckdb_file.connect = lambda *arguments, **options: Mortal(connect(*arguments, **options))
 status = main(sys.argv[2:])
 print(*Mortal.requests)
 sys.exit(status)

@@ -50,7 +50,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     ("what", "arguments", "line"),
     [
         ("an unknown option", "--inputs=x", "--inputs: unknown option; did you mean --input?"),
-        ("no option", "b.jsonl", "b.jsonl: belongs to no option; files are given as --input='GLOB', in quotes"),
+        ("no option", "b.jsonl", "b.jsonl: is no option; files are given as --input='GLOB', in quotes"),
         ("a wrong choice", "--history=all", "--history=all: is unknown; choose from warehouse, none"),
         ("no number", "--alias_window=soon", "--alias_window=soon: is no number; give one, such as 60"),
         ("an option of Beam's", "--num_workers=few", "--num_workers=few: is no whole number; give one, such as 3"),
@@ -124,8 +124,11 @@ def test_a_mistake_is_one_line(what: str, arguments: str, line: str, capsys: pyt
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ([], "one of --input, --input_subscription and --rebuild is required; for example --input='calls/*.jsonl'"),
-        ([WAREHOUSE], "one of --input, --input_subscription and --rebuild is required"),
+        (
+            [],
+            "one of --input, --input_subscription, --input_directory and --rebuild is required; for example --input='calls/*.jsonl'",
+        ),
+        ([WAREHOUSE], "one of --input, --input_subscription, --input_directory and --rebuild is required"),
         ([INPUT], "--warehouse: is required; give duckdb:///FILE or bigquery://PROJECT/DATASET"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import errno
 import os
@@ -17,7 +18,11 @@ from apache_beam.runners.runner import create_runner
 from apache_beam.testing.test_pipeline import TestPipeline
 
 from pipeline.errors import UsageError
-from pipeline.options import Settings, options_without_secrets, parse, template_arguments
+from pipeline.job_kind import JobKind
+from pipeline.options import SegmentOptions, Settings, options_without_secrets, parse, template_arguments
+from pipeline.sources.directory import Directory
+from pipeline.sources.files import Files
+from pipeline.sources.pubsub import Subscription
 from transforms.core.connections import DEFAULT
 
 INPUT = "--input=a.jsonl"
@@ -27,9 +32,7 @@ SUBSCRIPTION = "--input_subscription=projects/acme-web/subscriptions/calls"
 DATAFLOW = "--runner=DataflowRunner --region=europe-west1"
 
 GIVEN = Settings(
-    inputs=("a.jsonl",),
-    input_subscription=None,
-    rebuild=False,
+    sources=(Files(("a.jsonl",)),),
     history="warehouse",
     warehouse="duckdb:///w.duckdb",
     create=True,
@@ -39,15 +42,11 @@ GIVEN = Settings(
     alias_window=60.0,
     deduplicate_for=86400.0,
     runner="FnApiRunner",
-    streaming=False,
+    kind=JobKind.BATCH,
 )
-FOLLOWING = replace(
-    GIVEN,
-    inputs=(),
-    input_subscription="projects/acme-web/subscriptions/calls",
-    runner="PrismRunner",
-    streaming=True,
-)
+CALLS = Subscription("projects/acme-web/subscriptions/calls", native=False)
+INBOX = Directory("/folder", ("default",))
+FOLLOWING = replace(GIVEN, sources=(CALLS,), runner="PrismRunner", kind=JobKind.STREAMING)
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +59,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path.touch()
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "c.yaml").write_text("connections: [{name: Marketing site}, {name: Shop, project_ids: [x]}]")
+    (tmp_path / "alike.yaml").write_text("connections: [{name: My shop}, {name: my-shop, project_ids: [x]}]")
     (tmp_path / "bad.yaml").write_text("connections: [{nam: x}]")
     local = FileSystems.match
 
@@ -87,24 +87,37 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (
             "several inputs, each once",
             [WAREHOUSE, "--input=folder/*.jsonl, a.jsonl", "--input=b.jsonl.gz", "--input=a.jsonl"],
-            replace(GIVEN, inputs=("./folder/*.jsonl", "a.jsonl", "b.jsonl.gz")),
+            replace(GIVEN, sources=(Files(("./folder/*.jsonl", "a.jsonl", "b.jsonl.gz")),)),
         ),
         (
             "a pattern that begins with a wildcard",
             [WAREHOUSE, "--input=*.jsonl"],
-            replace(GIVEN, inputs=("./*.jsonl",)),
+            replace(GIVEN, sources=(Files(("./*.jsonl",)),)),
         ),
-        ("a file in a bucket", [WAREHOUSE, "--input=gs://b/x.jsonl"], replace(GIVEN, inputs=("gs://b/x.jsonl",))),
-        ("files in a bucket", [WAREHOUSE, "--input=gs://b/*.jsonl"], replace(GIVEN, inputs=("gs://b/*.jsonl",))),
+        (
+            "a file in a bucket",
+            [WAREHOUSE, "--input=gs://b/x.jsonl"],
+            replace(GIVEN, sources=(Files(("gs://b/x.jsonl",)),)),
+        ),
+        (
+            "files in a bucket",
+            [WAREHOUSE, "--input=gs://b/*.jsonl"],
+            replace(GIVEN, sources=(Files(("gs://b/*.jsonl",)),)),
+        ),
         ("a subscription", [WAREHOUSE, SUBSCRIPTION], FOLLOWING),
-        ("a subscription after files", [WAREHOUSE, SUBSCRIPTION, INPUT], replace(FOLLOWING, inputs=("a.jsonl",))),
+        ("a directory", [WAREHOUSE, "--input_directory=/folder"], replace(FOLLOWING, sources=(INBOX,))),
+        (
+            "a subscription after files",
+            [WAREHOUSE, SUBSCRIPTION, INPUT],
+            replace(FOLLOWING, sources=(*GIVEN.sources, CALLS)),
+        ),
         (
             "a project in a domain",
             [WAREHOUSE, "--input_subscription=projects/acme.com:web/subscriptions/calls"],
-            replace(FOLLOWING, input_subscription="projects/acme.com:web/subscriptions/calls"),
+            replace(FOLLOWING, sources=(Subscription("projects/acme.com:web/subscriptions/calls", native=False),)),
         ),
-        ("a rebuild", [WAREHOUSE, "--rebuild"], replace(GIVEN, inputs=(), rebuild=True)),
-        ("a rebuild as templates ask for it", [WAREHOUSE, "--rebuild=true"], replace(GIVEN, inputs=(), rebuild=True)),
+        ("a rebuild", [WAREHOUSE, "--rebuild"], replace(GIVEN, sources=())),
+        ("a rebuild as templates ask for it", [WAREHOUSE, "--rebuild=true"], replace(GIVEN, sources=())),
         ("no rebuild as templates ask for it", [WAREHOUSE, INPUT, "--rebuild=False"], GIVEN),
         ("no history", [WAREHOUSE, INPUT, "--history=none"], replace(GIVEN, history="none")),
         ("without --create", [INPUT, WAREHOUSE, "--create=false"], replace(GIVEN, create=False)),
@@ -134,7 +147,11 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "Dataflow",
             ["--input=gs://b/x.jsonl", BIGQUERY, *DATAFLOW.split(), "--project=acme-web"],
             replace(
-                GIVEN, inputs=("gs://b/x.jsonl",), warehouse="bigquery://acme-web/segment", runner="DataflowRunner"
+                GIVEN,
+                sources=(Files(("gs://b/x.jsonl",)),),
+                warehouse="bigquery://acme-web/segment",
+                runner="DataflowRunner",
+                kind=JobKind.DATAFLOW_BATCH,
             ),
         ),
         (
@@ -143,7 +160,14 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 "--warehouse=bigquery://acme-web/segment",
                 *(SUBSCRIPTION, *DATAFLOW.split(), "--project=acme-web", "--update", "--job_name=calls"),
             ],
-            replace(FOLLOWING, warehouse="bigquery://acme-web/segment", runner="DataflowRunner", update=True),
+            replace(
+                FOLLOWING,
+                sources=(replace(CALLS, native=True),),
+                warehouse="bigquery://acme-web/segment",
+                runner="DataflowRunner",
+                kind=JobKind.DATAFLOW_STREAMING,
+                update=True,
+            ),
         ),
     ],
 )
@@ -151,7 +175,7 @@ def test_a_command_line_comes_to(what: str, line: list[str], expected: Settings)
     settings, options = parse(line)
     assert settings == expected
     standard = options.view_as(StandardOptions)
-    assert (standard.runner, standard.streaming) == (settings.runner, settings.streaming)
+    assert (standard.runner, standard.streaming) == (settings.runner, not settings.kind.bounded)
     assert type(create_runner(standard.runner)).__name__ in (settings.runner, "SwitchingDirectRunner")
 
 
@@ -172,14 +196,17 @@ def test_options_of_beam_are_passed_on() -> None:
 def test_a_home_folder_is_found(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(files))
     settings, _ = parse([WAREHOUSE, "--input=~/folder/*"])
-    assert settings.inputs == (f"{files}/folder/*",)
+    assert settings.sources == (Files((f"{files}/folder/*",)),)
 
 
 BAD_INPUT = "no such file; give a file, or a pattern, in quotes, that matches one"
 TIMES = "give a number of seconds from"
 FORMS = "give duckdb:///FILE or bigquery://PROJECT/DATASET"
 SUBSCRIPTION_FORM = "give projects/PROJECT_ID/subscriptions/SUBSCRIPTION_ID"
-REQUIRED = "one of --input, --input_subscription and --rebuild is required; for example --input='calls/*.jsonl'"
+REQUIRED = (
+    "one of --input, --input_subscription, --input_directory and --rebuild is required; "
+    "for example --input='calls/*.jsonl'"
+)
 LOG = "reads the identity_calls in the warehouse, as they were recorded, so it excludes"
 DESCRIBED = "--help and --help_beam say what it takes"
 RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, FlinkRunner, SparkRunner"
@@ -193,8 +220,8 @@ RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, F
         ("no input, in a template's way", [WAREHOUSE, "--rebuild=false"], REQUIRED),
         ("no warehouse", [INPUT], f"--warehouse: is required; {FORMS}"),
         ("a path for a warehouse", [INPUT, "--warehouse=w.duckdb"], "is no warehouse's URL; give duckdb:///w.duckdb"),
-        ("two slashes", [INPUT, "--warehouse=duckdb://w.duckdb"], "is no warehouse's URL; give duckdb:///w.duckdb"),
-        ("no file in the URL", [INPUT, "--warehouse=duckdb:///"], f"is no warehouse's URL; {FORMS}"),
+        ("two slashes", [INPUT, "--warehouse=duckdb://w.duckdb"], "is not the URL of a file; give duckdb:///w.duckdb"),
+        ("no file in the URL", [INPUT, "--warehouse=duckdb:///"], "is not the URL of a file; give duckdb:///FILE"),
         (
             "another warehouse, with a password",
             [INPUT, "--warehouse=postgres://me:pa@ss@host/db"],
@@ -224,7 +251,7 @@ RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, F
         (
             "a pattern that the shell expanded",
             [WAREHOUSE, "--input", "a.jsonl", "b.jsonl.gz"],
-            "b.jsonl.gz: belongs to no option; files are given as --input='GLOB', in quotes",
+            "b.jsonl.gz: is no option; files are given as --input='GLOB', in quotes",
         ),
         ("no value", [WAREHOUSE, "--input"], "--input: has no value; give --input=VALUE"),
         ("an option for a value", [WAREHOUSE, "--input", INPUT], "--input: has no value; give --input=VALUE"),
@@ -326,6 +353,21 @@ RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, F
             SUBSCRIPTION_FORM,
         ),
         (
+            "a directory in a bucket",
+            [WAREHOUSE, "--input_directory=gs://b/folder"],
+            "--input_directory=gs://b/folder: is no directory of this machine; give a local one",
+        ),
+        (
+            "a directory on Dataflow",
+            ["--input_directory=folder", BIGQUERY, *DATAFLOW.split(), "--project=acme-web"],
+            "--input_directory=folder: is a directory of this machine, which Dataflow's workers cannot read; ",
+        ),
+        (
+            "a directory of connections that fold alike",
+            [WAREHOUSE, "--input_directory=folder", "--connections=alike.yaml"],
+            "the connections 'My shop' and 'my-shop' both have the sub-directory my-shop; rename one of",
+        ),
+        (
             "two subscriptions",
             [WAREHOUSE, SUBSCRIPTION, f"{SUBSCRIPTION}2"],
             "--input_subscription: is given more than once; give one: a job follows one",
@@ -373,7 +415,7 @@ RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, F
         ),
         (
             "Dataflow without a project",
-            [INPUT, WAREHOUSE, *DATAFLOW.split()],
+            ["--input=gs://b/x.jsonl", BIGQUERY, *DATAFLOW.split()],
             "--project: is required by DataflowRunner; give --project=...",
         ),
         (
@@ -409,10 +451,10 @@ RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, F
 def test_a_mistake_gets_one_line(what: str, line: list[str], expected: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UsageError) as refused:
         parse(line)
-    said = str(refused.value)
-    assert expected in said
-    assert said.isprintable()
-    assert "hunter2" not in said
+    line_shown = str(refused.value)
+    assert expected in line_shown
+    assert line_shown.isprintable()
+    assert "hunter2" not in line_shown
     assert capfd.readouterr() == ("", "")
 
 
@@ -464,8 +506,11 @@ def test_help_shows_our_options_each_with_its_default_and_an_example(
     option: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = " ".join(shown(capsys, option).split())
-    names = [name for name in Settings.__dataclass_fields__ if name not in ("runner", "streaming", "inputs", "update")]
-    for name in ["input", *names]:
+    ours = argparse.ArgumentParser(add_help=False)
+    SegmentOptions._add_argparse_args(ours)
+    names = [action.dest for action in ours._actions]
+    assert {"input", "rebuild", "warehouse"} <= set(names)
+    for name in names:
         described = text.split(f" --{name} ", maxsplit=1)[1].split("Example: ", maxsplit=1)
         assert "Default: " in described[0]
         assert described[1].startswith(f"--{name}"), name

@@ -11,12 +11,18 @@ import pytest
 from rich.console import Console
 
 from pipeline import progress
-from pipeline.progress import Progress, Tally
+from pipeline.progress import Progress
+from transforms import metrics
 
 
-def add_much(tally: Tally) -> None:
+def report(messages: int = 0, dead_letters: int = 0) -> None:
+    """What a step reports when a bundle ends."""
+    metrics.Tally({metrics.RECEIVED.name: messages, metrics.OUTCOMES.of("dead_letter"): dead_letters}).report()
+
+
+def report_often() -> None:
     for _ in range(1000):
-        tally.add(messages=2, dead_letters=1, unreadable="a.gz: ends too early")
+        report(messages=2, dead_letters=1)
 
 
 class Clock:
@@ -33,25 +39,28 @@ def console(is_terminal: bool, file: io.StringIO | None = None) -> Console:
     return Console(file=file or io.StringIO(), force_terminal=is_terminal, width=80, _environ={"TERM": "xterm"})
 
 
-def test_a_tally_counts_from_any_thread() -> None:
-    tally = Tally()
-    threads = [threading.Thread(target=add_much, args=[tally]) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (tally.messages, tally.dead_letters) == (8000, 4000)
-    assert tally.unreadable == ["a.gz: ends too early"]
+def test_steps_report_from_any_thread() -> None:
+    shown = Progress(console=console(False), clock=Clock())
+    with shown.observing():
+        threads = [threading.Thread(target=report_often) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    report(messages=5)
+    assert shown.line().startswith("8,000 messages, "), "and only while the block lasts"
+    assert "4,000 dead letters" in shown.line()
 
 
 def test_the_line_gives_the_rate_of_late() -> None:
-    tally, clock = Tally(), Clock()
-    shown = Progress(tally, console=console(False), interval=2.5, clock=clock)
+    clock = Clock()
+    shown = Progress(console=console(False), interval=2.5, clock=clock)
     lines = [shown.line()]
-    for seconds, messages, dead_letters in [(2, 5000, 0), (2, 5000, 3), (4, 0, 0), (3600, 1_000_000, 0)]:
-        clock.now += seconds
-        tally.add(messages, dead_letters)
-        lines.append(shown.line())
+    with shown.observing():
+        for seconds, messages, dead_letters in [(2, 5000, 0), (2, 5000, 3), (4, 0, 0), (3600, 1_000_000, 0)]:
+            clock.now += seconds
+            report(messages, dead_letters)
+            lines.append(shown.line())
     assert lines == [
         "0 messages, 0/s, 0 dead letters, 0:00:00",
         "5,000 messages, 2,500/s, 0 dead letters, 0:00:02",
@@ -62,9 +71,10 @@ def test_the_line_gives_the_rate_of_late() -> None:
 
 
 def test_the_lag_is_told_where_there_is_one() -> None:
-    tally = Tally()
-    shown = Progress(tally, console=console(False), clock=Clock())
-    tally.lag_ms = 1234
+    shown = Progress(console=console(False), clock=Clock())
+    with shown.observing():
+        for lag_ms in (700, 1234, 900):
+            metrics.observe(metrics.LAG, lag_ms)
     assert shown.line() == "0 messages, 0/s, lag 1.2 s, 0 dead letters, 0:00:00"
 
 
@@ -91,9 +101,9 @@ def shown_once(shown: Progress, monkeypatch: pytest.MonkeyPatch) -> Once:
 
 def test_elsewhere_it_logs_at_intervals(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     file = io.StringIO()
-    tally = Tally()
-    shown = Progress(tally, console=console(False, file), interval=7, clock=Clock())
-    tally.add(messages=12)
+    shown = Progress(console=console(False, file), interval=7, clock=Clock())
+    with shown.observing():
+        report(messages=12)
     with caplog.at_level(logging.INFO, logger=progress.__name__):
         once = shown_once(shown, monkeypatch)
     assert caplog.messages == ["12 messages, 0/s, 0 dead letters, 0:00:00"]
@@ -105,9 +115,9 @@ def test_on_a_terminal_it_is_one_line_that_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = io.StringIO()
-    tally = Tally()
-    shown = Progress(tally, console=console(True, file), clock=Clock())
-    tally.add(messages=12)
+    shown = Progress(console=console(True, file), clock=Clock())
+    with shown.observing():
+        report(messages=12)
     with caplog.at_level(logging.INFO, logger=progress.__name__):
         shown_once(shown, monkeypatch)
     written = file.getvalue()
@@ -120,7 +130,7 @@ def test_on_a_terminal_it_is_one_line_that_leaves_nothing(
 def test_a_dumb_terminal_gets_log_lines(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     dumb = Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "dumb"})
     with caplog.at_level(logging.INFO, logger=progress.__name__):
-        shown_once(Progress(Tally(), console=dumb, clock=Clock()), monkeypatch)
+        shown_once(Progress(console=dumb, clock=Clock()), monkeypatch)
     assert len(caplog.messages) == 1
 
 
@@ -135,7 +145,7 @@ class Gone(io.StringIO):
 def test_a_terminal_that_goes_away_does_not_end_the_job(
     file: io.StringIO, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
 ) -> None:
-    shown = Progress(Tally(), console=console(True, file), clock=Clock())
+    shown = Progress(console=console(True, file), clock=Clock())
     if not isinstance(file, Gone):
         file.close()
     shown_once(shown, monkeypatch)
@@ -148,7 +158,7 @@ def test_log_records_go_above_the_line_and_then_where_they_went_before(monkeypat
     monkeypatch.setattr(sys, "stderr", terminal)
     handler = logging.StreamHandler()
     monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
-    shown = Progress(Tally(), console=console(True, terminal), clock=Clock())
+    shown = Progress(console=console(True, terminal), clock=Clock())
 
     def line() -> str:
         logging.getLogger().error("something happened")
@@ -162,6 +172,6 @@ def test_log_records_go_above_the_line_and_then_where_they_went_before(monkeypat
 
 
 def test_an_error_of_the_job_passes_through() -> None:
-    with pytest.raises(ZeroDivisionError), Progress(Tally(), console=console(True), clock=Clock()):
+    with pytest.raises(ZeroDivisionError), Progress(console=console(True), clock=Clock()):
         raise ZeroDivisionError
     assert "progress" not in [thread.name for thread in threading.enumerate()]

@@ -12,8 +12,10 @@ import pytest
 from msgspec import Raw
 from sqlglot.errors import UnsupportedError
 
-import schemas.duckdb
-from schemas import ddl, tables, views
+from pipeline.warehouses.bigquery import ddl as bigquery_ddl
+from pipeline.warehouses.duckdb import ddl as duckdb_ddl
+from pipeline.warehouses.duckdb import file as duckdb_file
+from schemas import tables, views
 from schemas.tables import Account, Contact, Event, Identity, IdentityCall, Membership, Row, Table, Timestamp
 from tests.schemas import googlesql
 
@@ -182,8 +184,8 @@ Query = Callable[[str], list[Mapping[str, object]]]
 def in_duckdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Query]:
     """The views from a second connection, that has nothing but the file, and another time zone."""
     file = str(tmp_path_factory.mktemp("views") / "warehouse.duckdb")
-    with schemas.duckdb.connect(file) as connection:
-        schemas.duckdb.create(connection)
+    with duckdb_file.connect(file) as connection:
+        duckdb_file.create(connection)
         for table, rows in ROWS.items():
             connection.executemany(
                 f"INSERT INTO {table.name} VALUES ({', '.join('?' * len(table.columns))})",
@@ -207,11 +209,11 @@ def in_googlesql() -> Query:
     """The views where keys are not enforced: every event and identity call is there twice."""
     dataset = googlesql.available()
     for table in tables.ALL:
-        dataset.create(ddl.googlesql(table))
+        dataset.create(bigquery_ddl.create_table(table))
         rows = ROWS.get(table, ())
         dataset.insert(table, [*rows, *rows] if table in tables.APPENDED else rows)
     for view in views.ALL:
-        dataset.create(views.googlesql(view))
+        dataset.create(bigquery_ddl.create_view(view))
         dataset.query(view.sql, into=view.name)
     return dataset.query
 
@@ -418,9 +420,9 @@ def test_every_file_of_sql_is_a_view_or_is_included() -> None:
 def test_every_view_is_valid_googlesql_in_a_dataset() -> None:
     dataset = googlesql.available()
     for table in tables.ALL:
-        dataset.create(ddl.googlesql(table, "a-project.a_dataset"))
+        dataset.create(bigquery_ddl.create_table(table, "a-project.a_dataset"))
     for view in views.ALL:
-        statement = dataset.create(views.googlesql(view, "a-project.a_dataset"))
+        statement = dataset.create(bigquery_ddl.create_view(view, "a-project.a_dataset"))
         assert list(googlesql.inherited(statement, "name_path")) == ["a-project", "a_dataset", view.name]
         assert googlesql.options(statement)["description"] == view.description
         assert view.description.endswith(".")
@@ -455,9 +457,11 @@ def test_copies_are_removed_without_defeating_partition_pruning(name: str) -> No
     ],
 )
 def test_duckdb_does_without_a_window_only_where_it_enforces_the_key(what: str, sql: str, kept: bool) -> None:
-    assert ("QUALIFY" in views.duckdb(views.View("a", "", sql))) is kept, what
+    assert ("QUALIFY" in duckdb_ddl.create_view(views.View("a", "", sql))) is kept, what
 
 
 def test_sql_that_duckdb_cannot_say_is_refused() -> None:
     with pytest.raises(UnsupportedError):
-        views.duckdb(views.View("a", "", "SELECT ARRAY_AGG(user_id ORDER BY timestamp LIMIT 1) AS x FROM events"))
+        duckdb_ddl.create_view(
+            views.View("a", "", "SELECT ARRAY_AGG(user_id ORDER BY timestamp LIMIT 1) AS x FROM events")
+        )

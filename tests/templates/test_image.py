@@ -27,6 +27,7 @@ from apache_beam.options.pipeline_options import StandardOptions
 from apache_beam.pvalue import PCollection
 
 from pipeline.graph import build
+from pipeline.job_kind import JobKind
 from pipeline.options import parse
 from pipeline.prism import started
 from pipeline.warehouses import JobRun
@@ -223,7 +224,7 @@ def run(folder: Path, *options: str) -> dict[str, list[str]]:
     job = JobRun(now, now, now, bounded=False)
     with started(parsed) if settings.runner == "PrismRunner" else contextlib.nullcontext():
         pipeline = beam.Pipeline(options=parsed)
-        build(pipeline, replace(settings, streaming=True), Lines(folder), job)  # type: ignore[arg-type]
+        build(pipeline, replace(settings, kind=JobKind.STREAMING), Lines(folder), job)  # type: ignore[arg-type]
         pipeline.run().wait_until_finish()
     return rows(folder)
 

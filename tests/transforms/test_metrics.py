@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Mapping
 
 import apache_beam as beam
+import pytest
 from apache_beam.metrics.metric import MetricResults, MetricsFilter
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.test_pipeline import TestPipeline
 
+from pipeline.prism import started
+from tests import prism
 from transforms import metrics
-from transforms.metrics import COUNTERS, DISTRIBUTIONS, READ, TYPES, Counter, Distribution, Tally
+from transforms.metrics import COUNTERS, DISTRIBUTIONS, NOTES, READ, TYPES, Counter, Distribution, Notes, Tally
 
 
 class _CountingFn(beam.DoFn):
@@ -28,8 +33,8 @@ class _CountingFn(beam.DoFn):
 
 
 def test_every_metric_is_listed_once_with_its_unit_and_meaning() -> None:
-    declared = [value for value in vars(metrics).values() if isinstance(value, Counter | Distribution)]
-    assert declared == [*COUNTERS, *DISTRIBUTIONS]
+    declared = [value for value in vars(metrics).values() if isinstance(value, Counter | Distribution | Notes)]
+    assert declared == [*COUNTERS, *DISTRIBUTIONS, *NOTES]
     names = [metric.name for metric in declared]
     assert len(set(names)) == len(names)
     assert {name.rpartition("-")[2] for name in names} <= {
@@ -59,3 +64,44 @@ def test_what_was_counted_is_told_when_a_bundle_ends() -> None:
     assert metrics.family(counted, READ) == {}
     (members,) = results.query(MetricsFilter().with_name(metrics.MEMBERS.name))[MetricResults.DISTRIBUTIONS]
     assert (members.committed.count, members.committed.sum, members.committed.max) == (3, 6, 3)
+
+
+class _NotingFn(beam.DoFn):
+    def process(self, element: int) -> Iterator[int]:
+        metrics.note(metrics.UNREADABLE_PARTS, f"{element % 2}.gz: ends too early")
+        yield element
+
+
+@pytest.mark.parametrize("runner", ["FnApiRunner", "PrismRunner"])
+def test_a_line_is_noted_once(runner: str) -> None:
+    options = PipelineOptions(prism.options() if runner == "PrismRunner" else [f"--runner={runner}"])
+    with started(options) if runner == "PrismRunner" else contextlib.nullcontext():
+        pipeline = TestPipeline(options=options)
+        _ = pipeline | beam.Create([1, 2, 3]) | beam.ParDo(_NotingFn())
+        result = pipeline.run()
+        result.wait_until_finish()
+        lines = metrics.noted(result.metrics(), metrics.UNREADABLE_PARTS)
+    assert lines == ("0.gz: ends too early", "1.gz: ends too early")
+
+
+class Watching:
+    """An observer that keeps what it sees."""
+
+    def __init__(self) -> None:
+        self.seen: list[object] = []
+
+    def counted(self, counts: Mapping[str, int]) -> None:
+        self.seen.append(dict(counts))
+
+    def observed(self, distribution: str, value: int) -> None:
+        self.seen.append((distribution, value))
+
+
+def test_an_observer_sees_what_is_reported_while_it_looks() -> None:
+    watching = Watching()
+    Tally({READ.name: 1}).report()
+    with metrics.observed_by(watching):
+        Tally({READ.name: 2}).report()
+        metrics.observe(metrics.MEMBERS, 7)
+    Tally({READ.name: 3}).report()
+    assert watching.seen == [{READ.name: 2}, (metrics.MEMBERS.name, 7)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.warehouses.bigquery.kind import BigQueryKind
 from pipeline.warehouses.bigquery.warehouse import BigQueryWarehouse
 
-__all__ = ["BigQueryWarehouse"]
+__all__ = ["BigQueryKind", "BigQueryWarehouse"]

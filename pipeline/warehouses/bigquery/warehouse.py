@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -17,20 +17,20 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection
 from google.cloud import bigquery
 
-import schemas.bigquery
-import schemas.purge
 from pipeline.errors import UsageError
 from pipeline.warehouses.base import Contents, JobRun, Purged
-from pipeline.warehouses.bigquery import statements
+from pipeline.warehouses.bigquery import catalog, statements
 from pipeline.warehouses.bigquery.append_stream import AppendStream
+from pipeline.warehouses.bigquery.catalog import Dataset, UnusableDatasetError
 from pipeline.warehouses.bigquery.history import ReadLog
-from pipeline.warehouses.bigquery.queries import freshest, plain, query
-from pipeline.warehouses.bigquery.sink import AppendRows, UpsertRows
+from pipeline.warehouses.bigquery.queries import plain, query, query_freshest
+from pipeline.warehouses.bigquery.sink import AppendRows, LogCalls, UpsertRows
 from pipeline.warehouses.bigquery.sweep import Sweep
-from schemas.bigquery import Dataset, UnusableDatasetError
-from schemas.ddl import IncompatibleSchemaError
+from schemas import purge
 from schemas.tables import DEAD_LETTERS, KEYED, Table, Timestamp
+from schemas.upgrade import IncompatibleSchemaError
 from transforms.core import times
+from transforms.core.rules_version import RULES_VERSION
 
 _LOGGER: Final = logging.getLogger(__name__)
 _RECENT_US: Final = 10 * 60 * 1_000_000
@@ -43,26 +43,19 @@ class BigQueryWarehouse:
     of the one that runs, with its state, as Dataflow's --update does."""
 
     enforces_keys: ClassVar[bool] = False
+    sample_query: ClassVar[str] = (
+        "SELECT type, name, COUNT(*) AS events FROM events_unique GROUP BY type, name ORDER BY events DESC LIMIT 10"
+    )
 
     dataset: Dataset
     create: bool = True
     update: bool = False
 
-    @classmethod
-    def of(cls, url: str, *, create: bool = True, update: bool = False) -> BigQueryWarehouse:
-        """The warehouse of `bigquery://PROJECT/DATASET`."""
-        dataset = schemas.bigquery.dataset(url)
-        if dataset is None:
-            raise UsageError(
-                "that is no BigQuery URL", "give bigquery://PROJECT/DATASET", option="--warehouse", value=url
-            )
-        return cls(dataset, create, update)
-
     def start(self, *, bounded: bool, runner: str, options: str, history: bool) -> JobRun:
         with self._usable():
-            client = schemas.bigquery.connect(self.dataset.project)
+            client = catalog.connect(self.dataset.project)
             if self.create:
-                schemas.bigquery.create(client, self.dataset)
+                catalog.create(client, self.dataset)
             else:
                 self._check(client, "run `python -m schemas create` first, or leave --create=false out")
             return self._start(client, bounded, runner, options, history)
@@ -73,6 +66,9 @@ class BigQueryWarehouse:
     def append(self, table: Table, job: JobRun) -> beam.PTransform:
         return AppendRows(self.dataset, table, job)
 
+    def log(self, job: JobRun) -> beam.PTransform:
+        return LogCalls(self.dataset, job)
+
     def upsert(self, table: Table, job: JobRun) -> beam.PTransform:
         return _Upsert(self.dataset, table, job)
 
@@ -81,7 +77,7 @@ class BigQueryWarehouse:
 
     def finish(self, job: JobRun) -> None:
         with self._usable():
-            client = schemas.bigquery.connect(self.dataset.project)
+            client = catalog.connect(self.dataset.project)
             query(client, statements.enter_end(str(self.dataset)), {"generation": job.generation})
 
     def close(self) -> None:
@@ -90,15 +86,15 @@ class BigQueryWarehouse:
     @contextmanager
     def contents(self) -> Iterator[Contents]:
         with self._usable():
-            client = schemas.bigquery.connect(self.dataset.project)
+            client = catalog.connect(self.dataset.project)
             self._check(client, "name the dataset that a job has written, or run the job on it first")
-            yield _Contents(client, self.dataset)
+            yield BigQueryContents(client, self.dataset)
 
     def purge(self, id: str) -> Purged:
         with self._usable():
-            client = schemas.bigquery.connect(self.dataset.project)
+            client = catalog.connect(self.dataset.project)
             self._check(client, "name the dataset that a job has written, or run the job on it first")
-            return Purged.of(row.values() for row in query(client, schemas.purge.GOOGLESQL, {"id": id}, self.dataset))
+            return Purged.of(row.values() for row in query(client, purge.GOOGLESQL, {"id": id}, self.dataset))
 
     def open_command(self) -> str:
         project, name = self.dataset
@@ -110,7 +106,8 @@ class BigQueryWarehouse:
         newest = next(iter(query(client, statements.newest_job(dataset))), None)
         if self.update and newest is not None:  # it has the running one's state, and so goes on with its versions
             log_until = end.log_until if history else None
-            return JobRun(newest.generation, Timestamp(newest.started_at), log_until, bounded)
+            rereads_log = history and (newest.rules_version or 0) < RULES_VERSION  # ReadLog enters the new version
+            return JobRun(newest.generation, Timestamp(newest.started_at), log_until, bounded, rereads_log)
         if not history and end.log_until is not None:
             raise UsageError(
                 "the log of earlier jobs is not empty, and tables made without it would be wrong",
@@ -127,13 +124,19 @@ class BigQueryWarehouse:
                 times.iso(newest.started_at),
             )
         generation = max(end.now, (0 if newest is None else newest.generation) + 1)
-        entered = {"generation": generation, "started_at": end.now, "runner": runner, "options": options}
+        entered = {
+            "generation": generation,
+            "started_at": end.now,
+            "runner": runner,
+            "options": options,
+            "rules_version": RULES_VERSION,
+        }
         query(client, statements.enter_job(dataset), entered)
         return JobRun(generation, Timestamp(end.now), end.log_until, bounded)
 
     def _check(self, client: bigquery.Client, remedy: str) -> None:
         """Raises UsageError where a table or column is missing."""
-        lacking = schemas.bigquery.lacking(client, self.dataset)
+        lacking = catalog.lacking(client, self.dataset)
         if lacking:
             raise UsageError(f"is missing {', '.join(lacking)}", remedy, option="--warehouse", value=self._url)
 
@@ -141,7 +144,7 @@ class BigQueryWarehouse:
     def _usable(self) -> Iterator[None]:
         """Raises UsageError where the dataset cannot be used."""
         try:
-            with schemas.bigquery.usable():
+            with catalog.usable():
                 yield
         except UnusableDatasetError as error:
             raise UsageError(error.problem, error.remedy, option="--warehouse", value=self._url) from None
@@ -155,7 +158,7 @@ class BigQueryWarehouse:
 
 
 class _Upsert(beam.PTransform):
-    """`Upsert` → the number of rows that were taken, once they are. A row that BigQuery refuses is a dead letter."""
+    """`Upsert` → the number of rows that BigQuery has accepted, once it has. A row that BigQuery refuses is a dead letter."""
 
     def __init__(self, dataset: Dataset, table: Table, job: JobRun) -> None:
         super().__init__()
@@ -165,11 +168,11 @@ class _Upsert(beam.PTransform):
     def expand(self, upserts: PCollection) -> PCollection[int]:
         outputs = upserts | "Rows" >> self.rows
         _ = outputs[UpsertRows.DEAD_LETTERS] | "DeadLetters" >> self.dead_letters
-        return outputs[UpsertRows.TAKEN]
+        return outputs[UpsertRows.ACCEPTED]
 
 
-class _Contents:
-    """What a dataset holds, as queries find it."""
+class BigQueryContents:
+    """What a dataset holds, by queries."""
 
     def __init__(self, client: bigquery.Client, dataset: Dataset) -> None:
         self._client = client
@@ -177,17 +180,19 @@ class _Contents:
 
     def log(self, ids: Collection[str] | None = None) -> Iterator[tuple[str, str]]:
         if ids is None:
-            found = query(self._client, statements.log(str(self._dataset)))
+            rows = query(self._client, statements.log(str(self._dataset)))
         else:
-            found = query(self._client, statements.log_of(str(self._dataset)), {"ids": list(ids)})
-        return (row.values() for row in found)
+            rows = query(self._client, statements.log_of(str(self._dataset)), {"ids": list(ids)})
+        return (row.values() for row in rows)
 
     def pairs(self) -> Iterator[tuple[str, str]]:
         return (row.values() for row in query(self._client, statements.pairs(str(self._dataset))))
 
     def rows(self, table: Table) -> Iterator[dict[str, Any]]:
         statement = statements.rows(table, str(self._dataset))
-        with freshest(self._client, table, self._dataset) if table in KEYED else nullcontext():
-            found = query(self._client, statement)
-        for row in found:
+        if table in KEYED:
+            rows = query_freshest(self._client, statement, table, self._dataset)
+        else:
+            rows = query(self._client, statement)
+        for row in rows:
             yield {column.name: plain(column, row[column.name]) for column in table.columns}

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from google.cloud import bigquery
 
-import schemas.bigquery
 from pipeline.options import parse
 from pipeline.run import run
+from pipeline.warehouses.bigquery import catalog
+from pipeline.warehouses.bigquery.catalog import Dataset
 from schemas import tables, views
-from schemas.bigquery import Dataset
 from tests import bqemulator
 
 PROJECT = "acme-data"
@@ -34,7 +34,7 @@ def emulator() -> Iterator[bqemulator.Emulator]:
 def client(emulator: bqemulator.Emulator, monkeypatch: pytest.MonkeyPatch) -> bigquery.Client:
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", emulator.rest_url)
     monkeypatch.setenv("BIGQUERY_STORAGE_EMULATOR_HOST", emulator.storage_target)
-    return schemas.bigquery.connect(PROJECT)
+    return catalog.connect(PROJECT)
 
 
 def ask(client: bigquery.Client, dataset: Dataset, sql: str) -> list[tuple[object, ...]]:
@@ -45,7 +45,7 @@ def ask(client: bigquery.Client, dataset: Dataset, sql: str) -> list[tuple[objec
 
 def made(client: bigquery.Client, dataset: Dataset, location: str | None = None) -> list[str]:
     """What `create` makes, but for what the emulator forgets each time."""
-    return [line for line in schemas.bigquery.create(client, dataset, location) if not line.startswith(FORGOTTEN)]
+    return [line for line in catalog.create(client, dataset, location) if not line.startswith(FORGOTTEN)]
 
 
 def test_everything_is_made_once_and_can_be_queried(client: bigquery.Client) -> None:
@@ -66,7 +66,7 @@ def test_everything_is_made_once_and_can_be_queried(client: bigquery.Client) -> 
 def test_an_older_warehouse_is_upgraded_with_its_rows(client: bigquery.Client) -> None:
     dataset = Dataset(PROJECT, "upgraded")
     client.create_dataset(str(dataset))
-    older = [field for field in map(schemas.bigquery._field, tables.ACCOUNTS.columns) if field.name != "plan"]
+    older = [field for field in map(catalog._field, tables.ACCOUNTS.columns) if field.name != "plan"]
     client.create_table(bigquery.Table(f"{dataset}.accounts", older))
     ask(client, dataset, "INSERT INTO accounts (account_id, name, traits) VALUES ('acme', 'Acme', JSON '{}')")
     assert made(client, dataset) == ["column accounts.plan" if line == "table accounts" else line for line in TABLES]

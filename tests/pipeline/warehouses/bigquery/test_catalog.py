@@ -7,12 +7,13 @@ from google.api_core import exceptions
 from google.auth.exceptions import RefreshError, TransportError
 from google.cloud import bigquery
 
-import schemas.bigquery
-from schemas import ddl, tables, views
-from schemas.__main__ import main
-from schemas.bigquery import Dataset, UnusableDatasetError, connect, create, lacking, usable
-from schemas.ddl import IncompatibleSchemaError
+from pipeline.schema_command import main
+from pipeline.warehouses.bigquery import catalog
+from pipeline.warehouses.bigquery import ddl as bigquery_ddl
+from pipeline.warehouses.bigquery.catalog import Dataset, UnusableDatasetError, connect, create, lacking, usable
+from schemas import tables, views
 from schemas.tables import Write
+from schemas.upgrade import IncompatibleSchemaError
 from tests.bigquery_double import BigQueryDouble
 
 SALES = Dataset("acme-data", "sales")
@@ -55,7 +56,7 @@ def got(client: bigquery.Client, name: str) -> bigquery.Table:
     ],
 )
 def test_a_url_names_a_project_and_a_dataset(url: str, expected: Dataset | None) -> None:
-    assert schemas.bigquery.dataset(url) == expected
+    assert catalog.dataset(url) == expected
 
 
 def test_a_new_warehouse_has_every_table_and_view(client: bigquery.Client) -> None:
@@ -65,22 +66,22 @@ def test_a_new_warehouse_has_every_table_and_view(client: bigquery.Client) -> No
         assert [(f.name, f.mode, f.description) for f in made.schema] == [
             (c.name, c.mode.value, c.description) for c in table.columns
         ]
-        assert (made.description, made.labels) == (table.description, ddl.LABELS)
+        assert (made.description, made.labels) == (table.description, bigquery_ddl.LABELS)
         assert (made.time_partitioning.field if made.time_partitioning else None) == table.partition_by
         assert tuple(made.clustering_fields or ()) == table.cluster_by
-        assert schemas.bigquery._key(made) == (table.key if table.write is Write.UPSERT else ())
+        assert catalog._key(made) == (table.key if table.write is Write.UPSERT else ())
         assert made.max_staleness == ("0-0 0 0:15:0" if table in tables.KEYED else None)
     for view in views.ALL:
         made = got(client, view.name)
-        assert (made.description, made.labels) == (view.description, ddl.LABELS)
-        assert list(client.query_and_wait(f"SELECT * FROM {ddl.qualified(view.name, str(SALES))}")) == []
+        assert (made.description, made.labels) == (view.description, bigquery_ddl.LABELS)
+        assert list(client.query_and_wait(f"SELECT * FROM {bigquery_ddl.qualified(view.name, str(SALES))}")) == []
 
 
 @pytest.mark.parametrize(("asked", "location"), [(None, "US"), ("EU", "EU"), ("europe-west1", "europe-west1")])
 def test_a_new_dataset_lies_where_it_is_wanted(client: bigquery.Client, asked: str | None, location: str) -> None:
     create(client, SALES, asked)
     made = client.get_dataset(str(SALES))
-    assert (made.location, made.labels) == (location, ddl.LABELS)
+    assert (made.location, made.labels) == (location, bigquery_ddl.LABELS)
 
 
 def test_a_dataset_elsewhere_is_refused(client: bigquery.Client) -> None:
@@ -112,7 +113,7 @@ def test_an_older_warehouse_is_upgraded_with_its_rows(double: BigQueryDouble, cl
     create(client, SALES)
     for name in ("accounts", "memberships", "users"):
         client.delete_table(f"{SALES}.{name}")
-    older = ddl.googlesql(tables.ACCOUNTS, str(SALES))
+    older = bigquery_ddl.create_table(tables.ACCOUNTS, str(SALES))
     lines = [line for line in older.splitlines() if not line.startswith(("  `plan`", "  `connections`"))]
     client.query_and_wait("\n".join(lines))
     client.query_and_wait("INSERT INTO sales.accounts (account_id, name, traits) VALUES ('acme', 'Acme', JSON '{}')")
@@ -160,13 +161,13 @@ def test_a_keyed_table_without_primary_key_or_max_staleness_gets_it(client: bigq
     client.update_table(contacts, ["max_staleness", "table_constraints"])
     assert create(client, SALES) == ("primary key of contacts", "max_staleness of contacts")
     assert got(client, "contacts").max_staleness == "0-0 0 0:15:0"
-    assert schemas.bigquery._key(got(client, "contacts")) == ("external_id",)
+    assert catalog._key(got(client, "contacts")) == ("external_id",)
     assert create(client, SALES) == ()
 
 
 def without(table: tables.Table, name: str, instead: str) -> str:
     """The DDL of a table in which a column's line is another."""
-    lines = ddl.googlesql(table, str(SALES)).splitlines()
+    lines = bigquery_ddl.create_table(table, str(SALES)).splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith(f"  `{name}`"))
     end = start + (len(tables.Column.__struct_fields__) if table.column(name).fields else 1)
     return "\n".join([*lines[:start], *([instead] if instead else []), *lines[end:]])
@@ -185,7 +186,7 @@ INCOMPATIBLE = [
         without(tables.CONTACTS, "audiences", "`audiences` ARRAY<STRUCT<a STRING>>,"),
         [
             "table contacts, column audiences: is ARRAY<STRUCT<a STRING>>, which cannot become"
-            f" {ddl.googlesql_type(tables.CONTACTS.column('audiences'))}"
+            f" {bigquery_ddl.type_name(tables.CONTACTS.column('audiences'))}"
         ],
     ),
     (
@@ -296,7 +297,7 @@ def test_what_is_made_is_what_the_ddl_says(double: BigQueryDouble, client: bigqu
     create(client, SALES)
     client.create_dataset("by_hand")
     for table in tables.ALL:
-        client.query_and_wait(ddl.googlesql(table, "acme-data.by_hand"))
+        client.query_and_wait(bigquery_ddl.create_table(table, "acme-data.by_hand"))
     for name in tables.BY_NAME:
         made, said = (client.get_table(f"acme-data.{each}.{name}").to_api_repr() for each in ("sales", "by_hand"))
         for each in (made, said):

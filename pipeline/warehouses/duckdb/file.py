@@ -10,8 +10,9 @@ from typing import NamedTuple
 import duckdb
 from duckdb import DuckDBPyConnection
 
-from schemas import ddl, tables, views
-from schemas.ddl import IncompatibleSchemaError
+from pipeline.warehouses.duckdb import ddl
+from schemas import tables, upgrade, views
+from schemas.upgrade import IncompatibleSchemaError
 
 _STORAGE = "v1.2.0"
 """The oldest DuckDB that can open the file; older formats cannot compress JSON, at ten times the size."""
@@ -47,12 +48,12 @@ def connect(file: str, *, read_only: bool = False) -> DuckDBPyConnection:
     try:
         return duckdb.connect(file, read_only, config={"storage_compatibility_version": _STORAGE})
     except duckdb.Error as error:
-        said = str(error).partition("\n")[0]
-    if lock := _LOCK.search(said):
+        problem = str(error).partition("\n")[0]
+    if lock := _LOCK.search(problem):
         raise UnusableFileError(f"{file} is in use by another process ({lock[1]})", "close it, or wait until it ends")
-    if "not a valid DuckDB database" in said:
+    if "not a valid DuckDB database" in problem:
         raise UnusableFileError(f"{file} is not a DuckDB file", "name another file, or one that does not exist yet")
-    raise UnusableFileError(f"{file} cannot be opened: {said}", "name a file that DuckDB can write")
+    raise UnusableFileError(f"{file} cannot be opened: {problem}", "name a file that DuckDB can write")
 
 
 def create(connection: DuckDBPyConnection) -> tuple[str, ...]:
@@ -70,15 +71,15 @@ def create(connection: DuckDBPyConnection) -> tuple[str, ...]:
     try:
         for table in tables.ALL:
             if table.name in existing:
-                for column in ddl.difference(table, existing[table.name].columns, ddl.duckdb_type).added:
-                    type_ = ddl.duckdb_type(column)
+                for column in upgrade.difference(table, existing[table.name].columns, ddl.type_name).added:
+                    type_ = ddl.type_name(column)
                     connection.execute(f'ALTER TABLE "{table.name}" ADD COLUMN "{column.name}" {type_}')
                     made.append(f"column {table.name}.{column.name}")
             else:
                 made.append(f"table {table.name}")
-            connection.execute(ddl.duckdb(table))
+            connection.execute(ddl.create_table(table))
         for view in views.ALL:
-            connection.execute(views.duckdb(view))
+            connection.execute(ddl.create_view(view))
     except duckdb.Error:
         connection.rollback()
         raise
@@ -95,7 +96,7 @@ class _Relation(NamedTuple):
 
 
 def _existing(connection: DuckDBPyConnection) -> Mapping[str, _Relation]:
-    found = connection.execute(
+    relations = connection.execute(
         """
         SELECT lower(table_name), any_value(table_type = 'VIEW'), map(list(lower(column_name)), list(data_type))
         FROM information_schema.tables JOIN information_schema.columns USING (table_catalog, table_schema, table_name)
@@ -112,20 +113,20 @@ def _existing(connection: DuckDBPyConnection) -> Mapping[str, _Relation]:
         """
     ).fetchall()
     key = {table: tuple(columns) for table, columns in keys}
-    return {name: _Relation(is_view, columns, key.get(name, ())) for name, is_view, columns in found}
+    return {name: _Relation(is_view, columns, key.get(name, ())) for name, is_view, columns in relations}
 
 
 def _incompatible(existing: Mapping[str, _Relation]) -> Iterator[str]:
     for table in tables.ALL:
-        there = existing.get(table.name)
-        if there is None:
+        relation = existing.get(table.name)
+        if relation is None:
             continue
-        if there.is_view:
+        if relation.is_view:
             yield f"table {table.name}: there is a view of that name"
             continue
-        yield from ddl.difference(table, there.columns, ddl.duckdb_type).incompatible
-        if there.key != table.key:
-            key, wanted = ", ".join(there.key) or "none", ", ".join(table.key)
+        yield from upgrade.difference(table, relation.columns, ddl.type_name).incompatible
+        if relation.key != table.key:
+            key, wanted = ", ".join(relation.key) or "none", ", ".join(table.key)
             yield f"table {table.name}: its primary key is {key}, which cannot become {wanted}"
     for view in views.ALL:
         if view.name in existing and not existing[view.name].is_view:

@@ -6,7 +6,9 @@ from typing import Annotated
 import duckdb
 import pytest
 
-from schemas import ddl, tables
+from pipeline.warehouses.bigquery import ddl as bigquery_ddl
+from pipeline.warehouses.duckdb import ddl as duckdb_ddl
+from schemas import tables, upgrade
 from schemas.tables import Column, Contact, Mode, Row, Table, Type, Write
 from tests.schemas import googlesql
 
@@ -27,7 +29,7 @@ def existing(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str
 
 @pytest.mark.parametrize("table", [*tables.ALL, LONGER], ids=[*tables.BY_NAME, "longer"])
 def test_googlesql_takes_a_tables_ddl_and_so_does_bigquerys_engine(table: Table) -> None:
-    statement = googlesql.available().create(ddl.googlesql(table, "a-project.a_dataset"))
+    statement = googlesql.available().create(bigquery_ddl.create_table(table, "a-project.a_dataset"))
     assert list(googlesql.engine_violations(statement)) == []
     assert list(googlesql.inherited(statement, "name_path")) == ["a-project", "a_dataset", table.name]
     assert googlesql.options(statement)["description"] == table.description
@@ -36,13 +38,13 @@ def test_googlesql_takes_a_tables_ddl_and_so_does_bigquerys_engine(table: Table)
     for each, column in zip(defined, table.columns, strict=True):
         assert googlesql.options(each.annotations)["description"] == column.description
         assert each.annotations.not_null is (column.mode is Mode.REQUIRED)
-        assert googlesql.type_name(each.type) == ddl.googlesql_type(column)
+        assert googlesql.type_name(each.type) == bigquery_ddl.type_name(column)
     key = list(googlesql.inherited(statement, "primary_key").column_name_list)
     assert key == list(table.key if table.write is Write.UPSERT else ())
 
 
 def test_a_structs_fields_are_described_too() -> None:
-    assert "`is_member` BOOL NOT NULL OPTIONS (description = 'whether" in ddl.googlesql(tables.CONTACTS)
+    assert "`is_member` BOOL NOT NULL OPTIONS (description = 'whether" in bigquery_ddl.create_table(tables.CONTACTS)
 
 
 @pytest.mark.parametrize(
@@ -56,11 +58,11 @@ def test_a_structs_fields_are_described_too() -> None:
     ],
 )
 def test_bigquery_lays_a_table_out_as_it_says(table: Table, clause: str) -> None:
-    assert clause in ddl.googlesql(table)
+    assert clause in bigquery_ddl.create_table(table)
 
 
 def test_only_keyed_tables_may_be_stale() -> None:
-    stale = [table for table in tables.ALL if "max_staleness" in ddl.googlesql(table)]
+    stale = [table for table in tables.ALL if "max_staleness" in bigquery_ddl.create_table(table)]
     assert stale == list(tables.KEYED)
 
 
@@ -112,8 +114,8 @@ def test_a_missing_analyzer_fails_on_ci_and_is_skipped_elsewhere(monkeypatch: py
 @pytest.mark.parametrize("table", [*tables.ALL, LONGER], ids=[*tables.BY_NAME, "longer"])
 def test_duckdb_makes_a_table_as_it_says(table: Table) -> None:
     with duckdb.connect() as connection:
-        connection.execute(ddl.duckdb(table))
-        connection.execute(ddl.duckdb(table))
+        connection.execute(duckdb_ddl.create_table(table))
+        connection.execute(duckdb_ddl.create_table(table))
         columns = connection.execute(
             "SELECT column_name, data_type, is_nullable, comment FROM duckdb_columns() WHERE table_name = ?",
             [table.name],
@@ -122,7 +124,7 @@ def test_duckdb_makes_a_table_as_it_says(table: Table) -> None:
         keys = connection.execute(
             "SELECT constraint_column_names FROM duckdb_constraints() WHERE constraint_type = 'PRIMARY KEY'"
         ).fetchall()
-    assert columns == [(c.name, ddl.duckdb_type(c), c.mode is Mode.NULLABLE, c.description) for c in table.columns]
+    assert columns == [(c.name, duckdb_ddl.type_name(c), c.mode is Mode.NULLABLE, c.description) for c in table.columns]
     assert comments == [(table.description,)]
     assert keys == [(list(table.key),)]
 
@@ -133,7 +135,7 @@ def test_a_column_is_added_by_one_line() -> None:
         '  "score" BIGINT,',
         "COMMENT ON COLUMN \"contacts\".\"score\" IS 'a score, and it''s new';",
     ]
-    said = f"{ddl.googlesql(LONGER)}\n{ddl.duckdb(LONGER)}".splitlines()
+    said = f"{bigquery_ddl.create_table(LONGER)}\n{duckdb_ddl.create_table(LONGER)}".splitlines()
     assert [line for line in said if "score" in line] == lines
 
 
@@ -147,7 +149,7 @@ def test_a_column_is_added_by_one_line() -> None:
     ],
 )
 def test_a_name_is_qualified_by_its_dataset(dataset: str | None, expected: str) -> None:
-    assert ddl.qualified("events", dataset) == expected
+    assert bigquery_ddl.qualified("events", dataset) == expected
 
 
 def test_a_description_may_hold_quotes_and_backslashes() -> None:
@@ -157,16 +159,16 @@ def test_a_description_may_hold_quotes_and_backslashes() -> None:
         key: Annotated[str, "a \\ and a '"]
 
     table = Table("odd", Odd, Write.UPSERT, ("key",))
-    statement = googlesql.available().create(ddl.googlesql(table))
+    statement = googlesql.available().create(bigquery_ddl.create_table(table))
     assert googlesql.options(statement)["description"] == 'It\'s \\d+ "odd".'
     with duckdb.connect() as connection:
-        connection.execute(ddl.duckdb(table))
+        connection.execute(duckdb_ddl.create_table(table))
         assert connection.execute("SELECT comment FROM duckdb_columns()  WHERE NOT internal").fetchall() == [
             ("a \\ and a '",)
         ]
 
 
-SPELLINGS = {"bigquery": ddl.googlesql_type, "duckdb": ddl.duckdb_type}
+SPELLINGS = {"bigquery": bigquery_ddl.type_name, "duckdb": duckdb_ddl.type_name}
 
 
 @pytest.mark.parametrize("dialect", SPELLINGS)
@@ -174,13 +176,13 @@ SPELLINGS = {"bigquery": ddl.googlesql_type, "duckdb": ddl.duckdb_type}
 def test_a_table_does_not_differ_from_itself(table: Table, dialect: str) -> None:
     spelled = SPELLINGS[dialect]
     same = {column.name: spelled(column) for column in table.columns}
-    assert ddl.difference(table, same, spelled) == ((), ())
+    assert upgrade.difference(table, same, spelled) == ((), ())
 
 
 def test_a_type_may_be_written_in_another_way() -> None:
-    same = {column.name.upper(): ddl.duckdb_type(column).lower() for column in tables.CONTACTS.columns}
+    same = {column.name.upper(): duckdb_ddl.type_name(column).lower() for column in tables.CONTACTS.columns}
     same["AUDIENCES"] = 'struct("audience_key" varchar,is_member boolean,updated_at timestamp with time zone)[]'
-    assert ddl.difference(tables.CONTACTS, same, ddl.duckdb_type) == ((), ())
+    assert upgrade.difference(tables.CONTACTS, same, duckdb_ddl.type_name) == ((), ())
 
 
 DIFFERENCES: list[tuple[str, dict[str, str], list[str], list[str]]] = [
@@ -226,19 +228,21 @@ def test_a_table_that_is_there_differs(
         since: Annotated[tables.Json, "c"]
 
     table = Table("t", Sample, Write.UPSERT, ("external_id",))
-    difference = ddl.difference(table, there, ddl.duckdb_type)
+    difference = upgrade.difference(table, there, duckdb_ddl.type_name)
     assert [column.name for column in difference.added] == added, what
     assert list(difference.incompatible) == incompatible, what
 
 
 def test_types_are_spelled_as_each_warehouse_writes_them() -> None:
     audiences = tables.CONTACTS.column("audiences")
-    assert ddl.googlesql_type(audiences) == "ARRAY<STRUCT<audience_key STRING, is_member BOOL, updated_at TIMESTAMP>>"
-    assert ddl.duckdb_type(audiences) == (
+    assert (
+        bigquery_ddl.type_name(audiences) == "ARRAY<STRUCT<audience_key STRING, is_member BOOL, updated_at TIMESTAMP>>"
+    )
+    assert duckdb_ddl.type_name(audiences) == (
         "STRUCT(audience_key VARCHAR, is_member BOOLEAN, updated_at TIMESTAMP WITH TIME ZONE)[]"
     )
     spelled = {
-        type_: ddl.duckdb_type(Column("a", type_, Mode.NULLABLE, "")) for type_ in Type if type_ is not Type.STRUCT
+        type_: duckdb_ddl.type_name(Column("a", type_, Mode.NULLABLE, "")) for type_ in Type if type_ is not Type.STRUCT
     }
     with duckdb.connect() as connection:
         columns = ", ".join(f"c{number} {text}" for number, text in enumerate(spelled.values()))

@@ -9,9 +9,10 @@ import duckdb
 import pytest
 from duckdb import DuckDBPyConnection
 
-from schemas import ddl, tables, views
-from schemas.ddl import IncompatibleSchemaError
-from schemas.duckdb import UnusableFileError, connect, create, path
+from pipeline.warehouses.duckdb import ddl as duckdb_ddl
+from pipeline.warehouses.duckdb.file import UnusableFileError, connect, create, path
+from schemas import tables, views
+from schemas.upgrade import IncompatibleSchemaError
 
 
 @pytest.fixture
@@ -103,7 +104,7 @@ INCOMPATIBLE = [
         "ALTER TABLE contacts DROP COLUMN audiences; ALTER TABLE contacts ADD COLUMN audiences STRUCT(a VARCHAR)[]",
         [
             "table contacts, column audiences: is STRUCT(a VARCHAR)[], which cannot become"
-            f" {ddl.duckdb_type(tables.CONTACTS.column('audiences'))}"
+            f" {duckdb_ddl.type_name(tables.CONTACTS.column('audiences'))}"
         ],
     ),
     (

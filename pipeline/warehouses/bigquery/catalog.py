@@ -1,7 +1,7 @@
 """What a BigQuery warehouse contains: opens a client, and creates or upgrades the dataset, its tables and its views.
 
 Everything is read and made by REST, which costs nothing, makes a table whole, and keeps a view's text as it was given,
-so that one that has changed can be told. It is what the statements of `schemas.ddl` and `schemas.views` say. With
+so that one that has changed can be told. It is what the statements of `pipeline.warehouses.bigquery.ddl` say. With
 BIGQUERY_EMULATOR_HOST set, Google's client asks that server instead.
 """
 
@@ -29,9 +29,10 @@ from google.cloud.bigquery.retry import DEFAULT_RETRY
 from google.cloud.bigquery.table import PrimaryKey, TableConstraints
 from requests import RequestException
 
-from schemas import ddl, tables, views
-from schemas.ddl import IncompatibleSchemaError
+from pipeline.warehouses.bigquery import ddl
+from schemas import tables, upgrade, views
 from schemas.tables import Column, Mode, Table, Write
+from schemas.upgrade import IncompatibleSchemaError
 
 _URL = re.compile(r"bigquery://([a-z0-9][-a-z0-9:.]*)/(\w{1,1024})", re.ASCII)
 _DESCRIPTION = "Segment calls as events, contacts and accounts"
@@ -75,7 +76,7 @@ def dataset(url: str) -> Dataset | None:
 
 def connect(project: str, location: str | None = None) -> bigquery.Client:
     """A client whose queries the project pays for. Raises UnusableDatasetError where there are no credentials."""
-    credentials = AnonymousCredentials() if os.environ.get("BIGQUERY_EMULATOR_HOST") else None  # type: ignore[no-untyped-call]
+    credentials = AnonymousCredentials() if os.environ.get("BIGQUERY_EMULATOR_HOST") else None
     with usable():
         return bigquery.Client(project, credentials, location=location)
 
@@ -89,15 +90,15 @@ def usable() -> Iterator[None]:
     except DefaultCredentialsError:
         raise UnusableDatasetError("there are no credentials for Google Cloud", _LOGIN) from None
     except RefreshError as error:
-        raise UnusableDatasetError(f"the credentials are not accepted: {_said(error)}", _LOGIN) from None
+        raise UnusableDatasetError(f"the credentials are not accepted: {_first_line(error)}", _LOGIN) from None
     except Forbidden as error:
-        raise UnusableDatasetError(f"BigQuery refuses it: {_said(error)}", _ROLES) from None
+        raise UnusableDatasetError(f"BigQuery refuses it: {_first_line(error)}", _ROLES) from None
     except NotFound as error:
-        raise UnusableDatasetError(_said(error), "name a project and a dataset that exist") from None
+        raise UnusableDatasetError(_first_line(error), "name a project and a dataset that exist") from None
     except PreconditionFailed as error:
-        raise UnusableDatasetError(f"somebody else has just changed it: {_said(error)}", "try again") from None
+        raise UnusableDatasetError(f"somebody else has just changed it: {_first_line(error)}", "try again") from None
     except (GoogleAuthError, RequestException, RetryError) as error:
-        raise UnusableDatasetError(f"BigQuery cannot be reached: {_said(error)}", "try again") from None
+        raise UnusableDatasetError(f"BigQuery cannot be reached: {_first_line(error)}", "try again") from None
 
 
 def create(client: bigquery.Client, dataset: Dataset, location: str | None = None) -> tuple[str, ...]:
@@ -113,12 +114,12 @@ def create(client: bigquery.Client, dataset: Dataset, location: str | None = Non
         existing = _existing(client, dataset)
         _check(existing)
         for table in tables.ALL:
-            there = existing.get(table.name)
-            if there is None:
+            current = existing.get(table.name)
+            if current is None:
                 client.create_table(_table(table, dataset), exists_ok=True)
                 made.append(f"table {table.name}")
             else:
-                made += _upgrade(client, table, there)
+                made += _upgrade(client, table, current)
         for view in views.ALL:
             if _make_view(client, dataset, view, existing.get(view.name)):
                 made.append(f"view {view.name}")
@@ -134,20 +135,20 @@ def lacking(client: bigquery.Client, dataset: Dataset) -> tuple[str, ...]:
         return tuple(
             line
             for table in tables.ALL
-            for there in (existing.get(table.name),)
-            for line in ([f"table {table.name}"] if there is None else _missing(table, there))
+            for current in (existing.get(table.name),)
+            for line in ([f"table {table.name}"] if current is None else _missing(table, current))
         )
 
 
 def _create_dataset(client: bigquery.Client, dataset: Dataset, location: str | None) -> bool:
     try:
-        there = client.get_dataset(str(dataset), retry=DEFAULT_RETRY.with_timeout(_REACHED_S))
+        current = client.get_dataset(str(dataset), retry=DEFAULT_RETRY.with_timeout(_REACHED_S))
     except NotFound:
-        there = None
-    if there is not None:
-        if location is not None and there.location.lower() != location.lower():
+        current = None
+    if current is not None:
+        if location is not None and current.location.lower() != location.lower():
             raise UnusableDatasetError(
-                f"dataset {dataset} lies in {there.location}, and cannot be moved", "leave the location out"
+                f"dataset {dataset} lies in {current.location}, and cannot be moved", "leave the location out"
             )
         return False
     wanted = bigquery.Dataset(str(dataset))
@@ -160,15 +161,15 @@ def _create_dataset(client: bigquery.Client, dataset: Dataset, location: str | N
     except Conflict:  # somebody else has just made it
         return False
     except BadRequest as error:
-        raise UnusableDatasetError(_said(error), "name another location") from None
+        raise UnusableDatasetError(_first_line(error), "name another location") from None
     return True
 
 
 def _existing(client: bigquery.Client, dataset: Dataset) -> Mapping[str, bigquery.Table]:
-    """What of ours is there, by name."""
+    """The tables and views of ours that exist, by name."""
     ours = {*tables.BY_NAME, *(view.name for view in views.ALL)}
-    there = (each.table_id for each in client.list_tables(str(dataset)))
-    return {name: client.get_table(f"{dataset}.{name}") for name in there if name in ours}
+    names = (item.table_id for item in client.list_tables(str(dataset)))
+    return {name: client.get_table(f"{dataset}.{name}") for name in names if name in ours}
 
 
 def _table(table: Table, dataset: Dataset) -> bigquery.Table:
@@ -187,9 +188,9 @@ def _table(table: Table, dataset: Dataset) -> bigquery.Table:
 
 
 def _field(column: Column, *, added: bool = False) -> bigquery.SchemaField:
-    """A column; one that is added to a table is never REQUIRED, since rows that are there have no value for it."""
+    """A column; one that is added to a table is never REQUIRED, since existing rows have no value for it."""
     mode = Mode.NULLABLE if added and column.mode is Mode.REQUIRED else column.mode
-    fields = [_field(each) for each in column.fields]
+    fields = [_field(inner) for inner in column.fields]
     return bigquery.SchemaField(column.name, column.type.value, mode.value, None, column.description, fields)
 
 
@@ -198,41 +199,41 @@ def _primary_key(table: Table) -> TableConstraints:
     return TableConstraints(PrimaryKey(list(table.key)), None)
 
 
-def _missing(table: Table, there: bigquery.Table) -> Mapping[str, Column]:
+def _missing(table: Table, current: bigquery.Table) -> Mapping[str, Column]:
     """The columns that a table lacks, by what is said of each."""
-    added = ddl.difference(table, _types(there), ddl.googlesql_type).added
+    added = upgrade.difference(table, _types(current), ddl.type_name).added
     return {f"column {table.name}.{column.name}": column for column in added}
 
 
-def _upgrade(client: bigquery.Client, table: Table, there: bigquery.Table) -> list[str]:
+def _upgrade(client: bigquery.Client, table: Table, current: bigquery.Table) -> list[str]:
     """Adds to a table what it lacks, and returns that. What somebody else has changed meanwhile is an error."""
-    missing = _missing(table, there)
+    missing = _missing(table, current)
     made, changed = [*missing], []
     if missing:
-        there.schema = [*there.schema, *(_field(column, added=True) for column in missing.values())]
+        current.schema = [*current.schema, *(_field(column, added=True) for column in missing.values())]
         changed.append("schema")
-    if table.write is Write.UPSERT and not _key(there):
-        there.table_constraints = _primary_key(table)
+    if table.write is Write.UPSERT and not _key(current):
+        current.table_constraints = _primary_key(table)
         changed.append("table_constraints")
         made.append(f"primary key of {table.name}")
-    if table in tables.KEYED and there.max_staleness is None:
-        there.max_staleness = MAX_STALENESS
+    if table in tables.KEYED and current.max_staleness is None:
+        current.max_staleness = MAX_STALENESS
         changed.append("max_staleness")
         made.append(f"max_staleness of {table.name}")
     if changed:
-        client.update_table(there, changed)
+        client.update_table(current, changed)
     return made
 
 
-def _make_view(client: bigquery.Client, dataset: Dataset, view: views.View, there: bigquery.Table | None) -> bool:
+def _make_view(client: bigquery.Client, dataset: Dataset, view: views.View, current: bigquery.Table | None) -> bool:
     """Whether the view was missing, or read otherwise."""
     wanted = bigquery.Table(f"{dataset}.{view.name}")
-    wanted.view_query = views.googlesql_query(view, str(dataset))
+    wanted.view_query = ddl.view_query(view, str(dataset))
     wanted.description = view.description
     wanted.labels = dict(ddl.LABELS)
-    if there is None:
+    if current is None:
         client.create_table(wanted, exists_ok=True)
-    elif (there.view_query, there.description) != (wanted.view_query, wanted.description):
+    elif (current.view_query, current.description) != (wanted.view_query, wanted.description):
         client.update_table(wanted, ["view_query", "description", "labels"])
     else:
         return False
@@ -248,24 +249,24 @@ def _check(existing: Mapping[str, bigquery.Table]) -> None:
 
 def _incompatible(existing: Mapping[str, bigquery.Table]) -> Iterator[str]:
     for table in tables.ALL:
-        there = existing.get(table.name)
-        if there is None:
+        current = existing.get(table.name)
+        if current is None:
             continue
-        if there.table_type != "TABLE":
-            yield f"table {table.name}: there is a {there.table_type.lower().replace('_', ' ')} of that name"
+        if current.table_type != "TABLE":
+            yield f"table {table.name}: there is a {current.table_type.lower().replace('_', ' ')} of that name"
             continue
-        yield from ddl.difference(table, _types(there), ddl.googlesql_type).incompatible
+        yield from upgrade.difference(table, _types(current), ddl.type_name).incompatible
         always = {column.name for column in table.columns if column.mode is Mode.REQUIRED}
-        for field in there.schema:
+        for field in current.schema:
             if field.mode == "REQUIRED" and field.name.lower() not in always:
                 yield f"table {table.name}, column {field.name}: is NOT NULL, and not every row has a value for it"
-        key = _key(there)
+        key = _key(current)
         if table.write is Write.UPSERT and key not in ((), table.key):
             yield f"table {table.name}: its primary key is {', '.join(key)}, which cannot become {', '.join(table.key)}"
     for view in views.ALL:
-        there = existing.get(view.name)
-        if there is not None and there.table_type != "VIEW":
-            yield f"view {view.name}: there is a {there.table_type.lower().replace('_', ' ')} of that name"
+        current = existing.get(view.name)
+        if current is not None and current.table_type != "VIEW":
+            yield f"view {view.name}: there is a {current.table_type.lower().replace('_', ' ')} of that name"
 
 
 def _key(table: bigquery.Table) -> tuple[str, ...]:
@@ -278,15 +279,15 @@ def _types(table: bigquery.Table) -> Mapping[str, str]:
 
 
 def _type(field: bigquery.SchemaField) -> str:
-    """A column's type as `ddl.googlesql_type` writes it."""
+    """A column's type as `ddl.type_name` writes it."""
     name = _STANDARD_TYPES.get(field.field_type, field.field_type)
     if name == "STRUCT":
-        name = f"STRUCT<{', '.join(f'{each.name} {_type(each)}' for each in field.fields)}>"
+        name = f"STRUCT<{', '.join(f'{inner.name} {_type(inner)}' for inner in field.fields)}>"
     return f"ARRAY<{name}>" if field.mode == "REPEATED" else name
 
 
-def _said(error: Exception) -> str:
-    """The first line of what an error says."""
+def _first_line(error: Exception) -> str:
+    """The first line of an error."""
     text = error.message if isinstance(error, GoogleAPICallError) else str(error)
     return next(iter(_lines(text)), type(error).__name__)
 

@@ -12,11 +12,17 @@ import apache_beam as beam
 import duckdb
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
+from apache_beam.transforms.window import TimestampedValue
+from apache_beam.utils.timestamp import Timestamp as BeamTimestamp
 from msgspec import Raw
+from msgspec.structs import replace
 
 from pipeline.errors import UsageError
-from pipeline.warehouses import JobRun, Warehouse, open_warehouse
-from pipeline.warehouses import duckdb as warehouses
+from pipeline.warehouses import DEAD_LETTERS, LOGGED, JobRun, Warehouse, open_warehouse
+from pipeline.warehouses.duckdb import database as databases
+from pipeline.warehouses.duckdb import sink, sql
+from pipeline.warehouses.duckdb.arrow import row_batch
+from pipeline.warehouses.duckdb.database import Database
 from schemas.tables import (
     ACCOUNTS,
     CONTACTS,
@@ -27,14 +33,16 @@ from schemas.tables import (
     Audience,
     Contact,
     Identity,
+    IdentityCall,
     Timestamp,
 )
 from tests.rows import NOON, call, event, label
+from tests.transforms.core.calls import IDENTIFY, accepted
 from tests.warehouse import rows
 from transforms import metrics
 from transforms.core.dead_letters import Reason, Refused, Stage, dead_letter
-from transforms.core.reader import Received
-from transforms.core.rows import Append, Upsert
+from transforms.core.reader import Call, Received
+from transforms.core.rows import Append, LogEntry, Upsert
 
 
 @pytest.fixture
@@ -172,7 +180,7 @@ def test_generations_grow_and_a_job_is_entered_with_its_end(warehouse: Warehouse
 def test_a_key_is_stored_once_and_every_row_has_an_outcome(
     batch: int, warehouse: Warehouse, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(warehouses, "_BATCH_ROWS", batch)
+    monkeypatch.setattr(sink, "_BATCH_ROWS", batch)
     job = start(warehouse)
     appends = [Append(event(f"m{number % 4}"), "event", b"bytes") for number in range(7)]
     counts = feed([*appends, Append(event("m9"))], warehouse.append(EVENTS, job), expected=[])
@@ -191,7 +199,7 @@ def test_a_key_is_stored_once_and_every_row_has_an_outcome(
 def test_what_a_warehouse_would_refuse_is_a_dead_letter_and_costs_no_neighbour(
     number: bytes, batch: int, warehouse: Warehouse, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(warehouses, "_BATCH_ROWS", batch)
+    monkeypatch.setattr(sink, "_BATCH_ROWS", batch)
     job = start(warehouse)
     refused = Append(event("m2", b'{"a": ' + number + b"}"), "event", b"its bytes", {"connection": "web"})
     appends = [*(Append(event(f"m{each}"), "event", b"good") for each in (1, 3)), refused]
@@ -209,6 +217,23 @@ def test_what_a_warehouse_would_refuse_is_a_dead_letter_and_costs_no_neighbour(
     assert counts["outcome-calls:event"] == 2
     assert counts["outcome-calls:dead_letter"] == counts["dead-letter-calls:invalid_field"] == 1
     assert [row["message_id"] for row in stored(warehouse, file, "events")] == ["m1", "m3"]
+
+
+@pytest.mark.parametrize("batch", [1, 3, 5000])
+@pytest.mark.parametrize("document", [b'{"a": ', b'{"a": "\xff"}'], ids=["no JSON", "no UTF-8"])
+def test_what_only_duckdb_refuses_is_a_dead_letter_and_costs_no_neighbour(
+    document: bytes, batch: int, warehouse: Warehouse, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sink, "_BATCH_ROWS", batch)
+    bad = {3, 4, 9}
+    appends = [Append(event(f"m{n}", document if n in bad else b"{}"), "event", b"%d" % n) for n in range(10)]
+    step = warehouse.append(EVENTS, start(warehouse))
+    letters = "Letters" >> beam.Map(lambda append: append.row.payload)
+    counts = feed(appends, step | letters, [b"3", b"4", b"9"])
+    assert counts["written-rows:events"] == counts["outcome-calls:event"] == 7
+    assert counts["outcome-calls:dead_letter"] == counts["dead-letter-calls:invalid_field"] == 3
+    expected = [f"m{n}" for n in range(10) if n not in bad]
+    assert [row["message_id"] for row in stored(warehouse, file, "events")] == expected
 
 
 @pytest.mark.parametrize(
@@ -258,7 +283,7 @@ def test_every_column_of_every_type_comes_back(warehouse: Warehouse, file: Path)
 def test_the_log_gives_back_what_it_held_when_the_job_started(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(warehouses, "_STREAMED_ROWS", 2)
+    monkeypatch.setattr(sql, "_STREAMED_ROWS", 2)
     first = start(warehouse)
     assert first.log_until is None
     feed(
@@ -283,6 +308,143 @@ class Log(beam.PTransform):
         return elements.pipeline | self.warehouse.read_log(self.job)
 
 
+# ---- calls that are logged ----
+
+
+class _TimesFn(beam.DoFn):
+    """Each call's message id and the seconds of its timestamp."""
+
+    def process(self, logged: Call, timestamp: Any = beam.DoFn.TimestampParam) -> Iterator[tuple[str, int]]:
+        yield logged.message_id, timestamp.micros // 1_000_000
+
+
+def entry(row: IdentityCall, outcome: str | None = "identity_call") -> LogEntry:
+    received = accepted({**IDENTIFY, "messageId": row.message_id})
+    return LogEntry(call=received, append=Append(row, outcome, received.message))
+
+
+def log(
+    warehouse: Warehouse, job: JobRun, entries: Sequence[LogEntry], logged: Sequence[int], refused: Sequence[str] = ()
+) -> Mapping[str, int]:
+    """Logs entries, of which each has its index as its timestamp; returns what was counted. Expects the calls of
+    `logged`, by index, and dead letters of the message ids of `refused`."""
+    pipeline = beam.Pipeline(runner="FnApiRunner")
+    timed = [TimestampedValue(element, second) for second, element in enumerate(entries)]
+    outputs = pipeline | beam.Create(timed, reshuffle=False) | warehouse.log(job)
+    times = [(entries[index].call.message_id, index) for index in logged]
+    assert_that(outputs[LOGGED] | beam.ParDo(_TimesFn()), equal_to(times), label="Times")
+    letters = outputs[DEAD_LETTERS] | beam.Map(lambda append: append.row.message_id)
+    assert_that(letters, equal_to(list(refused)), label="Letters")
+    result = pipeline.run()
+    result.wait_until_finish()
+    return {name: count for name, count in metrics.counts(result.metrics()).items() if count}
+
+
+BATCHES = [1, 2, 5000]
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_a_logged_call_is_given_with_its_time_and_given_again_when_its_bundle_is_tried_again(
+    batch: int, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sink, "_BATCH_ROWS", batch)
+    job = start(warehouse)
+    entries = [entry(call(f"m{number}")) for number in range(5)]
+    counts = log(warehouse, job, entries, range(5))
+    assert counts == {"written-rows:identity_calls": 5, "outcome-calls:identity_call": 5}
+    counts = log(warehouse, job, [*entries, entry(call("new"))], range(6))
+    assert counts == {
+        "written-rows:identity_calls": 1,
+        "repeated-rows:identity_calls": 5,
+        "outcome-calls:identity_call": 1,
+        "outcome-calls:duplicate": 5,
+    }
+
+
+CONFLICTS = {
+    "another payload": call("m", payload='{"a": 2}'),
+    "another connection": call("m", payload='{"a": 1}', connection="app"),
+}
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("other", CONFLICTS.values(), ids=CONFLICTS)
+@pytest.mark.parametrize("before", [True, False], ids=["of an earlier bundle", "of the same bundle"])
+def test_of_calls_with_the_same_message_id_the_first_alone_counts(
+    before: bool, other: IdentityCall, batch: int, warehouse: Warehouse, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sink, "_BATCH_ROWS", batch)
+    job = start(warehouse)
+    first = call("m", payload='{"a": 1}')
+    entries = [entry(first), entry(call("n")), entry(other), entry(first), entry(other, outcome=None)]
+    if before:
+        log(warehouse, job, [entry(first)], [0])
+    counts = log(warehouse, job, entries, [0, 1, 3])
+    assert counts["conflicting-rows:identity_calls"] == 2
+    assert counts["outcome-calls:conflicting"] == 1, "one has no outcome of its own"
+    assert counts["written-rows:identity_calls"] == counts["outcome-calls:identity_call"] == 1 + (not before)
+    assert counts["repeated-rows:identity_calls"] == counts["outcome-calls:duplicate"] == 1 + before
+    warehouse.close()
+    with duckdb.connect(str(file), read_only=True) as connection:
+        query = "SELECT payload, connection FROM identity_calls WHERE message_id = 'm'"
+        assert connection.execute(query).fetchall() == [('{"a": 1}', "web")]
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize(
+    "traits", [b'{"a": 1e400}', b'{"a": '], ids=["a number beyond FLOAT64", "what DuckDB cannot convert"]
+)
+def test_a_refused_call_gives_no_facts_and_takes_no_message_id(
+    traits: bytes, batch: int, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sink, "_BATCH_ROWS", batch)
+    job = start(warehouse)
+    bad = replace(call("m"), traits=Raw(traits))
+    entries = [entry(call("l")), entry(bad), entry(call("n")), entry(call("m"))]
+    counts = log(warehouse, job, entries, [0, 2, 3], refused=["m"])
+    assert counts["outcome-calls:dead_letter"] == counts["dead-letter-calls:invalid_field"] == 1
+    assert counts["outcome-calls:identity_call"] == 3
+
+
+@pytest.mark.parametrize("message_id", ["'", "''; --", "\\", "\0", "a\0'b", "\u2028é", "$1", "{}"])
+def test_a_call_is_compared_whatever_its_message_id(message_id: str, warehouse: Warehouse) -> None:
+    job = start(warehouse)
+    entries = [entry(call(message_id, payload="{}")), entry(call(message_id, payload="[]"))]
+    assert log(warehouse, job, entries, [0])["conflicting-rows:identity_calls"] == 1
+
+
+def test_the_log_is_asked_for_nothing_when_nothing_repeats(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lookups: list[int] = []
+
+    def conflicting(self: Database, appends: Sequence[Append], refused: Mapping[int, str]) -> frozenset[int]:
+        lookups.append(len(appends))
+        return frozenset()
+
+    monkeypatch.setattr(Database, "_conflicting", conflicting)
+    job = start(warehouse)
+    bad = replace(call("bad"), traits=Raw(b'{"a": '))
+    log(warehouse, job, [entry(call("m")), entry(bad)], [0], refused=["bad"])
+    assert lookups == []
+    log(warehouse, job, [entry(call("m"))], [0])
+    assert lookups == [1]
+
+
+def test_a_long_bundle_holds_few_calls(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sink, "_BATCH_ROWS", 10)
+    start(warehouse)
+    fn = warehouse.log(start(warehouse)).fn
+    fn.setup()
+    fn.start_bundle()
+    given = most_held = 0
+    for number in range(300):
+        given += len(fn.process(entry(call(f"m{number}")), BeamTimestamp(number)))
+        most_held = max(most_held, number + 1 - given)
+    assert 0 < most_held <= 50
+    assert given + len(list(fn.finish_bundle())) == 300
+
+
 # ---- rows by version ----
 
 
@@ -291,7 +453,7 @@ class Log(beam.PTransform):
 def test_the_greatest_version_of_a_key_stands_whatever_the_order(
     batch: int, bounded: bool, warehouse: Warehouse, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(warehouses, "_BATCH_ROWS", batch)
+    monkeypatch.setattr(sink, "_BATCH_ROWS", batch)
     rng = Random(1)
     history = [
         label(id_, version, rng.choice((None, f"{id_} at {version}"))) for id_ in "abcdefgh" for version in range(12)
@@ -355,11 +517,11 @@ def test_a_bounded_jobs_rows_are_shown_when_it_publishes_and_others_at_once(
 def test_more_rows_are_shown_at_once_than_its_memory_for_reading_holds(
     warehouse: Warehouse, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(warehouses, "_BUFFER_BYTES", 24_000_000)
-    monkeypatch.setattr(warehouses, "_INDEX_STEP_BYTES", 1)
+    monkeypatch.setattr(databases, "_BUFFER_BYTES", 24_000_000)
+    monkeypatch.setattr(databases, "_INDEX_STEP_BYTES", 1)
     job = start(warehouse)
     people = [label(f"anonymous-{number:064}", 1, f"user-{number:064}") for number in range(60_000)]
-    database = warehouses._Database.of(str(file))
+    database = Database.of(str(file))
     for first in range(0, len(people), 4_000):
         database.run(database.upsert, IDENTITIES, people[first : first + 4_000], job).result()
     assert database.run(database.publish, job).result()["identities"] == len(people)
@@ -369,14 +531,14 @@ def test_more_rows_are_shown_at_once_than_its_memory_for_reading_holds(
 def test_its_memory_grows_with_the_index_that_it_must_hold(
     name: str, warehouse: Warehouse, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(warehouses, "_BUFFER_BYTES", 24_000_000)
-    monkeypatch.setattr(warehouses, "_INDEX_STEP_BYTES", 1_000_000)
+    monkeypatch.setattr(databases, "_BUFFER_BYTES", 24_000_000)
+    monkeypatch.setattr(databases, "_INDEX_STEP_BYTES", 1_000_000)
     rng = Random(1)
     for _ in range(2):
         start(warehouse)
-        database = warehouses._Database.of(str(file))
+        database = Database.of(str(file))
         for _ in range(50):
             appends = [Append(event(name.format(rng.getrandbits(128))), "event", b"") for _ in range(2_000)]
-            batch = warehouses._batch(EVENTS, [append.row for append in appends], 0)
+            batch = row_batch(EVENTS, [append.row for append in appends], 0)
             assert database.run(database.append, EVENTS, appends, batch).result().written == 2_000
         warehouse.close()

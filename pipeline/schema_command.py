@@ -1,0 +1,67 @@
+"""`python -m schemas`: prints the DDL of a warehouse, or creates or upgrades one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+
+from pipeline import warehouses
+from pipeline.command_line import CommandParser
+from pipeline.errors import UsageError, printable
+from schemas import tables, views
+from schemas.upgrade import IncompatibleSchemaError
+
+_PROGRAM = "python -m schemas"
+_DIALECTS = {kind.dialect: kind for kind in warehouses.KINDS}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns the exit status: 2, with a line for each problem, where it cannot be done."""
+    try:
+        options = _parser().parse_args(argv)
+    except UsageError as error:
+        print(f"{_PROGRAM}: {error}", file=sys.stderr)
+        return 2
+    try:
+        if options.command == "ddl":
+            lines = "\n\n".join(_DIALECTS[options.dialect].ddl(options.dataset))
+        else:
+            lines = "\n".join(_create(options.warehouse, options.location))
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except IncompatibleSchemaError as error:
+        noun = warehouses.kind_of(options.warehouse).noun
+        for line in error.lines:
+            problem = f"--warehouse={options.warehouse}: {line}; name another {noun}, or move this one away"
+            print(printable(problem), file=sys.stderr)
+        return 2
+    print(lines)
+    return 0
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(prog=_PROGRAM, description="The tables and views of a warehouse.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    purpose = "print the DDL of every table and view"
+    command = commands.add_parser("ddl", help=purpose, description=purpose)
+    default = "bigquery"
+    command.add_argument("--dialect", choices=sorted(_DIALECTS), default=default, help=f"default: {default}")
+    command.add_argument("--dataset", metavar="[PROJECT.]DATASET", help="where the tables are to be, if in a dataset")
+
+    purpose = "create the tables, columns and views that are missing; nothing is dropped"
+    command = commands.add_parser("create", help=purpose, description=purpose)
+    command.add_argument("--warehouse", required=True, metavar="URL", help=warehouses.url_forms())
+    purpose = "where a new dataset is to lie, such as EU or europe-west1; default: the multi-region US"
+    command.add_argument("--location", metavar="LOCATION", help=purpose)
+    return parser
+
+
+def _create(url: str, location: str | None) -> Iterator[str]:
+    yield from (f"created {line}" for line in warehouses.kind_of(url).create(url, location))
+    yield f"{url} has {len(tables.ALL)} tables and {len(views.ALL)} views"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

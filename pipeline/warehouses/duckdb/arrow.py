@@ -1,0 +1,104 @@
+"""Rows to Arrow batches, which DuckDB reads without a copy."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec import Raw
+from msgspec.structs import astuple
+
+from pipeline.warehouses.base import JobRun
+from pipeline.warehouses.duckdb.clock import now_us
+from schemas.tables import Column, Mode, Row, Table, Type
+from transforms.core.rows import Append, Upsert
+
+_SUSPECT_NUMBER: Final = r"[0-9][eE]\+?[0-9]{3}|[0-9]{200}"
+"""Finds every JSON number that may be beyond FLOAT64, and little else."""
+
+
+def row_batch(table: Table, rows: Sequence[Row], written_at: int) -> pa.Table:
+    """The table's columns; `written_at` fills the one that says when a row was written."""
+    columns = zip(table.columns, zip(*map(astuple, rows), strict=True), strict=True)
+    return pa.table(
+        {
+            column.name: _array(column, [written_at] * len(rows) if column.name == table.written else values)
+            for column, values in columns
+        }
+    )
+
+
+def upsert_batch(table: Table, upserts: list[Upsert], job: JobRun) -> pa.Table:
+    """The table's columns, a version that begins with the job's generation, and whether the key has no row."""
+    written_at = now_us()
+    arrays = {}
+    for column in table.columns:
+        name = column.name
+        if name in table.key:
+            values: list[Any] = [upsert.key[table.key.index(name)] for upsert in upserts]
+        elif name == table.written:
+            values = [written_at] * len(upserts)
+        else:
+            values = [None if upsert.row is None else getattr(upsert.row, name) for upsert in upserts]
+        arrays[name] = _array(column, values)
+    versions = [(job.generation, *upsert.version) for upsert in upserts]
+    arrays["version"] = pa.array(versions, pa.list_(pa.int64()))
+    arrays["removed"] = pa.array([upsert.row is None for upsert in upserts], pa.bool_())
+    return pa.table(arrays)
+
+
+_ARROW: Final = {
+    Type.STRING: pa.string(),
+    Type.INT64: pa.int64(),
+    Type.BOOL: pa.bool_(),
+    Type.TIMESTAMP: pa.timestamp("us", tz="UTC"),
+    Type.BYTES: pa.binary(),
+    Type.JSON: pa.string(),
+}
+
+
+def _arrow(column: Column) -> pa.DataType:
+    if column.type is Type.STRUCT:
+        return pa.struct([(field.name, _arrow(field)) for field in column.fields])
+    return _ARROW[column.type]
+
+
+def _array(column: Column, values: Sequence[Any]) -> pa.Array:
+    if column.type is Type.JSON:
+        return _json_array(values)
+    if column.mode is Mode.REPEATED:
+        if column.type is Type.STRUCT:
+            values = [[_struct(column, row) for row in value or ()] for value in values]
+        return pa.array(values, pa.list_(_arrow(column)))
+    return pa.array(values, _arrow(column))
+
+
+def _json_array(values: Sequence[Raw | None]) -> pa.Array:
+    """JSON texts, copied once; that they are UTF-8 was checked when they were read."""
+    texts = [b"" if value is None else value for value in values]
+    ends = array("i", accumulate(map(len, texts), initial=0))
+    data: bytes = b"".join(texts)  # a Raw is bytes-like
+    strings = pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(data))
+    if None in values:
+        return pc.if_else(pa.array([value is not None for value in values]), strings, None)
+    return strings
+
+
+def _struct(column: Column, row: Row) -> dict[str, Any]:
+    return {field.name: getattr(row, field.name) for field in column.fields}
+
+
+def misfits(table: Table, appends: Sequence[Append], batch: pa.Table) -> Mapping[int, str]:
+    """The rows that a warehouse cannot hold, by their index, and why: only JSON that the parser let through can be
+    such."""
+    suspects: set[int] = set()
+    for column in table.columns:
+        if column.type is Type.JSON:
+            matches = pc.match_substring_regex(batch[column.name], _SUSPECT_NUMBER)
+            suspects.update(pc.indices_nonzero(matches).to_pylist())
+    problems = {index: table.misfit(appends[index].row) for index in sorted(suspects)}
+    return {index: problem for index, problem in problems.items() if problem is not None}

@@ -1,0 +1,261 @@
+"""The process's hold on a DuckDB file: one connection, and one thread that writes through it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.errors import UsageError
+from pipeline.warehouses.base import JobRun
+from pipeline.warehouses.duckdb.arrow import misfits, upsert_batch
+from pipeline.warehouses.duckdb.clock import now_us
+from pipeline.warehouses.duckdb.file import UnusableFileError, connect, create
+from pipeline.warehouses.duckdb.sql import literal, quoted, scalar, stream
+from schemas.tables import APPENDED, IDENTITY_CALLS, JOBS, KEYED, IdentityCall, Table, Timestamp
+from transforms.core.rows import Append, Upsert
+from transforms.core.rules_version import RULES_VERSION
+
+_CHECKPOINT: Final = "96MB"
+_BUFFER_BYTES: Final = 128_000_000
+_INDEX_STEP_BYTES: Final = 64_000_000
+_KEY_BYTES: Final = 48
+_KEY_TEXT_BYTES: Final = 1.6
+"""What DuckDB's index of keys has in memory for each key and for each byte of it, at most. It never gives that up; the
+rest of DuckDB's memory is bounded as long as messages are read."""
+_KEYS_A_LOOK: Final = 1_000
+"""So many keys are looked up in the index at once; for a greater share of a table DuckDB scans all of it."""
+_REFUSALS: Final = (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException)
+"""What DuckDB raises for a value that a column cannot hold."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inserted:
+    """What became of a batch: how many rows are new; why rows cannot be stored, by their index; and the indexes of rows
+    that are not stored since the log holds another call under their key."""
+
+    written: int
+    refused: Mapping[int, str]
+    conflicting: frozenset[int] = frozenset()
+
+
+class Database:
+    """The process's one connection to a file, and the one thread that writes through it."""
+
+    _open: Final[dict[str, Database]] = {}
+    _lock: Final = threading.Lock()
+
+    def __init__(self, path: str) -> None:
+        self._connection = connect(path)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="duckdb-writer")
+        self._indexed = 0.0
+        self._most = scalar(self._connection, "SELECT current_setting('memory_limit')")
+        self._limit = self._most
+
+    @classmethod
+    def of(cls, path: str) -> Database:
+        """The database of a file, opened where this process has not yet. Raises UsageError where it cannot be."""
+        with cls._lock:
+            if path not in cls._open:
+                try:
+                    cls._open[path] = cls(path)
+                except UnusableFileError as error:
+                    raise UsageError(error.problem, error.remedy, option="--warehouse", value=path) from None
+            return cls._open[path]
+
+    @classmethod
+    def close(cls, path: str) -> None:
+        with cls._lock:
+            database = cls._open.pop(path, None)
+        if database is not None:
+            database._writer.shutdown()
+            database._connection.close()
+
+    def run(self, write: Any, *arguments: Any) -> Future[Any]:
+        """Queues a write for the writing thread."""
+        return self._writer.submit(write, *arguments)
+
+    def start(self, *, bounded: bool, runner: str, options: str, history: bool) -> JobRun:
+        db = self._connection
+        db.execute(f"SET TimeZone = 'UTC'; SET checkpoint_threshold = '{_CHECKPOINT}'; SET threads = 1")
+        create(db)
+        db.execute("CREATE SCHEMA IF NOT EXISTS internal")
+        db.execute("ATTACH IF NOT EXISTS ':memory:' AS staged")
+        for table in KEYED:
+            key = ", ".join(f"{quoted(name)} VARCHAR" for name in table.key)
+            names = ", ".join(map(quoted, table.key))
+            db.execute(
+                f"CREATE TABLE IF NOT EXISTS internal.{table.name} ({key}, version BIGINT[], PRIMARY KEY ({names}))"
+            )
+            db.execute(
+                f"CREATE OR REPLACE TABLE staged.{table.name} AS SELECT *, NULL::BIGINT[] AS version, FALSE AS removed"
+                f" FROM main.{table.name} LIMIT 0"
+            )
+        self._measure_indexes()
+        self._fit_buffer()
+        log_until = scalar(db, f"SELECT epoch_us(max(written_at)) FROM {IDENTITY_CALLS.name}")
+        if not history and log_until is not None:
+            raise UsageError(
+                "the log of earlier jobs is not empty, and tables made without it would be wrong",
+                "leave the option out, or name a new file",
+                option="--history",
+                value="none",
+            )
+        now = now_us()
+        generation = max(now, (scalar(db, f"SELECT max(generation) FROM {JOBS.name}") or 0) + 1)
+        db.execute(
+            f"INSERT INTO {JOBS.name} (generation, started_at, runner, options, history_done, rules_version)"
+            " VALUES (?, make_timestamptz(?), ?, ?, FALSE, ?)",
+            [generation, now, runner, options, RULES_VERSION],
+        )
+        return JobRun(generation, Timestamp(now), None if log_until is None else Timestamp(log_until), bounded)
+
+    def end(self, job: JobRun) -> None:
+        self._connection.execute(
+            f"UPDATE {JOBS.name} SET ended_at = make_timestamptz(?) WHERE generation = ?", [now_us(), job.generation]
+        )
+
+    def log(self, until: Timestamp) -> Iterator[tuple[str, str]]:
+        """(payload, connection) of each call that the log held, streamed."""
+        query = f"SELECT payload, connection FROM {IDENTITY_CALLS.name} WHERE written_at <= make_timestamptz($until)"
+        return stream(self._connection, query, {"until": until})
+
+    def append(self, table: Table, appends: Sequence[Append], batch: pa.Table) -> Inserted:
+        """Inserts rows whose keys are new. The batch is made by the thread that gathered it: this one then hardly needs
+        Python's lock, and runs beside it."""
+        refused = dict(misfits(table, appends, batch))
+        written = self._insert(table, batch, [index for index in range(len(appends)) if index not in refused], refused)
+        self._indexed += _index_bytes(batch, table.key, written)
+        self._fit_buffer()
+        repeated = len(appends) - len(refused) - written
+        conflicting = self._conflicting(appends, refused) if table == IDENTITY_CALLS and repeated else frozenset()
+        return Inserted(written=written, refused=refused, conflicting=conflicting)
+
+    def _insert(self, table: Table, batch: pa.Table, rows: list[int], refused: dict[int, str]) -> int:
+        """Inserts these rows of the batch, and returns how many were new. One that DuckDB refuses is searched for by
+        halves, so that it costs the others nothing."""
+        if not rows:
+            return 0
+        cursor = self._connection.cursor()
+        cursor.register("batch", batch if len(rows) == batch.num_rows else batch.take(rows))
+        columns = ", ".join(quoted(column.name) for column in table.columns)
+        try:
+            return int(scalar(cursor, f"INSERT OR IGNORE INTO {table.name} ({columns}) SELECT {columns} FROM batch"))
+        except _REFUSALS as error:
+            if len(rows) == 1:
+                refused[rows[0]] = str(error).partition("\n")[0]
+                return 0
+        half = len(rows) // 2
+        return self._insert(table, batch, rows[:half], refused) + self._insert(table, batch, rows[half:], refused)
+
+    def _conflicting(self, appends: Sequence[Append], refused: Mapping[int, str]) -> frozenset[int]:
+        """The calls, by their index, of which the log holds another content under their message_id."""
+        calls = {
+            index: append.row
+            for index, append in enumerate(appends)
+            if index not in refused and isinstance(append.row, IdentityCall)
+        }
+        ids = list({call.message_id for call in calls.values()})
+        logged: dict[str, tuple[str, str]] = {}
+        for start in range(0, len(ids), _KEYS_A_LOOK):
+            keys = ", ".join(map(literal, ids[start : start + _KEYS_A_LOOK]))  # constants, which its index is used for
+            query = f"SELECT message_id, payload, connection FROM {IDENTITY_CALLS.name} WHERE message_id IN ({keys})"
+            logged |= {id: (payload, connection) for id, payload, connection in stream(self._connection, query)}
+        return frozenset(
+            index for index, call in calls.items() if logged[call.message_id] != (call.payload, call.connection)
+        )
+
+    def upsert(self, table: Table, upserts: list[Upsert], job: JobRun) -> int:
+        """Takes rows and tombstones: a bounded job's wait for `publish`, others are shown at once. Returns the rows
+        shown."""
+        batch = upsert_batch(table, upserts, job)
+        cursor = self._connection.cursor()
+        cursor.register("batch", batch)
+        if job.bounded:
+            cursor.execute(f"INSERT INTO staged.{table.name} BY NAME SELECT * FROM batch")
+            return 0
+        cursor.begin()
+        before = scalar(cursor, f"SELECT count(*) FROM internal.{table.name}")
+        shown = _merge(cursor, table, "batch")
+        added = scalar(cursor, f"SELECT count(*) FROM internal.{table.name}") - before
+        self._indexed += 2 * _index_bytes(batch, table.key, added)
+        cursor.commit()
+        self._fit_buffer()
+        return shown
+
+    def publish(self, job: JobRun) -> dict[str, int]:
+        """In one transaction: shows what was staged, removes what no job since this one started has written, and enters
+        that the history is through. Returns the rows shown, by table."""
+        self._allow(self._most)  # the changes of one transaction are held in memory
+        cursor = self._connection.cursor()
+        cursor.begin()
+        shown = {}
+        for table in KEYED:
+            shown[table.name] = _merge(cursor, table, f"staged.{table.name}") if job.bounded else 0
+            same_key = " AND ".join(f"v.{quoted(name)} = t.{quoted(name)}" for name in table.key)
+            cursor.execute(
+                f"DELETE FROM {table.name} t WHERE NOT EXISTS"
+                f" (SELECT 1 FROM internal.{table.name} v WHERE {same_key} AND v.version[1] >= ?)",
+                [job.generation],
+            )
+            cursor.execute(f"DELETE FROM internal.{table.name} WHERE version[1] < ?", [job.generation])
+        cursor.execute(f"UPDATE {JOBS.name} SET history_done = TRUE WHERE generation = ?", [job.generation])
+        cursor.commit()
+        for table in KEYED:
+            cursor.execute(f"TRUNCATE staged.{table.name}")
+        self._measure_indexes()
+        self._fit_buffer()
+        return shown
+
+    def _measure_indexes(self) -> None:
+        """Estimates what the indexes need. A keyed table has two: its own, and that of its versions."""
+        self._indexed = 0.0
+        for table in (*APPENDED, *KEYED):
+            name, indexes = (f"internal.{table.name}", 2) if table in KEYED else (table.name, 1)
+            text = " + ".join(f"strlen({quoted(column)})" for column in table.key)
+            needed = f"count(*) * {_KEY_BYTES} + coalesce(sum({text}), 0) * {_KEY_TEXT_BYTES}"
+            self._indexed += indexes * float(scalar(self._connection, f"SELECT {needed} FROM {name}"))
+
+    def _fit_buffer(self) -> None:
+        """Lets DuckDB's memory grow with the keys that it must hold, and with nothing else."""
+        steps = int(self._indexed / _INDEX_STEP_BYTES) + 1
+        self._allow(f"{_BUFFER_BYTES + steps * _INDEX_STEP_BYTES}B")
+
+    def _allow(self, limit: str) -> None:
+        """Bounds DuckDB's memory."""
+        if limit != self._limit:
+            self._limit = limit
+            self._connection.execute(f"SET memory_limit = '{limit}'")  # RESET would not reach its buffers
+
+
+def _merge(cursor: duckdb.DuckDBPyConnection, table: Table, source: str) -> int:
+    """Shows the newest version of each key where it is newer than all that the table has held; returns the rows."""
+    keys = ", ".join(map(quoted, table.key))
+    columns = ", ".join(quoted(column.name) for column in table.columns)
+    cursor.execute(
+        f"CREATE OR REPLACE TEMP TABLE newer AS SELECT s.* FROM {source} s"
+        f" LEFT JOIN internal.{table.name} v USING ({keys}) WHERE v.version IS NULL OR s.version > v.version"
+        f" QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY s.version DESC) = 1"
+    )
+    same_key = " AND ".join(f"n.{quoted(name)} = t.{quoted(name)}" for name in table.key)
+    cursor.execute(f"DELETE FROM {table.name} t USING newer n WHERE n.removed AND {same_key}")
+    shown = scalar(
+        cursor, f"INSERT OR REPLACE INTO {table.name} ({columns}) SELECT {columns} FROM newer WHERE NOT removed"
+    )
+    cursor.execute(f"INSERT OR REPLACE INTO internal.{table.name} SELECT {keys}, version FROM newer")
+    cursor.execute("DROP TABLE newer")
+    return shown
+
+
+def _index_bytes(batch: pa.Table, key: Sequence[str], added: int) -> float:
+    """What an index needs for so many keys of the batch."""
+    if not added:
+        return 0.0
+    text = sum(pc.mean(pc.binary_length(batch[name])).as_py() for name in key)
+    return added * (_KEY_BYTES + text * _KEY_TEXT_BYTES)

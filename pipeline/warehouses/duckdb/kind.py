@@ -1,0 +1,51 @@
+"""DuckDB files as a kind of warehouse."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from pipeline.errors import UsageError
+from pipeline.warehouses.duckdb import ddl, file
+from pipeline.warehouses.duckdb.warehouse import DuckDbWarehouse
+
+
+class DuckDbKind:
+    """`duckdb:///relative.duckdb` or `duckdb:////absolute.duckdb`."""
+
+    scheme: Final = "duckdb"
+    url_form: Final = "duckdb:///FILE"
+    dialect: Final = "duckdb"
+    noun: Final = "file"
+    is_local: Final = True
+
+    def check(self, url: str) -> None:
+        if file.path(url) is not None:
+            return
+        path = re.sub("^duckdb:/*", "", url)
+        form = f"duckdb:///{path}" if path and "://" not in path else self.url_form
+        raise UsageError("is not the URL of a file", f"give {form}", option="--warehouse", value=url)
+
+    def open(self, url: str, *, create: bool, update: bool) -> DuckDbWarehouse:
+        """A file's tables are always made, and no job takes over from another one that runs."""
+        return DuckDbWarehouse(self._path(url))
+
+    def ddl(self, dataset: str | None) -> Iterator[str]:
+        if dataset is not None:
+            raise UsageError("a file has no datasets", "leave it out", option="--dataset", value=dataset)
+        return ddl.statements()
+
+    def create(self, url: str, location: str | None) -> tuple[str, ...]:
+        if location is not None:
+            raise UsageError("a file has no location", "leave it out", option="--location", value=location)
+        try:
+            with file.connect(self._path(url)) as connection:
+                return file.create(connection)
+        except file.UnusableFileError as error:
+            raise UsageError(error.problem, error.remedy, option="--warehouse", value=url) from None
+
+    def _path(self, url: str) -> str:
+        self.check(url)
+        return os.path.abspath(file.path(url) or "")

@@ -1,0 +1,226 @@
+"""Rows to a DuckDB file: batches go to the writing thread while the next is gathered; a bundle ends when all are in."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from typing import Any, Final, Generic, TypeVar
+
+import apache_beam as beam
+from apache_beam.pvalue import PCollection, TaggedOutput
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
+from apache_beam.utils.windowed_value import WindowedValue
+
+from pipeline.warehouses.base import DEAD_LETTERS, LOGGED, JobRun
+from pipeline.warehouses.duckdb.arrow import row_batch
+from pipeline.warehouses.duckdb.clock import now_us
+from pipeline.warehouses.duckdb.database import Database, Inserted
+from schemas.tables import BY_NAME, IDENTITY_CALLS
+from transforms import metrics, windows
+from transforms.core.dead_letters import Reason
+from transforms.core.rows import Append, LogEntry, Upsert
+
+_BATCH_ROWS: Final = 4_000
+_BATCH_BYTES: Final = 16_000_000
+_BATCHES_AHEAD: Final = 3
+"""How many batches may wait for the writing thread: memory is bounded, and a checkpoint stops nobody."""
+
+_GLOBAL: Final = (GlobalWindow(),)
+
+E = TypeVar("E")
+
+
+class InsertRows(beam.PTransform):
+    """`Append` → `Append` of a dead letter for each row that the table cannot hold."""
+
+    def __init__(self, file: str, table: str, job: JobRun) -> None:
+        super().__init__()
+        self.fn = _AppendFn(file, table, job)
+
+    def expand(self, appends: PCollection[Append]) -> PCollection[Append]:
+        return appends | "Append" >> beam.ParDo(self.fn).with_output_types(Append)
+
+
+class InsertCalls(beam.PTransform):
+    """`LogEntry` → on `LOGGED` the `Call` of each entry that the log holds as it is, whether it is new or was there;
+    on `DEAD_LETTERS` an `Append` of a dead letter for each that the log cannot hold."""
+
+    def __init__(self, file: str, job: JobRun) -> None:
+        super().__init__()
+        self.fn = _LogFn(file, IDENTITY_CALLS.name, job)
+
+    def expand(self, entries: PCollection[LogEntry]) -> dict[str, PCollection]:
+        outputs = entries | "Append" >> beam.ParDo(self.fn).with_outputs(DEAD_LETTERS, main=LOGGED)
+        return {name: outputs[name] for name in (LOGGED, DEAD_LETTERS)}
+
+
+class _WriteFn(metrics.CountingFn, Generic[E]):
+    """Gathers elements with their rows, and has each batch written once. What became of one is handed to `settled`."""
+
+    def __init__(self, file: str, table: str, job: JobRun) -> None:
+        super().__init__()
+        self.file, self.table, self.job = file, BY_NAME[table], job
+
+    def setup(self) -> None:
+        self.database = Database.of(self.file)
+
+    def start_bundle(self) -> None:
+        self.gathered: dict[str | None, tuple[list[E], list[Append]]] = {}
+        self.bytes = 0
+        self.count = 0
+        self.ahead: deque[tuple[str | None, list[E], list[Append], Future[Inserted]]] = deque()
+        self.dead_letters: list[Append] = []
+
+    def settled(self, elements: Sequence[E], inserted: Inserted) -> None:
+        """These elements are in the table, but for those refused or conflicting, by index."""
+
+    def add(self, element: E, append: Append) -> None:
+        """Gathers an element's row. Rows of different outcomes go in batches of their own, since of a batch it is only
+        known how many are new."""
+        elements, appends = self.gathered.setdefault(append.outcome, ([], []))
+        elements.append(element)
+        appends.append(append)
+        self.count += 1
+        self.bytes += len(append.message)
+        if self.count >= _BATCH_ROWS or self.bytes >= _BATCH_BYTES:
+            self._hand_over()
+
+    def finish_bundle(self) -> Any:
+        self._hand_over()
+        while self.ahead:
+            self._settle()
+        super().finish_bundle()
+
+    def _hand_over(self) -> None:
+        for outcome, (elements, appends) in self.gathered.items():
+            batch = row_batch(self.table, [append.row for append in appends], self.job.written_at(now_us()))
+            future = self.database.run(self.database.append, self.table, appends, batch)
+            self.ahead.append((outcome, elements, appends, future))
+        self.gathered, self.count, self.bytes = {}, 0, 0
+        while len(self.ahead) > _BATCHES_AHEAD:
+            self._settle()
+
+    def _settle(self) -> None:
+        outcome, elements, appends, future = self.ahead.popleft()
+        inserted = future.result()
+        self.settled(elements, inserted)
+        self.dead_letters += (appends[index].refused(why) for index, why in sorted(inserted.refused.items()))
+        refused, conflicting = len(inserted.refused), len(inserted.conflicting)
+        repeated = len(appends) - inserted.written - refused - conflicting
+        self.tally[metrics.WRITTEN.of(self.table.name)] += inserted.written
+        self.tally[metrics.REPEATED.of(self.table.name)] += repeated
+        self.tally[metrics.CONFLICTING.of(self.table.name)] += conflicting
+        if outcome is not None:
+            self.tally[metrics.OUTCOMES.of(outcome)] += inserted.written
+            self.tally[metrics.OUTCOMES.of("duplicate")] += repeated
+            self.tally[metrics.OUTCOMES.of("conflicting")] += conflicting
+            self.tally.refused(Reason.INVALID_FIELD.value, refused)
+
+
+class _AppendFn(_WriteFn[Append]):
+    def process(self, append: Append) -> None:
+        self.add(append, append)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        super().finish_bundle()
+        for append in self.dead_letters:
+            yield WindowedValue(append, MIN_TIMESTAMP, _GLOBAL)
+
+
+class _LogFn(_WriteFn[tuple[LogEntry, Timestamp]]):
+    """Gives a call as soon as its batch is written, at the time that it came with: so a bundle holds no more calls than
+    a few batches have."""
+
+    def start_bundle(self) -> None:
+        super().start_bundle()
+        self.logged: list[WindowedValue] = []
+
+    def process(self, entry: LogEntry, timestamp: Any = beam.DoFn.TimestampParam) -> list[WindowedValue]:
+        self.add((entry, timestamp), entry.append)
+        return self._logged()
+
+    def finish_bundle(self) -> Iterator[WindowedValue | TaggedOutput]:
+        super().finish_bundle()
+        yield from self._logged()
+        for append in self.dead_letters:
+            yield TaggedOutput(DEAD_LETTERS, WindowedValue(append, MIN_TIMESTAMP, _GLOBAL))
+
+    def settled(self, elements: Sequence[tuple[LogEntry, Timestamp]], inserted: Inserted) -> None:
+        for index, (entry, timestamp) in enumerate(elements):
+            if index not in inserted.refused and index not in inserted.conflicting:
+                self.logged.append(WindowedValue(entry.call, timestamp, _GLOBAL))
+
+    def _logged(self) -> list[WindowedValue]:
+        logged, self.logged = self.logged, []
+        return logged
+
+
+class MergeRows(beam.PTransform):
+    """`Upsert` → the number of rows that the writing thread has accepted, once it has."""
+
+    def __init__(self, file: str, table: str, job: JobRun) -> None:
+        super().__init__()
+        self.fn = _UpsertFn(file, table, job)
+
+    def expand(self, upserts: PCollection[Upsert]) -> PCollection[int]:
+        return upserts | "Upsert" >> beam.ParDo(self.fn).with_output_types(int)
+
+
+class _UpsertFn(beam.DoFn):
+    def __init__(self, file: str, table: str, job: JobRun) -> None:
+        self.file, self.table, self.job = file, BY_NAME[table], job
+
+    def setup(self) -> None:
+        self.database = Database.of(self.file)
+
+    def start_bundle(self) -> None:
+        self.upserts: list[Upsert] = []
+        self.accepted = 0
+        self.shown = 0
+        self.ahead: deque[Future[int]] = deque()
+
+    def process(self, upsert: Upsert) -> None:
+        self.upserts.append(upsert)
+        if len(self.upserts) >= _BATCH_ROWS:
+            self._hand_over()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        self._hand_over()
+        while self.ahead:
+            self.shown += self.ahead.popleft().result()
+        metrics.Tally({metrics.WRITTEN.of(self.table.name): self.shown}).report()
+        yield WindowedValue(self.accepted, MIN_TIMESTAMP, _GLOBAL)
+
+    def _hand_over(self) -> None:
+        if self.upserts:
+            self.ahead.append(self.database.run(self.database.upsert, self.table, self.upserts, self.job))
+            self.accepted += len(self.upserts)
+            self.upserts = []
+        while len(self.ahead) > _BATCHES_AHEAD:
+            self.shown += self.ahead.popleft().result()
+
+
+class Publish(beam.PTransform):
+    """The numbers of accepted rows of all keyed tables → nothing: shows the rows of a bounded job, and removes those
+    that no job since this one started has written, once all that the history gives is accepted."""
+
+    def __init__(self, file: str, job: JobRun) -> None:
+        super().__init__()
+        self.file, self.job = file, job
+
+    def expand(self, accepted: PCollection[int]) -> PCollection[int]:
+        written = accepted | "Written" >> windows.AfterHistory(self.job, bounded=self.job.bounded)
+        return written | "Show" >> beam.ParDo(_PublishFn(self.file))
+
+
+class _PublishFn(beam.DoFn):
+    def __init__(self, file: str) -> None:
+        self.file = file
+
+    def process(self, job: JobRun) -> None:
+        database = Database.of(self.file)
+        shown: dict[str, int] = database.run(database.publish, job).result()
+        tally = metrics.Tally({metrics.WRITTEN.of(name): count for name, count in shown.items()})
+        tally.report()

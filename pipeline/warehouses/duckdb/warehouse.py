@@ -1,0 +1,111 @@
+"""A local DuckDB file as the warehouse.
+
+One process has the file, one thread of it writes. Rows of `events`, `identity_calls` and `dead_letters` are inserted in
+batches and are durable when their bundle ends; keys are the file's own, so a row that comes again is not stored again.
+Keyed rows of a bounded job are gathered beside the file and shown in one transaction at its end.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+
+import apache_beam as beam
+import duckdb
+
+from pipeline.errors import UsageError
+from pipeline.warehouses.base import Contents, JobRun, Purged
+from pipeline.warehouses.duckdb import ddl
+from pipeline.warehouses.duckdb.contents import DuckDbContents
+from pipeline.warehouses.duckdb.database import Database
+from pipeline.warehouses.duckdb.file import UnusableFileError, connect
+from pipeline.warehouses.duckdb.history import ReadLogTable
+from pipeline.warehouses.duckdb.sink import InsertCalls, InsertRows, MergeRows, Publish
+from schemas.tables import APPENDED, JOBS, KEYED, Table
+from schemas.upgrade import IncompatibleSchemaError
+
+
+@dataclass(frozen=True)
+class DuckDbWarehouse:
+    """The warehouse in a DuckDB file, by its absolute path."""
+
+    enforces_keys: ClassVar[bool] = True
+    sample_query: ClassVar[str] = (
+        "SELECT type, name, count(*) AS events FROM events GROUP BY ALL ORDER BY events DESC LIMIT 10"
+    )
+
+    file: str
+
+    def start(self, *, bounded: bool, runner: str, options: str, history: bool) -> JobRun:
+        database = Database.of(self.file)
+        try:
+            return database.start(bounded=bounded, runner=runner, options=options, history=history)
+        except IncompatibleSchemaError as error:
+            raise UsageError(
+                "; ".join(error.lines), "name another file", option="--warehouse", value=self.file
+            ) from None
+
+    def read_log(self, job: JobRun) -> beam.PTransform:
+        return ReadLogTable(self.file, job)
+
+    def append(self, table: Table, job: JobRun) -> beam.PTransform:
+        return InsertRows(self.file, table.name, job)
+
+    def log(self, job: JobRun) -> beam.PTransform:
+        return InsertCalls(self.file, job)
+
+    def upsert(self, table: Table, job: JobRun) -> beam.PTransform:
+        return MergeRows(self.file, table.name, job)
+
+    def publish(self, job: JobRun) -> beam.PTransform:
+        return Publish(self.file, job)
+
+    def finish(self, job: JobRun) -> None:
+        database = Database.of(self.file)
+        database.run(database.end, job).result()
+
+    def close(self) -> None:
+        Database.close(self.file)
+
+    @contextmanager
+    def contents(self) -> Iterator[Contents]:
+        with self._opened(read_only=True) as connection:
+            yield DuckDbContents(connection)
+
+    def purge(self, id: str) -> Purged:
+        with self._opened() as connection:
+            cursor = connection.cursor()
+            cursor.execute("SET TimeZone = 'UTC'")
+            cursor.begin()
+            for statement in ddl.purge_statements():
+                cursor.execute(statement, {"id": id} if "$id" in statement else None)
+            result = cursor.fetchall()
+            cursor.commit()
+            cursor.execute("CHECKPOINT")  # what was removed leaves the log file, too
+            return Purged.of(result)
+
+    def open_command(self) -> str:
+        return f"duckdb {os.path.relpath(self.file)}"
+
+    @contextmanager
+    def _opened(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The file, which a job has written. Raises UsageError where it is none."""
+        remedy = "name the file that a job has written, or run the job on it first"
+        if not read_only and not os.path.exists(self.file):  # it would be made
+            raise UsageError(f"there is no file {self.file}", remedy, option="--warehouse", value=self.file)
+        try:
+            connection = connect(self.file, read_only=read_only)
+        except UnusableFileError as error:
+            raise UsageError(error.problem, error.remedy, option="--warehouse", value=self.file) from None
+        with connection:
+            contents = DuckDbContents(connection)
+            try:
+                for table in (*APPENDED, *KEYED, JOBS):
+                    next(contents.rows(table), None)
+            except (duckdb.BinderException, duckdb.CatalogException) as error:
+                problem = f"is no warehouse of this version: {str(error).partition(chr(10))[0]}"
+                raise UsageError(problem, remedy, option="--warehouse", value=self.file) from None
+            yield connection
