@@ -1,7 +1,7 @@
 """KeyedStep: runs a pure step, `step(key, state, inbox) -> (state, outbox)`, for each key and window.
 
 The inbox of a key is gathered for a window; the step then runs with one read of the key's state, and one write only if
-the state has changed. A bounded job has one window, so there a step runs on the gathering alone, with no state.
+the state has changed. A bounded job has one window, so there a step runs once for each key, with no state.
 """
 
 from __future__ import annotations

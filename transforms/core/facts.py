@@ -28,7 +28,7 @@ Span = tuple[Stamp, Stamp]
 Value = tuple[Stamp, bytes]
 """A JSON value and the stamp that set it; `null` stays, since it clears other ids' older values too."""
 AudienceFact = tuple[Stamp, bool | None]
-"""Whether the person is in an audience, and the stamp that said so; None took the person out."""
+"""Whether the person is in an audience, and the stamp that set it; None removed the person from it."""
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -47,13 +47,13 @@ class Known(msgspec.Struct, array_like=True, gc=False):
     deleted: Stamp | None = None
     """The last delete."""
     out: dict[str, Stamp] = {}
-    """The edges from this id: the user, and the earliest stamp that said so."""
+    """The edges from this id: the user, and the earliest stamp of such a call."""
     named: bool = False
     """Whether an edge names this id as its user."""
 
 
 NOTHING: Final = Known()
-"""What is known of an id that nothing was said of."""
+"""What is known of an id without facts."""
 
 
 class AccountKnown(msgspec.Struct, array_like=True, gc=False):
