@@ -26,8 +26,8 @@ from transforms.core.dead_letters import Reason, Refused, Stage, dead_letter
 from transforms.core.fields import OBJECTS, MessageFields, check_depth, items, may_be_too_deep, parse, parse_item
 from transforms.core.raw_json import EMPTY, NULL, is_array, is_object, peek
 
-Given = dict[str, Raw]
-"""MessageFields that a call did not carry itself: inherited from its batch, or made when it was read."""
+InheritedFields = dict[str, Raw]
+"""Fields that a call did not carry itself, by name: inherited from its batch, or made when it was read."""
 
 
 class OversizedMessage(msgspec.Struct, frozen=True, gc=False):
@@ -71,7 +71,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     page: Raw
     personas: Raw
     message: bytes
-    given: Given
+    given: InheritedFields
     attributes: Mapping[str, str]
 
 
@@ -104,7 +104,7 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
         """Every call of a message: one of a plain object, one for each item of an array or a batch. What is refused
         comes out as a dead letter with its own bytes, and costs its siblings nothing."""
         payload = received.payload
-        given: Given = {}
+        given: InheritedFields = {}
         try:
             logged = received.connection is not None
             if received.too_large or (len(payload) > MAX_MESSAGE_BYTES and not logged):
@@ -120,7 +120,7 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
         return [self._outcome(received, stage, bytes(item), None, given) for item in document]
 
     def _outcome(
-        self, received: Received, stage: Stage, item: bytes, fields: MessageFields | None, defaults: Given
+        self, received: Received, stage: Stage, item: bytes, fields: MessageFields | None, defaults: InheritedFields
     ) -> ReadOutcome:
         try:
             if fields is None:
@@ -139,75 +139,58 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
             connection = None
         return {"message_id": _message_id(fields.messageId), "connection": connection}
 
-    def _call(self, received: Received, item: bytes, fields: MessageFields, defaults: Given) -> Call | Disabled:
-        kind = fields.type
-        if not isinstance(kind, str) or kind not in CALL_TYPES:
-            kind = _type(kind)
+    def _call(
+        self, received: Received, item: bytes, fields: MessageFields, defaults: InheritedFields
+    ) -> Call | Disabled:
+        """The call that the fields describe. The steps go in the order of the dead-letter reasons: a call with several
+        faults is refused for the first."""
+        call_type = _call_type(fields.type)
         connection = self._connection(received, fields.projectId)
         if may_be_too_deep(item, fields):
             check_depth(item)
-        given: Given = _inherit(fields, defaults) if defaults else {}
-        if given:
-            check_depth(bytes(raw_json.encode(given)))
-        properties, context, traits = fields.properties, fields.context, fields.traits
-        if not is_object(properties):
-            properties = _empty("properties", properties)
-        try:
-            part = _read_context(context)
-        except msgspec.ValidationError:
-            context = _empty("context", context)
-            part = _read_context(context)
-        if traits is not EMPTY and not is_object(traits):
-            traits = _empty("traits", traits)
-        integrations = fields.integrations if is_object(fields.integrations) else None
-        user_id, anonymous_id = _id("userId", fields.userId), _id("anonymousId", fields.anonymousId)
-        previous_id = group_id = None
-        if kind == ALIAS:
-            user_id = user_id or _id("to", fields.to)
-            previous_id = _id("previousId", fields.previousId) or _id("from", fields.from_) or anonymous_id
-        if kind == GROUP:
-            group_id = _id("groupId", fields.groupId)
-        elif part.groupId is not NULL:
-            group_id = account_id(part.groupId)
-        timestamp, received_at = self._times(received, fields, given)
-
-        name = fields.event if kind == TRACK else fields.name
+        given = _inherit(fields, defaults) if defaults else {}
+        context = _check_objects(fields)
+        user_id, anonymous_id, previous_id, group_id = _ids(call_type, fields, context.groupId)
+        timestamp, received_at = _times(received, fields, given)
+        name = fields.event if call_type == TRACK else fields.name
         if not isinstance(name, str) or not name:
             name = None
-        if kind == ALIAS and not (user_id and previous_id):
+        if call_type == ALIAS and not (user_id and previous_id):
             raise Refused(Reason.MISSING_FIELD, "an alias needs a userId and a previousId")
         if user_id is None and anonymous_id is None:
             raise Refused(Reason.MISSING_ID, "neither a usable userId nor a usable anonymousId")
-        if name is None and kind == TRACK:
+        if name is None and call_type == TRACK:
             raise Refused(Reason.MISSING_FIELD, "a track needs an event, a string that is not empty")
-        if group_id is None and kind == GROUP:
+        if group_id is None and call_type == GROUP:
             raise Refused(Reason.MISSING_FIELD, "a group needs a usable groupId")
         if timestamp is None or received_at is None:
             raise Refused(Reason.MISSING_FIELD, "no timestamp, originalTimestamp, sentAt or receivedAt")
+        integrations: Raw | None = fields.integrations
+        if integrations is NULL or not is_object(fields.integrations):
+            integrations = None
         if self.integration_names and integrations is not None and not self._enabled(integrations):
-            return Disabled(kind)
-        message_id = _message_id(fields.messageId)
-        if message_id is None:
-            message_id = hashlib.sha256(raw_json.canonical(item).encode()).hexdigest()
-            given["messageId"] = Raw(msgspec.json.encode(message_id))
+            return Disabled(call_type)
+        message_id = _message_id(fields.messageId) or _digest_as_message_id(item, given)
+        sent_at = times.read(fields.sentAt)
+        # By position, in the order of Call's fields: by keyword this takes 0.7 µs more, a tenth of the whole reading.
         return Call(
-            kind,
+            call_type,
             message_id,
             timestamp,
             received_at,
-            times.read(fields.sentAt),
+            sent_at,
             user_id,
             anonymous_id,
             previous_id,
             group_id,
             connection,
             name,
-            traits,
-            properties,
-            context,
+            fields.traits,
+            fields.properties,
+            fields.context,
             integrations,
-            part.page,
-            part.personas,
+            context.page,
+            context.personas,
             item,
             given,
             received.attributes,
@@ -216,35 +199,11 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
     def _connection(self, received: Received, project_id: object) -> Connection:
         if received.connection is not None:
             return self.router.named(received.connection).connection
-        known = project_id if isinstance(project_id, str) else None
-        connection = self.router.route(known, received.attributes.get("connection"))
+        text = project_id if isinstance(project_id, str) else None
+        connection = self.router.route(text, received.attributes.get("connection"))
         if connection is None:
             raise Refused(Reason.UNKNOWN_CONNECTION, _no_connection(project_id))
         return connection
-
-    def _times(
-        self, received: Received, fields: MessageFields, given: Given
-    ) -> tuple[Timestamp | None, Timestamp | None]:
-        """(timestamp, received_at), both None where nothing tells the time; what was not the call's own is given."""
-        received_at = times.read(fields.receivedAt)
-        own = times.read(fields.timestamp)
-        if own is None:
-            own = times.read(fields.originalTimestamp)
-        if own is None:
-            own = times.read(fields.sentAt)
-        if own is None:
-            own = received_at
-        timestamp = received.published_at if own is None else own
-        if timestamp is None:
-            return None, None
-        if own is None:
-            given["timestamp"] = _time(timestamp)
-        if received_at is None:
-            received_at = timestamp if received.published_at is None else received.published_at
-            given["receivedAt"] = _time(received_at)
-        if received_at not in PARTITIONS:
-            raise Refused(Reason.INVALID_FIELD, f"receivedAt {times.iso(received_at)} is outside 1960 to 2159")
-        return (received_at if timestamp - received_at > MAX_CLOCK_AHEAD_US else timestamp), received_at
 
     def _enabled(self, integrations: Raw) -> bool:
         choices = raw_json.decode_fields(integrations)
@@ -267,13 +226,14 @@ def account_id(raw: Raw) -> str | None:
 
 
 def _too_large(received: Received) -> Refused:
-    known = received.too_large or OversizedMessage(len(received.payload), hashlib.sha256(received.payload).hexdigest())
-    return Refused(Reason.TOO_LARGE, f"{known.length} bytes, SHA-256 {known.sha256}")
+    payload = received.payload
+    oversized = received.too_large or OversizedMessage(len(payload), hashlib.sha256(payload).hexdigest())
+    return Refused(Reason.TOO_LARGE, f"{oversized.length} bytes, SHA-256 {oversized.sha256}")
 
 
-def _defaults(batch: MessageFields) -> Given:
+def _defaults(batch: MessageFields) -> InheritedFields:
     """What each item of a batch inherits where it has none of its own."""
-    defaults: Given = {}
+    defaults: InheritedFields = {}
     for name in BATCH_DEFAULTS:
         value = getattr(batch, name)
         if name not in OBJECTS:
@@ -284,26 +244,96 @@ def _defaults(batch: MessageFields) -> Given:
     return defaults
 
 
-def _inherit(fields: MessageFields, defaults: Given) -> Given:
-    """Sets what a call takes from its batch, and returns it: the fields that it lacks, and of objects the keys."""
-    taken: Given = {}
+def _call_type(value: object) -> str:
+    """One of the types of the spec; other capitals are rare."""
+    if isinstance(value, str):
+        if value in CALL_TYPES:
+            return value
+        if value.lower() in CALL_TYPES:
+            return value.lower()
+    raise Refused(Reason.UNSUPPORTED_TYPE, "no type" if value is None else f"the type is {str(value)[:100]!r}")
+
+
+def _inherit(fields: MessageFields, defaults: InheritedFields) -> InheritedFields:
+    """Sets what a call inherits from its batch, and returns it: the fields that it lacks, and of objects the keys."""
+    inherited: InheritedFields = {}
     for name, default in defaults.items():
         own = getattr(fields, name)
         if name not in OBJECTS:
             if own is None:
-                taken[name] = default
+                inherited[name] = default
                 setattr(fields, name, peek(default))
         elif is_object(own) or name == "integrations" or not peek(own):
             own_keys = raw_json.decode_fields(own) if is_object(own) else {}
-            taken[name] = raw_json.encode({**raw_json.decode_fields(default), **own_keys})
-            setattr(fields, name, taken[name])
-    return taken
+            inherited[name] = raw_json.encode({**raw_json.decode_fields(default), **own_keys})
+            setattr(fields, name, inherited[name])
+    if inherited:
+        check_depth(bytes(raw_json.encode(inherited)))
+    return inherited
 
 
-def _type(value: object) -> str:
-    if isinstance(value, str) and value.lower() in CALL_TYPES:
-        return value.lower()
-    raise Refused(Reason.UNSUPPORTED_TYPE, "no type" if value is None else f"the type is {str(value)[:100]!r}")
+def _check_objects(fields: MessageFields) -> _Context:
+    """Makes `properties`, `context` and `traits` objects, where they are empty or false values of other types, and
+    returns what a call needs of its context."""
+    if fields.properties is not EMPTY and not is_object(fields.properties):
+        fields.properties = _empty("properties", fields.properties)
+    try:
+        context = _read_context(fields.context)
+    except msgspec.ValidationError:
+        fields.context = _empty("context", fields.context)
+        context = _Context()
+    if fields.traits is not EMPTY and not is_object(fields.traits):
+        fields.traits = _empty("traits", fields.traits)
+    return context
+
+
+def _ids(
+    call_type: str, fields: MessageFields, context_group_id: Raw
+) -> tuple[str | None, str | None, str | None, str | None]:
+    """(user_id, anonymous_id, previous_id, group_id). Only those that a call of this type needs are checked."""
+    user_id, anonymous_id = _id("userId", fields.userId), _id("anonymousId", fields.anonymousId)
+    previous_id = group_id = None
+    if call_type == ALIAS:
+        user_id = user_id or _id("to", fields.to)
+        previous_id = _id("previousId", fields.previousId) or _id("from", fields.from_) or anonymous_id
+    if call_type == GROUP:
+        group_id = _id("groupId", fields.groupId)
+    elif context_group_id is not NULL:
+        group_id = account_id(context_group_id)
+    return user_id, anonymous_id, previous_id, group_id
+
+
+def _times(
+    received: Received, fields: MessageFields, given: InheritedFields
+) -> tuple[Timestamp | None, Timestamp | None]:
+    """(timestamp, received_at), both None where nothing tells the time. A time that the call does not carry itself is
+    added to `given`."""
+    received_at = times.read(fields.receivedAt)
+    own = times.read(fields.timestamp)
+    if own is None:
+        own = times.read(fields.originalTimestamp)
+    if own is None:
+        own = times.read(fields.sentAt)
+    if own is None:
+        own = received_at
+    timestamp = received.published_at if own is None else own
+    if timestamp is None:
+        return None, None
+    if own is None:
+        given["timestamp"] = _time(timestamp)
+    if received_at is None:
+        received_at = timestamp if received.published_at is None else received.published_at
+        given["receivedAt"] = _time(received_at)
+    if received_at not in PARTITIONS:
+        raise Refused(Reason.INVALID_FIELD, f"receivedAt {times.iso(received_at)} is outside 1960 to 2159")
+    return (received_at if timestamp - received_at > MAX_CLOCK_AHEAD_US else timestamp), received_at
+
+
+def _digest_as_message_id(item: bytes, given: InheritedFields) -> str:
+    """The message id of a call without one, which a redelivery gets again; it is added to `given`."""
+    message_id = hashlib.sha256(raw_json.canonical(item).encode()).hexdigest()
+    given["messageId"] = Raw(msgspec.json.encode(message_id))
+    return message_id
 
 
 def _message_id(value: object) -> str | None:
@@ -313,6 +343,8 @@ def _message_id(value: object) -> str | None:
 
 
 def _id(field: str, value: object) -> str | None:
+    if value is None:
+        return None
     try:
         return ids.read(value)
     except ids.NotAnId as error:
