@@ -17,7 +17,7 @@ class IncompatibleSchemaError(Exception):
 
 
 class SchemaDifference(NamedTuple):
-    """How a table that is already there differs: the columns to add, and in one line each what cannot be changed."""
+    """How a table that exists differs: the columns to add, and in one line each what cannot be changed."""
 
     added: tuple[Column, ...]
     incompatible: tuple[str, ...]

@@ -113,7 +113,7 @@ class Warehouse(Protocol):
         """Lets go of the warehouse, whatever became of the job."""
 
     def contents(self) -> AbstractContextManager[Contents]:
-        """What is there, while no job runs. Raises UsageError where it cannot be read, or no job has written it."""
+        """What it holds, while no job runs. Raises UsageError where it cannot be read, or no job has written it."""
 
     def purge(self, id: str) -> Purged:
         """Removes what a deleted person left behind, by any of the person's ids. Raises UsageError."""

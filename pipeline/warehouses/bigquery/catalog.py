@@ -106,7 +106,7 @@ def create(client: bigquery.Client, dataset: Dataset, location: str | None = Non
     without primary key or `max_staleness` gets it.
 
     `location` is where a new dataset lies; BigQuery's default is the multi-region US. Returns what it made, a line
-    each; no data are touched. Raises IncompatibleSchemaError, with nothing changed, where what is there cannot hold
+    each; no data are touched. Raises IncompatibleSchemaError, with nothing changed, where what exists cannot hold
     what this version writes, and UnusableDatasetError.
     """
     with usable():
@@ -200,7 +200,7 @@ def _primary_key(table: Table) -> TableConstraints:
 
 
 def _missing(table: Table, current: bigquery.Table) -> Mapping[str, Column]:
-    """The columns that a table lacks, by what is said of each."""
+    """The columns that a table lacks, by the lines that describe them."""
     added = upgrade.difference(table, _types(current), ddl.type_name).added
     return {f"column {table.name}.{column.name}": column for column in added}
 

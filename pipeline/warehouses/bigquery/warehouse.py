@@ -158,7 +158,7 @@ class BigQueryWarehouse:
 
 
 class _Upsert(beam.PTransform):
-    """`Upsert` → the number of rows that BigQuery has accepted, once it has. A row that BigQuery refuses is a dead letter."""
+    """`Upsert` → the number of rows that BigQuery has accepted, once it has. A row that it refuses is a dead letter."""
 
     def __init__(self, dataset: Dataset, table: Table, job: JobRun) -> None:
         super().__init__()

@@ -60,7 +60,7 @@ def create(connection: DuckDBPyConnection) -> tuple[str, ...]:
     """Makes the tables and columns that are missing, every description and every view, in one transaction.
 
     Returns the tables and columns that it made, a line each; no data are touched. Raises IncompatibleSchemaError,
-    with nothing changed, where what is there cannot hold what this version writes.
+    with nothing changed, where what exists cannot hold what this version writes.
     """
     existing = _existing(connection)
     incompatible = tuple(_incompatible(existing))
@@ -88,7 +88,7 @@ def create(connection: DuckDBPyConnection) -> tuple[str, ...]:
 
 
 class _Relation(NamedTuple):
-    """A table or view that is there: whether it is a view, its columns' types by name, and its primary key."""
+    """A table or view that exists: whether it is a view, its columns' types by name, and its primary key."""
 
     is_view: bool
     columns: Mapping[str, str]

@@ -135,8 +135,8 @@ def test_a_column_is_added_by_one_line() -> None:
         '  "score" BIGINT,',
         "COMMENT ON COLUMN \"contacts\".\"score\" IS 'a score, and it''s new';",
     ]
-    said = f"{bigquery_ddl.create_table(LONGER)}\n{duckdb_ddl.create_table(LONGER)}".splitlines()
-    assert [line for line in said if "score" in line] == lines
+    statements = f"{bigquery_ddl.create_table(LONGER)}\n{duckdb_ddl.create_table(LONGER)}".splitlines()
+    assert [line for line in statements if "score" in line] == lines
 
 
 @pytest.mark.parametrize(
@@ -218,9 +218,11 @@ DIFFERENCES: list[tuple[str, dict[str, str], list[str], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("what", "there", "added", "incompatible"), DIFFERENCES, ids=[case[0] for case in DIFFERENCES])
-def test_a_table_that_is_there_differs(
-    what: str, there: dict[str, str], added: list[str], incompatible: list[str]
+@pytest.mark.parametrize(
+    ("what", "existing", "added", "incompatible"), DIFFERENCES, ids=[case[0] for case in DIFFERENCES]
+)
+def test_a_table_that_exists_differs(
+    what: str, existing: dict[str, str], added: list[str], incompatible: list[str]
 ) -> None:
     class Sample(Row, frozen=True):
         external_id: Annotated[str, "a"]
@@ -228,7 +230,7 @@ def test_a_table_that_is_there_differs(
         since: Annotated[tables.Json, "c"]
 
     table = Table("t", Sample, Write.UPSERT, ("external_id",))
-    difference = upgrade.difference(table, there, duckdb_ddl.type_name)
+    difference = upgrade.difference(table, existing, duckdb_ddl.type_name)
     assert [column.name for column in difference.added] == added, what
     assert list(difference.incompatible) == incompatible, what
 

@@ -200,10 +200,10 @@ def test_a_file_that_cannot_be_opened_is_named_with_the_reason(tmp_path: Path) -
         "text": f"{tmp_path}/text is not a DuckDB file; name another file, or one that does not exist yet",
         "empty": f"{tmp_path}/empty is not a DuckDB file; name another file, or one that does not exist yet",
     }
-    for name, said in cases.items():
+    for name, message in cases.items():
         with pytest.raises(UnusableFileError) as refused:
             connect(str(tmp_path / name))
-        assert str(refused.value) == said
+        assert str(refused.value) == message
 
 
 def test_a_file_that_another_process_has_is_named_with_the_process(tmp_path: Path) -> None:
