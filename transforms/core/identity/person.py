@@ -72,7 +72,7 @@ def step(key: str, state: PersonState | None, inbox: Iterable[Known]) -> tuple[P
     outbox = PersonOutbox(edges=[(CHAINS, edge) for edge in sorted(new, key=_order)])
     version = before.version
     if version == UNSENT or by_other_rules or (home_before, facts_before) != (home, facts):
-        handed_over = before.known if before.written and (version == UNSENT or by_other_rules) else None
+        handed_over = before.known if before.written and version == UNSENT else None
         moved = home_before != home
         left = {home_before} if moved and facts_before is not None else set()
         if by_other_rules:  # they may have chosen any of these

@@ -43,8 +43,10 @@ _resolve = chains.resolve
 
 
 def _renamed(external_id: str, members: Mapping[str, Known]) -> ContactRows:
-    """A column is filled otherwise, and every contact has a row, identified or not."""
+    """A column is filled otherwise, and every contact with facts has a row, identified or not."""
     rows = _rows(external_id, members)
+    if all(known == Known() for known in members.values()):
+        return rows
     return msgspec.structs.replace(rows, contact=Contact(external_id, name="by the old rules"))
 
 
@@ -221,3 +223,21 @@ def test_a_leaf_departs_from_every_home_that_other_rules_may_have_chosen() -> No
         ("ann", Known()),
     ]
     assert all(message.version > state.version > UNSENT for _, message in outbox.members)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("sent_under", [1, 2], ids=["before the update", "after it"])
+def test_a_household_takes_back_what_a_person_wrote_by_other_rules(sent_under: int) -> None:
+    """Nobody was identified here, so the true rules give no contact; the household has no state yet."""
+    span = ((1, "m"), (1, "m"))
+    network = Network(Random(1))
+    with rules(1, RULES["other contacts"]):
+        state, written = person.step("phone", None, [Known(accounts={"acme": {Way.GROUP: span}})])
+    network.write("contacts", written.contacts)
+    assert network.table("contacts")
+    with rules(sent_under):
+        _, sent = person.step("phone", state, [Known(out={"ann": (2, "m2")})])
+    with rules(2):
+        for key, message in sent.members:
+            network.send("household", key, message)
+        network.drain()
+    assert not network.table("contacts")
