@@ -14,15 +14,17 @@ from google.cloud.bigquery.table import RowIterator
 from msgspec.structs import replace
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from pipeline.warehouses.bigquery.catalog import MAX_STALENESS, Dataset
+from pipeline.warehouses.bigquery.catalog import MAX_STALENESS, Dataset, UnusableDatasetError
 from schemas.tables import Column, Mode, Table, Type
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 MAX_STALENESS_LABEL: Final = "max_staleness_before"
 """What a keyed table's `max_staleness` was before a query lifted it, and a number of that query: `0-0s0s4c0c0_1f3a5b7c`
-for `0-0 0 4:0:0`, since a label holds only lower-case letters, digits, `_` and `-`."""
+for `0-0 0 4:0:0`, since a label holds only lower-case letters, digits, `_` and `-`. Empty when it is given back."""
 _SIGNS, _LETTERS = " :.", "scp"
 """The signs of an interval that a label cannot have, and what stands for them."""
+_LIFTS: Final = 10
+"""How often a query is asked when somebody else sets max_staleness meanwhile."""
 _CONTENDED: Final = Retrying(
     retry=retry_if_exception_type(PreconditionFailed),
     wait=wait_random_exponential(multiplier=0.1, max=5),
@@ -58,11 +60,11 @@ def query_freshest(
     With `max_staleness` a query may answer from a table to which the changes of the last minutes are not applied;
     without it they are merged when the table is queried. So it is lifted meanwhile, and a label of the table keeps it:
     where the process dies, the next such query gives it back. Several may run at once: the first to end gives it back,
-    and the others, which may have seen less since, ask again.
+    and the others, which may have seen less since, ask again. Raises UnusableDatasetError where that goes on.
     https://cloud.google.com/bigquery/docs/change-data-capture#manage_table_staleness
     """
     name = f"{dataset}.{table.name}"
-    while True:
+    for _ in range(_LIFTS):
         mark = _lift_max_staleness(client, name)
         try:
             rows = query(client, statement, parameters)
@@ -70,48 +72,53 @@ def query_freshest(
             was_lifted = _restore_max_staleness(client, name, mark)
         if was_lifted:
             return rows
+    raise UnusableDatasetError(f"max_staleness of {name} is set again each time that it is lifted", "try again later")
 
 
 @_CONTENDED.wraps
 def _lift_max_staleness(client: bigquery.Client, name: str) -> str:
-    """Returns the mark of the query that has lifted it: the label's value.
+    """Returns the mark of the query that has lifted it: the label's value; empty where the server is an emulator that
+    keeps no labels.
 
     The default over a mark is what `create` gives a table that a dead process has left without. Any other value was
     set by the user since.
     """
     table = client.get_table(name)
-    mark = table.labels.get(MAX_STALENESS_LABEL)
-    if mark is not None and table.max_staleness is None:
+    mark = _mark_of(table)
+    if mark and table.max_staleness is None:
         return mark
-    if mark is not None and table.max_staleness == MAX_STALENESS:
+    if mark and table.max_staleness == MAX_STALENESS:
         interval = _interval(mark)
     else:
         interval = table.max_staleness or MAX_STALENESS
-    mark = _mark(interval)
-    _change_max_staleness(client, table, None, mark)
-    return mark
+    return _mark_of(_change_max_staleness(client, table, None, _new_mark(interval)))
 
 
 @_CONTENDED.wraps
 def _restore_max_staleness(client: bigquery.Client, name: str, mark: str) -> bool:
     """Gives `max_staleness` back; False where somebody else has set it since it was lifted."""
     table = client.get_table(name)
-    if table.labels.get(MAX_STALENESS_LABEL) != mark or table.max_staleness is not None:
+    if _mark_of(table) != mark or table.max_staleness is not None:
         return False
-    _change_max_staleness(client, table, _interval(mark), None)
+    if mark:
+        _change_max_staleness(client, table, _interval(mark), "")
     return True
 
 
 def _change_max_staleness(
-    client: bigquery.Client, table: bigquery.Table, interval: str | None, mark: str | None
-) -> None:
+    client: bigquery.Client, table: bigquery.Table, interval: str | None, mark: str
+) -> bigquery.Table:
     """Raises PreconditionFailed where the table has changed since it was looked at."""
     table.max_staleness = interval
-    table.labels[MAX_STALENESS_LABEL] = mark  # the REST API removes a label whose value is null
-    client.update_table(table, ["max_staleness", "labels"])
+    table.labels[MAX_STALENESS_LABEL] = mark
+    return client.update_table(table, ["max_staleness", "labels"])
 
 
-def _mark(interval: str) -> str:
+def _mark_of(table: bigquery.Table) -> str:
+    return table.labels.get(MAX_STALENESS_LABEL) or ""
+
+
+def _new_mark(interval: str) -> str:
     return f"{interval.translate(str.maketrans(_SIGNS, _LETTERS))}_{secrets.token_hex(4)}"
 
 
