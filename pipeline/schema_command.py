@@ -46,7 +46,7 @@ def _parser() -> CommandParser:
 
     purpose = "print the DDL of every table and view"
     command = commands.add_parser("ddl", help=purpose, description=purpose)
-    default = "bigquery"
+    default = warehouses.DEFAULT_DIALECT
     command.add_argument("--dialect", choices=sorted(_DIALECTS), default=default, help=f"default: {default}")
     command.add_argument("--dataset", metavar="[PROJECT.]DATASET", help="where the tables are to be, if in a dataset")
 

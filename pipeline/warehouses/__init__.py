@@ -11,6 +11,7 @@ from pipeline.warehouses.duckdb import DuckDbKind
 
 __all__ = [
     "DEAD_LETTERS",
+    "DEFAULT_DIALECT",
     "KINDS",
     "LOGGED",
     "Contents",
@@ -24,6 +25,8 @@ __all__ = [
 
 KINDS: Final[tuple[WarehouseKind, ...]] = (DuckDbKind(), BigQueryKind())
 """In the order of help and errors."""
+DEFAULT_DIALECT: Final = BigQueryKind.dialect
+"""What `python -m schemas ddl` prints without --dialect."""
 
 
 def url_forms() -> str:

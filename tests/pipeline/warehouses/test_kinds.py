@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.warehouses import KINDS, WarehouseKind, kind_of, open_warehouse, url_forms
+from pipeline.warehouses import DEFAULT_DIALECT, KINDS, WarehouseKind, kind_of, open_warehouse, url_forms
 from schemas import tables, views
 from tests.schemas import googlesql
 
@@ -29,6 +29,7 @@ def test_the_scheme_of_a_url_names_its_kind(kind: WarehouseKind) -> None:
 
 def test_no_two_kinds_have_a_scheme_or_a_dialect_in_common() -> None:
     assert len({kind.scheme for kind in KINDS}) == len({kind.dialect for kind in KINDS}) == len(KINDS)
+    assert DEFAULT_DIALECT in {kind.dialect for kind in KINDS}
 
 
 @BY_SCHEME
