@@ -31,7 +31,7 @@ _CODES: Final[Mapping[int, grpc.StatusCode]] = {code.value[0]: code for code in 
 
 
 class AppendError(Exception):
-    """An append that was not taken, in BigQuery's words. Unless a class below says so, trying again would not help."""
+    """An append that BigQuery refuses, in its words. Unless a class below says so, trying again would not help."""
 
     def __init__(self, code: grpc.StatusCode, words: str) -> None:
         super().__init__(f"{code.name}: {words}")
@@ -40,19 +40,19 @@ class AppendError(Exception):
 
 
 class Transient(AppendError):
-    """Passes by itself: the same append may be taken later."""
+    """Passes by itself: the same append may be accepted later."""
 
 
 class NotYetKnown(AppendError):
-    """A table or column that there is not, or that was made a moment ago: BigQuery learns of it within minutes."""
+    """A table or column that is missing, or that was made a moment ago: BigQuery learns of it within minutes."""
 
 
 class RequestTooLarge(AppendError):
-    """The request is larger than this server takes."""
+    """The request is larger than this server accepts."""
 
 
 class RowsRefused(AppendError):
-    """No row was written, because of these, by their index in the request; there may be more."""
+    """No row was written, because of these, by their index in the request; it may not name all bad ones."""
 
     def __init__(self, code: grpc.StatusCode, words: str, rows: Mapping[int, str]) -> None:
         super().__init__(code, words)
@@ -60,7 +60,7 @@ class RowsRefused(AppendError):
 
 
 def refusal(response: Any) -> AppendError | None:
-    """Why an append was not taken, None where it was. `response` is the protobuf message of an AppendRowsResponse."""
+    """Why an append was refused, None where it was not. `response` is the protobuf message of an AppendRowsResponse."""
     if response.row_errors:
         rows = {error.index: error.message for error in response.row_errors}
         return RowsRefused(_code(response), response.error.message, rows)

@@ -112,7 +112,7 @@ class AppendStream:
         cls._open, cls._open_lock = {}, threading.Lock()
 
     def send(self, rows: Sequence[bytes]) -> InFlight:
-        """Sends an append once there is room for it. Why it could not be sent is told where its answer would be."""
+        """Sends an append once there is room for it. Why it could not be sent is raised by `wait`, as an answer is."""
         append = InFlight(rows)
         deadline = time.monotonic() + self.delivery.answer_s
         with self._changed:
@@ -133,7 +133,7 @@ class AppendStream:
         return append
 
     def wait(self, append: InFlight) -> None:
-        """Waits for the answer. Raises AppendError where the append was not taken; after `answer_s` breaks the stream
+        """Waits for the answer. Raises AppendError where it was not accepted; after `answer_s` breaks the stream
         off."""
         try:
             append.future.result(max(0.0, append.deadline - time.monotonic()))
@@ -199,7 +199,7 @@ class _Stream:
         threading.Thread(target=self._receive, name=f"answers of {table}", daemon=True).start()
 
     def send(self, append: InFlight) -> bool:
-        """Queues an append; False where the stream takes no more."""
+        """Queues an append; False where the stream has ended."""
         with self._lock:
             if self._is_over:
                 return False
@@ -226,25 +226,25 @@ class _Stream:
     def _receive(self) -> None:
         with suppress(grpc.RpcError):
             for response in self._call:
-                self._take(AppendRowsResponse.pb(response))
+                self._settle(AppendRowsResponse.pb(response))
         self._end(end(self._call))
 
-    def _take(self, response: Any) -> None:
+    def _settle(self, response: Any) -> None:
         with self._lock:
             append = self._unanswered.popleft() if self._unanswered else None
         if response.HasField("updated_schema"):  # a new stream knows the table as it is now
-            self._take_no_more()
+            self._close_queue()
         if append is not None:
             append.settle(refusal(response))
 
-    def _take_no_more(self) -> None:
+    def _close_queue(self) -> None:
         with self._lock:
             self._is_over = True
         self._outgoing.put(None)
 
     def _end(self, error: AppendError) -> None:
         """Fails what is in flight. A stream that ended because one append was too large was ended by the largest."""
-        self._take_no_more()
+        self._close_queue()
         with self._lock:
             unanswered = list(self._unanswered)
             self._unanswered.clear()

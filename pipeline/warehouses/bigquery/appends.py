@@ -1,4 +1,4 @@
-"""Writes batches of rows: each row is written, or is told to be one that BigQuery will not have."""
+"""Writes batches of rows: each row is written, or BigQuery has refused it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BigQuery's change data capture: how the versions of keyed rows are said there.
+"""BigQuery's change data capture: how it orders the versions of keyed rows.
 
 https://cloud.google.com/bigquery/docs/change-data-capture
 """

@@ -49,7 +49,7 @@ class RowEncoder:
                 _add_field(self.descriptor, name, FieldDescriptorProto.TYPE_STRING)
         self._message = _message_class(self.descriptor)
         self._converted = _conversions(table.columns)
-        self._empty = {each.name: _EMPTY[each.type] for each in table.columns if each.mode is Mode.REQUIRED}
+        self._empty = {column.name: _EMPTY[column.type] for column in table.columns if column.mode is Mode.REQUIRED}
 
     def encode(self, row: Row, **filled: Any) -> bytes:
         """The bytes of a row, with `filled` in place of some of its columns.
@@ -98,7 +98,7 @@ def _message_class(descriptor: DescriptorProto) -> Callable[..., Any]:
 def _conversions(columns: Iterable[Column]) -> list[tuple[str, Callable[[Any], Any]]]:
     """The columns whose values protobuf does not take as they are, and what it takes."""
     return [
-        (column.name, _each(convert) if column.mode is Mode.REPEATED else convert)
+        (column.name, _repeated(convert) if column.mode is Mode.REPEATED else convert)
         for column in columns
         if (convert := _conversion(column)) is not None
     ]
@@ -123,5 +123,5 @@ def _struct(converted: list[tuple[str, Callable[[Any], Any]]]) -> Callable[[Row]
     return convert_struct
 
 
-def _each(convert: Callable[[Any], Any]) -> Callable[[Iterable[Any]], list[Any]]:
+def _repeated(convert: Callable[[Any], Any]) -> Callable[[Iterable[Any]], list[Any]]:
     return lambda values: [convert(value) for value in values]
