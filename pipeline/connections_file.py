@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import os
 import re
-import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
 import msgspec
 import yaml
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+from msgspec import inspect
 
 from pipeline.errors import UsageError, choice, reason
-from transforms.core.connections import IDENTIFY_TRAITS, AccountMapping, Connection, Connections
+from transforms.core.connections import IDENTIFY_TRAITS, Connections
 
 _MAX_BYTES = 1 << 20
-_ROOT = "$"
-_TEXT, _BOOL, _NULL, _MERGE = (f"tag:yaml.org,2002:{name}" for name in ("str", "bool", "null", "merge"))
-_STRUCTS: Mapping[str, type[msgspec.Struct]] = {
-    _ROOT: Connections,
-    "connections": Connection,
-    "account_mapping": AccountMapping,
+_TEXT, _BOOL, _NULL, _MERGE, _MAPPING, _LIST = (
+    f"tag:yaml.org,2002:{name}" for name in ("str", "bool", "null", "merge", "map", "seq")
+)
+_NAMES = {list: "a list", bool: "true or false", dict: "a mapping", str: "text"}
+_REMEDIES = {
+    list: "write [a, b], or one item a line after a dash",
+    bool: "write one of these, without quotes",
+    dict: "write its keys below it, indented",
+    str: "put text that YAML reads as something else in quotes",
 }
-_KINDS = {
-    "array": ("a list", "write [a, b], or one item a line after a dash"),
-    "bool": ("true or false", "write one of these, without quotes"),
-    "object": ("a mapping", "write its keys below it, indented"),
-    "str": ("text", "put text that YAML reads as something else in quotes"),
-}
+_FILL = "write something there, or leave the key out"
+
+Path = tuple[str | int, ...]
+"""Keys and indexes from the top level of the file: `("connections", 0, "name")`."""
 
 
 def load_connections(path: str) -> Connections:
@@ -42,19 +44,24 @@ def load_connections(path: str) -> Connections:
         return _Document(content.decode("utf-8-sig")).connections()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        found = _DocumentError("is not text in UTF-8", "save it as UTF-8", line=line)
+        fault = _DocumentError("is not text in UTF-8", "save it as UTF-8", line=line)
     except _DocumentError as error:
-        found = error
-    raise UsageError(found.problem, found.remedy, option="--connections", value=path, where=found.where)
+        fault = error
+    raise UsageError(fault.problem, fault.remedy, option="--connections", value=path, where=fault.where)
 
 
 class _DocumentError(Exception):
     """What is wrong in a connections file, and where."""
 
-    def __init__(self, problem: str, remedy: str, *, line: int | None = None, key: str = "") -> None:
+    def __init__(self, problem: str, remedy: str, *, line: int | None = None, path: Path = ()) -> None:
         super().__init__(problem)
         self.problem, self.remedy = problem, remedy
-        self.where = ", ".join(part for part in ("" if line is None else f"line {line}", key) if part)
+        self.where = ", ".join(part for part in ("" if line is None else f"line {line}", _written(path)) if part)
+
+
+def _written(path: Path) -> str:
+    """`connections[0].name`"""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 
 def _read(path: str) -> bytes:
@@ -89,10 +96,10 @@ _Loader.yaml_implicit_resolvers = {
 
 
 class _Document:
-    """A YAML text, and the line of every key and item, by its path as msgspec writes it (`$.connections[0].name`)."""
+    """The values of a YAML text, and the line of every key and item by its path."""
 
     def __init__(self, text: str) -> None:
-        self._lines = {_ROOT: 1}
+        self._lines: dict[Path, int] = {(): 1}
         try:
             loader = _Loader(text)
             root = loader.get_single_node()
@@ -100,7 +107,7 @@ class _Document:
                 raise _DocumentError("is empty", "list the connections, or leave the option out")
             if not isinstance(root, yaml.MappingNode):
                 raise _DocumentError("is not a mapping of keys to values", "begin a line with `connections:`")
-            self._index(root, _ROOT, set())
+            self._index(root, (), set())
             self._content = loader.construct_document(root)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
@@ -115,82 +122,106 @@ class _Document:
 
     def connections(self) -> Connections:
         """The configuration; raises _DocumentError where it is none."""
-        try:
-            connections = msgspec.convert(self._content, Connections)
-        except msgspec.ValidationError as error:
-            raise self._invalid(str(error)) from None
+        self._check(self._content, inspect.type_info(Connections), ())
+        connections = msgspec.convert(self._content, Connections)
         for path in self._useless_paths(connections):
             problem = f"means nothing unless the method is {IDENTIFY_TRAITS}"
-            raise self._error_at(path, problem, "remove it, or change the method")
-        for place, problem, remedy in connections.contradictions():
-            parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
-            raise self._error_at("".join([_ROOT, *parts]), problem, remedy)
+            self._refuse(path, problem, "remove it, or change the method")
+        for path, problem, remedy in connections.contradictions():
+            self._refuse(path, problem, remedy)
         return connections
 
-    def _index(self, node: yaml.Node, path: str, seen: set[int]) -> None:
-        if id(node) in seen:  # an alias, perhaps of what holds it
+    def _index(self, node: yaml.Node, path: Path, visited: set[int]) -> None:
+        """Notes the lines of a node's keys and items, and refuses what no configuration may hold, whatever its keys."""
+        if id(node) in visited:  # an alias, perhaps of what holds it
             return
-        seen.add(id(node))
+        visited.add(id(node))
+        if node.tag not in (_TEXT, _BOOL, _NULL, _MAPPING, _LIST):
+            self._refuse(path, f"has the YAML tag {node.tag!r}", "write the value without a tag")
         if isinstance(node, yaml.MappingNode):
             lines: dict[str, int] = {}
             for key, value in node.value:
                 line = key.start_mark.line + 1
                 if key.tag not in (_TEXT, _MERGE):
-                    raise _DocumentError("has a key that is not text", "put the key in quotes", line=line, key=path[2:])
-                place = f"{path}.{key.value}"
+                    raise _DocumentError("has a key that is not text", "put the key in quotes", line=line, path=path)
+                place = (*path, key.value)
                 if key.value in lines:
                     problem = f"is there already, on line {lines[key.value]}"
-                    raise _DocumentError(problem, "keep one of them", line=line, key=place[2:])
+                    raise _DocumentError(problem, "keep one of them", line=line, path=place)
                 lines[key.value] = self._lines[place] = line
-                self._index(value, place, seen)
+                self._index(value, place, visited)
         elif isinstance(node, yaml.SequenceNode):
             for position, item in enumerate(node.value):
-                place = f"{path}[{position}]"
+                place = (*path, position)
                 self._lines[place] = item.start_mark.line + 1
-                self._index(item, place, seen)
+                self._index(item, place, visited)
         elif node.tag == _NULL:
-            raise self._error_at(path, "is empty", "write something there, or leave the key out")
-        elif node.tag != _TEXT and not (node.tag == _BOOL and node.value.lower() in yaml.SafeLoader.bool_values):
-            raise self._error_at(path, f"has the YAML tag {node.tag!r}", "write the value without a tag")
+            self._refuse(path, "is empty", _FILL)
+        elif node.tag == _BOOL and node.value.lower() not in yaml.SafeLoader.bool_values:
+            self._refuse(path, f"has the YAML tag {node.tag!r}", "write the value without a tag")
 
-    def _useless_paths(self, connections: Connections) -> Iterator[str]:
+    def _check(self, value: Any, expected: inspect.Type, path: Path) -> None:
+        """Refuses the first value that is not of the expected type, so that what is left can be converted."""
+        if isinstance(expected, inspect.UnionType):  # of a type and None; nothing in a document is null
+            (expected,) = (member for member in expected.types if not isinstance(member, inspect.NoneType))
+        if isinstance(expected, inspect.StructType):
+            self._check_kind(value, dict, path)
+            self._check_fields(value, expected, path)
+        elif isinstance(expected, inspect.VarTupleType):
+            self._check_kind(value, list, path)
+            for position, item in enumerate(value):
+                self._check(item, expected.item_type, (*path, position))
+        elif isinstance(expected, inspect.BoolType):
+            self._check_kind(value, bool, path)
+        else:
+            self._check_kind(value, str, path)
+            if isinstance(expected, inspect.LiteralType) and value not in expected.values:
+                self._refuse(path, f"{value!r} is unknown", choice(value, map(str, expected.values)))
+            if isinstance(expected, inspect.StrType) and expected.pattern and not re.search(expected.pattern, value):
+                self._refuse(path, "is blank", _FILL)
+
+    def _check_fields(self, value: dict[str, Any], struct: inspect.StructType, path: Path) -> None:
+        fields = {field.name: field for field in struct.fields}
+        for key, item in value.items():
+            if key not in fields:
+                self._refuse((*path, key), "unknown key", _known_keys(key, struct))
+            self._check(item, fields[key].type, (*path, key))
+        for field in struct.fields:
+            if field.required and field.name not in value:
+                self._refuse(path, f"has no {field.name}", f"add {field.name}: ...")
+
+    def _check_kind(self, value: object, expected: type, path: Path) -> None:
+        if type(value) is not expected:
+            problem = f"is {_NAMES[type(value)]} where {_NAMES[expected]} is expected"
+            self._refuse(path, problem, _REMEDIES[expected])
+
+    def _useless_paths(self, connections: Connections) -> Iterator[Path]:
         for index, connection in enumerate(connections.connections):
-            place = f"{_ROOT}.connections[{index}].account_mapping"
             if connection.account_mapping.method != IDENTIFY_TRAITS:
-                yield from (path for field in ("id", "name") if (path := f"{place}.{field}") in self._lines)
+                place = ("connections", index, "account_mapping")
+                yield from (path for field in ("id", "name") if (path := (*place, field)) in self._lines)
 
-    def _error_at(self, path: str, problem: str, remedy: str) -> _DocumentError:
-        """The error at the path, on its line, or where an alias or a merge hides that, on that of what holds it."""
+    def _refuse(self, path: Path, problem: str, remedy: str) -> NoReturn:
+        """Raises the error with its line, or where an alias or a merge hides that, with the line of what holds it."""
         place = path
         while place not in self._lines:
-            place = place[: max(place.rfind("."), place.rfind("["))]
-        return _DocumentError(problem, remedy, line=self._lines[place], key=path[2:])
-
-    def _invalid(self, message: str) -> _DocumentError:
-        """The error that msgspec words as `WHAT - at `PATH``, or at the top level as `WHAT` alone."""
-        located = re.fullmatch(r"(.*) - at `(\$[\w.\[\]]*)`", message, re.DOTALL)
-        what, path = located.groups() if located else (message, _ROOT)
-        if unknown := re.fullmatch("Object contains unknown field `(.*)`", what, re.DOTALL):
-            return self._error_at(f"{path}.{unknown[1]}", "unknown key", _known_keys(unknown[1], _fields(path)))
-        if missing := re.fullmatch("Object missing required field `(.*)`", what):
-            return self._error_at(path, f"has no {missing[1]}", f"add {missing[1]}: ...")
-        if wrong := re.fullmatch("Invalid enum value '(.*)'", what, re.DOTALL):
-            holder, _, field = path.rpartition(".")
-            choices = typing.get_args(_fields(holder)[field])
-            return self._error_at(path, f"{wrong[1]!r} is unknown", choice(wrong[1], choices))
-        if mistyped := re.fullmatch(r"Expected `(\w+)(?: \| null)?`, got `(\w+)`", what):
-            expected, remedy = _KINDS[mistyped[1]]
-            return self._error_at(path, f"is {_KINDS[mistyped[2]][0]} where {expected} is expected", remedy)
-        return self._error_at(path, "is blank", "write something there, or leave the key out")
+            place = place[:-1]
+        raise _DocumentError(problem, remedy, line=self._lines[place], path=path)
 
 
-def _fields(path: str) -> dict[str, typing.Any]:
-    """The fields of the struct at the path, and their types."""
-    return typing.get_type_hints(_STRUCTS[re.sub(r"\[\d+\]$", "", path.rpartition(".")[2])])
+def _known_keys(key: str, struct: inspect.StructType) -> str:
+    """Where an unknown key belongs, else what it may be a misspelling of."""
+    for holder, other in _structs(inspect.type_info(Connections), ""):
+        if any(field.name == key for field in other.fields):
+            return f"it belongs under {holder}" if holder else "it belongs at the top level"
+    return choice(key, (field.name for field in struct.fields))
 
 
-def _known_keys(given: str, fields: Mapping[str, object]) -> str:
-    for holder, struct in _STRUCTS.items():
-        if given in struct.__struct_fields__:
-            return "it belongs at the top level" if holder == _ROOT else f"it belongs under {holder}"
-    return choice(given, fields)
+def _structs(expected: inspect.Type, key: str) -> Iterator[tuple[str, inspect.StructType]]:
+    """(key that holds it, struct) of the configuration, the outer one first; the top level has the key ""."""
+    if isinstance(expected, inspect.StructType):
+        yield key, expected
+        for field in expected.fields:
+            yield from _structs(field.type, field.name)
+    elif isinstance(expected, inspect.VarTupleType):
+        yield from _structs(expected.item_type, key)

@@ -165,7 +165,7 @@ SYNTAX = "check indentation and quotes there"
             "a method unlike any",
             f"{MAPPING}method: 3",
             ", line 4, connections[0].account_mapping.method: '3' is unknown; "
-            "choose from group, identify_traits, email_domain",
+            "choose from email_domain, group, identify_traits",
         ),
         (
             "an unknown fallback",
@@ -297,8 +297,13 @@ SYNTAX = "check indentation and quotes there"
         (
             "a tag that would run code",
             "a:\n  - !!python/object/apply:os.getcwd []",
-            f", line 2: is not YAML: could not determine a constructor for the tag "
-            f"'tag:yaml.org,2002:python/object/apply:os.getcwd'; {SYNTAX}",
+            ", line 2, a[0]: has the YAML tag 'tag:yaml.org,2002:python/object/apply:os.getcwd'; "
+            "write the value without a tag",
+        ),
+        (
+            "a tag that makes pairs of a list",
+            "connections: !!omap [name: a]",
+            ", line 1, connections: has the YAML tag 'tag:yaml.org,2002:omap'; write the value without a tag",
         ),
         ("a control character", "a: 1\nb: \x07", ", line 2: holds a control character; remove it"),
         ("nothing but depth", "[" * 1000, ": is nested too deeply; give the YAML file of the connections"),
