@@ -13,7 +13,7 @@ help: ## Show this list
 run: $(INSTALLED) ## Run the job on the example events into warehouse.duckdb
 	.venv/bin/python -m pipeline --input=examples/events.jsonl --connections=examples/connections.yaml --warehouse=duckdb:///warehouse.duckdb
 
-stream: $(INSTALLED) ## Show the job on a Pub/Sub subscription: the emulator, messages, tables that grow
+stream: $(INSTALLED) ## Show a job that goes on: files come into a directory, and the tables grow
 	.venv/bin/python -m examples.stream
 
 test: $(INSTALLED) ## Run every test that needs no cloud

@@ -28,11 +28,11 @@ from benchmarks.data import endless
 from examples.publish import publish
 from pipeline import prism
 from pipeline.options import parse
-from pipeline.progress import TALLY
+from pipeline.progress import ReportedCounts
 from pipeline.run import run, stop
 from pipeline.sources.pubsub import ReadPubSub
 from pipeline.sources.subscriber import Subscriber
-from transforms import windows
+from transforms import metrics, windows
 from transforms.core.reader import Received
 
 _LONG_WINDOW_S = 3600
@@ -61,6 +61,9 @@ def _keyed(received: Received) -> tuple[str, bytes]:
     return orjson.loads(received.payload)["userId"], received.payload
 
 
+_COUNTS = ReportedCounts()
+
+
 def bare(step: str, subscription: str, options: Any) -> None:
     with prism.started(options):
         pipeline = beam.Pipeline(options=options)
@@ -86,9 +89,9 @@ def rate(step: str, subscription: str, count: int, folder: str) -> float:
 
     def watch() -> None:
         for mark, share in (("first", 0.05), ("last", 0.95), ("all", 1.0)):
-            while TALLY.messages < share * count:
+            while _COUNTS.messages < share * count:
                 time.sleep(_LOOK_S)
-            marks[mark] = time.monotonic(), TALLY.messages
+            marks[mark] = time.monotonic(), _COUNTS.messages
         stop()
 
     threading.Thread(target=watch, daemon=True).start()
@@ -98,10 +101,11 @@ def rate(step: str, subscription: str, count: int, folder: str) -> float:
         f"--alias_window={_LONG_WINDOW_S}",
     ]
     settings, options = parse(arguments)
-    if step in ("drop", "state"):
-        bare(step, subscription, options)
-    else:
-        run(settings, options, "")
+    with metrics.observed_by(_COUNTS):
+        if step in ("drop", "state"):
+            bare(step, subscription, options)
+        else:
+            run(settings, options, "")
     if step in ("state", "identify"):
         return count / (time.monotonic() - marks["all"][0])
     (began, few), (ended, many) = marks["first"], marks["last"]
@@ -116,12 +120,15 @@ def follow(subscription: str, seconds: float, folder: str) -> None:
         while time.monotonic() < began + seconds:
             time.sleep(1)
             memory, runner = _memory(os.getpid()), sum(map(_memory, _below(os.getpid())))
-            print(json.dumps((time.monotonic() - began, TALLY.messages, (TALLY.lag_ms or 0) / 1000, memory, runner)))
+            sample = (time.monotonic() - began, _COUNTS.messages, (_COUNTS.lag_ms() or 0) / 1000, memory, runner)
+            print(json.dumps(sample))
             sys.stdout.flush()
         stop()
 
     threading.Thread(target=look, daemon=True).start()
-    run(*parse([f"--input_subscription={subscription}", f"--warehouse=duckdb:///{folder}/warehouse.duckdb"]), "")
+    arguments = [f"--input_subscription={subscription}", f"--warehouse=duckdb:///{folder}/warehouse.duckdb"]
+    with metrics.observed_by(_COUNTS):
+        run(*parse(arguments), "")
     print(json.dumps({"drain": time.monotonic() - began - seconds}))
 
 

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from pipeline.companion import answers, free_endpoint, running
 
+HOST = "PUBSUB_EMULATOR_HOST"
+"""The environment variable that names an emulator, HOST:PORT."""
+
 _PLACES = ("/usr/lib/google-cloud-sdk", "/opt/google-cloud-sdk", "~/google-cloud-sdk")
 _START_S = 60.0
 

@@ -1,29 +1,33 @@
-"""Shows the job on a subscription: `make stream`.
+"""Shows a job that goes on: `make stream`.
 
-Starts Pub/Sub's emulator unless `PUBSUB_EMULATOR_HOST` names one, publishes the sample at a steady rate, runs the job
-on it into `stream.duckdb`, prints the tables as they grow, and ends when all is written or at Ctrl-C.
+Writes the sample into a directory at a steady rate, a file at a time, runs the job on it into `stream.duckdb`, prints
+the tables as they grow, and ends when all is written or at Ctrl-C. With `--emulator` the messages go through Pub/Sub's
+emulator instead, unless `PUBSUB_EMULATOR_HOST` names one that runs.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import duckdb
 
 from examples import emulator, publish
 from pipeline.__main__ import main as segment_pipeline
-from pipeline.progress import TALLY
+from pipeline.progress import ReportedCounts
 from pipeline.run import stop
-from pipeline.sources.subscriber import EMULATOR
 from pipeline.warehouses.duckdb import file as duckdb_file
+from transforms import metrics
 
+SAMPLE = publish.SAMPLE
 TOPIC = "projects/larkspur-demo/topics/segment-calls"
 SUBSCRIPTION = "projects/larkspur-demo/subscriptions/segment-calls"
 TABLES = ("events", "identity_calls", "contacts", "accounts", "identities", "memberships", "dead_letters")
@@ -38,6 +42,11 @@ LIMIT 5
 _LOOK_S = 2.0
 _WINDOWS = 2
 """So many windows after the last message was read its rows are written."""
+_FILE_S = 1.0
+"""How long messages gather in a file before it is complete."""
+
+Publish = Callable[[Sequence[bytes], float, threading.Event], object]
+"""Publishes lines, so many a second, until all are published or the event is set."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,15 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, default=100.0, help="messages a second (default: 100)")
     parser.add_argument("--alias_window", type=float, default=5.0, help="seconds (default: 5)")
     parser.add_argument("--warehouse", type=Path, default=Path("stream.duckdb"), help="made anew: stream.duckdb")
-    given = parser.parse_args(argv)
-    file = given.warehouse.absolute()
+    parser.add_argument("--emulator", action="store_true", help="through Pub/Sub's emulator, which needs Java")
+    options = parser.parse_args(argv)
+    file = options.warehouse.absolute()
     for old in (file, file.with_name(f"{file.name}.wal")):
         old.unlink(missing_ok=True)
     try:
-        with _emulator() as host:
-            print(f"Pub/Sub's emulator is at {EMULATOR}={host}")
-            publish.create(TOPIC, SUBSCRIPTION)
-            status = _job(file, given.rate, given.alias_window)
+        with _subscription() if options.emulator else _directory() as (source, publish_lines):
+            status = _job(source, publish_lines, file, options.rate, options.alias_window)
     except emulator.MissingError as missing:
         print(f"make stream: {missing}", file=sys.stderr)
         return 2
@@ -65,53 +73,84 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 @contextlib.contextmanager
-def _emulator() -> Iterator[str]:
-    """The emulator that the environment names, or one of our own."""
-    if host := os.environ.get(EMULATOR):
-        yield host
-        return
-    with emulator.started() as host:
-        os.environ[EMULATOR] = host
-        yield host
+def _directory() -> Iterator[tuple[str, Publish]]:
+    """(the job's option, what publishes to it) of a directory that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="segment-calls-") as folder:
+        print(f"Files come into {folder}, a second's messages each")
+
+        def publish_lines(lines: Sequence[bytes], rate: float, ended: threading.Event) -> None:
+            write_files(Path(folder), lines, rate, ended)
+
+        yield f"--input_directory={folder}", publish_lines
 
 
-def _job(file: Path, rate: float, window_s: float) -> int:
+def write_files(folder: Path, lines: Sequence[bytes], rate: float, ended: threading.Event) -> None:
+    """Writes lines into files as a receiver does: a file is complete when it has its name."""
+    waiting = iter(lines)
+    for number in itertools.count():
+        batch = list(itertools.islice(waiting, max(1, round(rate * _FILE_S))))
+        if not batch or ended.wait(_FILE_S):
+            return
+        unfinished = folder / f"{number:08}.part"
+        unfinished.write_bytes(b"".join(line + b"\n" for line in batch))
+        unfinished.rename(folder / f"{number:08}.jsonl")
+
+
+@contextlib.contextmanager
+def _subscription() -> Iterator[tuple[str, Publish]]:
+    """(the job's option, what publishes to it) of a subscription of the emulator that the environment names, or of one
+    of our own."""
+    with contextlib.ExitStack() as running:
+        if emulator.HOST not in os.environ:
+            os.environ[emulator.HOST] = running.enter_context(emulator.started())
+        print(f"Pub/Sub's emulator is at {emulator.HOST}={os.environ[emulator.HOST]}")
+        publish.create(TOPIC, SUBSCRIPTION)
+
+        def publish_lines(lines: Sequence[bytes], rate: float, ended: threading.Event) -> None:
+            publish.publish(TOPIC, lines, rate, ended)
+
+        yield f"--input_subscription={SUBSCRIPTION}", publish_lines
+
+
+def _job(source: str, publish_lines: Publish, file: Path, rate: float, window_s: float) -> int:
     """Runs the job while messages are published; returns its exit status."""
     ended = threading.Event()
-    beside = threading.Thread(target=_publish_and_look, args=(file, rate, window_s, ended))
-    beside.start()
+    counts = ReportedCounts()
+    lines = SAMPLE.read_bytes().splitlines()
+    publisher = threading.Thread(target=publish_lines, args=(lines, rate, ended))
+    watcher = threading.Thread(target=_watch, args=(counts, file, len(lines), window_s, ended))
+    publisher.start()
+    watcher.start()
     try:
-        return segment_pipeline(
-            [
-                f"--input_subscription={SUBSCRIPTION}",
-                f"--connections={Path(__file__).with_name('connections.yaml')}",
-                f"--warehouse=duckdb:///{file}",
-                f"--alias_window={window_s:g}",
-            ]
-        )
+        with metrics.observed_by(counts):
+            return segment_pipeline(
+                [
+                    source,
+                    f"--connections={Path(__file__).with_name('connections.yaml')}",
+                    f"--warehouse=duckdb:///{file}",
+                    f"--alias_window={window_s:g}",
+                ]
+            )
     finally:
         ended.set()
-        beside.join()
+        watcher.join()
+        publisher.join()
 
 
-def _publish_and_look(file: Path, rate: float, window_s: float, ended: threading.Event) -> None:
-    """Publishes the sample, prints how many rows there are, and has the job stop when all has been written."""
-    lines = publish.SAMPLE.read_bytes().splitlines()
-    publisher = threading.Thread(target=publish.publish, args=(TOPIC, lines, rate, ended))
-    publisher.start()
+def _watch(counts: ReportedCounts, file: Path, published: int, window_s: float, ended: threading.Event) -> None:
+    """Prints how many rows there are, and has the job stop when all has been written."""
     print("".join(f"{title:>15}" for title in ("seconds", "messages", *TABLES)), flush=True)
     started = time.monotonic()
     last = None
     while not ended.wait(_LOOK_S):
         if rows := _rows(file):
-            shown = (round(time.monotonic() - started), TALLY.messages, *rows)
+            shown = (round(time.monotonic() - started), counts.messages, *rows)
             print("".join(f"{count:15,}" for count in shown), flush=True)
-        if last is None and TALLY.messages >= len(lines):
+        if last is None and counts.messages >= published:
             last = time.monotonic()
         if last is not None and time.monotonic() > last + _WINDOWS * window_s:
             stop()
-            break
-    publisher.join()
+            return
 
 
 def _rows(file: Path) -> list[int]:

@@ -23,6 +23,8 @@ job on Prism that is killed there would lose an event that Pub/Sub takes for del
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
@@ -90,7 +92,7 @@ def build(pipeline: beam.Pipeline, settings: Settings, warehouse: Warehouse, job
     writes.append(counts | "Written" >> beam.Flatten() | "Publish" >> warehouse.publish(job))
 
     if kind.on_dataflow:  # nobody waits there
-        _ = tuple(writes) | "End" >> _EnterEnd(warehouse, job)
+        _ = tuple(writes) | "End" >> _EnterEnd(warehouse.finish, job)
 
 
 def _window(settings: Settings) -> Arrival:
@@ -125,18 +127,18 @@ class _EnterEnd(beam.PTransform):
     """What all writes give → nothing: enters the end of the job in the warehouse when they are through. A streaming job
     ends when it is drained."""
 
-    def __init__(self, warehouse: Warehouse, job: JobRun) -> None:
+    def __init__(self, finish: Callable[[JobRun], None], job: JobRun) -> None:
         super().__init__()
-        self.warehouse, self.job = warehouse, job
+        self.finish, self.job = finish, job
 
     def expand(self, writes: tuple[PCollection, ...]) -> PCollection:
         ended = writes | "Written" >> AfterHistory(self.job, bounded=self.job.bounded, at_s=END_OF_TIME_S)
-        return ended | "Enter" >> beam.ParDo(_EnterEndFn(self.warehouse))
+        return ended | "Enter" >> beam.ParDo(_EnterEndFn(self.finish))
 
 
 class _EnterEndFn(beam.DoFn):
-    def __init__(self, warehouse: Warehouse) -> None:
-        self.warehouse = warehouse
+    def __init__(self, finish: Callable[[JobRun], None]) -> None:
+        self.finish = finish
 
     def process(self, job: JobRun) -> None:
-        self.warehouse.finish(job)
+        self.finish(job)

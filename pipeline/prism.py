@@ -7,11 +7,13 @@ at the terminal must reach the job alone, and it must end when the job does, eve
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -74,12 +76,24 @@ def find() -> str:
     Raises UsageError where none of these can be had."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     program = cache / "segment-bigquery" / f"prism-{apache_beam.__version__}" / "prism"
-    if not program.exists():
-        _log.info("Prism, Beam's local runner, is not here yet; getting it takes up to a few minutes, once")
-        if not _download(program) and not _build(program):
-            problem = "Prism, Beam's local runner, could neither be downloaded from Beam's release page nor built"
-            raise UsageError(problem, _REMEDY)
+    if program.exists():
+        return str(program)
+    program.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(program.parent):
+        if not program.exists():
+            _log.info("Prism, Beam's local runner, is not here yet; getting it takes up to a few minutes, once")
+            if not _download(program) and not _build(program):
+                problem = "Prism, Beam's local runner, could neither be downloaded from Beam's release page nor built"
+                raise UsageError(problem, _REMEDY)
     return str(program)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Has one process at a time get Prism into this folder: Beam's download is not made for two."""
+    with open(folder / "lock", "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _download(program: Path) -> bool:
@@ -87,14 +101,13 @@ def _download(program: Path) -> bool:
     socket.setdefaulttimeout(_DOWNLOAD_S)
     try:
         url = PrismJobServer(PipelineOptions([])).path_to_binary()
-        found = PrismJobServer.local_bin(url)
-        subprocess.run([found, "-help"], check=True, capture_output=True)
+        downloaded = PrismJobServer.local_bin(url)
+        subprocess.run([downloaded, "-help"], check=True, capture_output=True)
     except (OSError, RuntimeError, ValueError, subprocess.CalledProcessError):  # no network, or no such release
         return False
     finally:
         socket.setdefaulttimeout(timeout)
-    program.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(found, program)
+    _put(Path(downloaded), program)
     return True
 
 
@@ -102,6 +115,17 @@ def _build(program: Path) -> bool:
     go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
     if go is None:
         return False
-    environment = {**os.environ, "GOBIN": str(program.parent), "GOFLAGS": "-mod=mod"}
-    built = subprocess.run([go, "install", f"{_GO_PACKAGE}@v{apache_beam.__version__}"], env=environment, check=False)
-    return built.returncode == 0
+    package = f"{_GO_PACKAGE}@v{apache_beam.__version__}"
+    with tempfile.TemporaryDirectory(dir=program.parent) as folder:
+        environment = {**os.environ, "GOBIN": folder, "GOFLAGS": "-mod=mod"}
+        if subprocess.run([go, "install", package], env=environment, check=False).returncode:
+            return False
+        _put(Path(folder, program.name), program)
+    return True
+
+
+def _put(made: Path, program: Path) -> None:
+    """Puts a whole program in its place at once: nobody may run one that is half written."""
+    unfinished = program.with_name(f"{program.name}-{os.getpid()}")
+    shutil.copy(made, unfinished)
+    os.replace(unfinished, program)

@@ -26,7 +26,7 @@ _FRAME_S = 0.25
 _RATE_S = 5.0
 
 
-class _Counts:
+class ReportedCounts:
     """What the steps of this process have reported: messages received, dead letters, and the milliseconds from the
     publication of a message until it was durable, the most since it was last asked for; None where no step tells."""
 
@@ -68,7 +68,7 @@ class Progress:
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._counts = _Counts()
+        self._counts = ReportedCounts()
         self._observing = contextlib.ExitStack()
         self._console = Console(stderr=True) if console is None else console
         is_live = self._console.is_terminal and not self._console.is_dumb_terminal
@@ -133,17 +133,3 @@ def _logs_to_stderr() -> Iterator[None]:
     finally:
         for handler, stream in redirected:
             handler.setStream(stream)
-
-
-class _OldTally:  # TEMPORARY: until no source or sink imports it
-    messages = dead_letters = 0
-    lag_ms: int | None = None
-    unreadable: list[str] = []  # noqa: RUF012
-
-    def clear(self) -> None: ...
-
-    def add(self, messages: int = 0, dead_letters: int = 0, unreadable: str | None = None) -> None:
-        self.messages += messages
-
-
-TALLY = _OldTally()

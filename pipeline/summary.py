@@ -31,9 +31,9 @@ class Summary:
     """The counts of a job.
 
     `outcomes` are the first outcomes of what was read: `event`, `identity_call`, `dead_letter`, `duplicate`,
-    `conflicting`, `disabled`. `written` are rows by table, `dead_letters` messages by reason, `notes` other counts worth
-    a line, `unreadable` the files that could be read in part only, one line each. `warehouse_hint` is the command that opens
-    the warehouse, `query` one to try there.
+    `conflicting`, `disabled`. `written` are rows by table, `dead_letters` messages by reason, `notes` other counts
+    worth a line, `unreadable` the files that could be read in part only, one line each. `warehouse_hint` is the command
+    that opens the warehouse, `query` one to try there.
     """
 
     read: int

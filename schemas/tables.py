@@ -4,7 +4,7 @@ A table is declared as a `Row` subclass, one line a column::
 
     email: Annotated[str | None, "the `email` trait"] = None
 
-From that line come the GoogleSQL and the DuckDB DDL (`schemas.ddl`), the Arrow batches and protobuf rows of the
+From that line come the GoogleSQL and the DuckDB DDL (`pipeline.warehouses`), the Arrow batches and protobuf rows of the
 warehouses, and the check that a row fits (`Table.misfit`). Names and meanings are those of `docs/semantics.md`.
 """
 

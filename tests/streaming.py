@@ -18,7 +18,7 @@ import pytest
 
 from pipeline import audit
 from pipeline.options import parse
-from pipeline.progress import TALLY
+from pipeline.progress import ReportedCounts
 from pipeline.replay import Config, Tables, replay
 from pipeline.run import run, stop
 from pipeline.sources.subscriber import EMULATOR, Subscriber
@@ -30,6 +30,7 @@ from tests import prism, pubsub_emulator, warehouse
 from tests.bigquery_double import BigQueryDouble
 from tests.histories import CONFIGS, Message, line
 from tests.warehouse import comparable
+from transforms import metrics
 
 _DATASET = "acme-data.segment"
 WINDOW_S = 1
@@ -107,11 +108,11 @@ class Stream:
         self.subscription.publish(payloads, **attributes)
 
     @contextmanager
-    def job(self, *options: str, host: str | None = None) -> Iterator[Job]:
+    def job(self, *options: str, host: str | None = None) -> Iterator[RunningJob]:
         """Runs a job while the block lasts, and then has it stop in order."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(EMULATOR, host or self.host)
-            job = Job(self, options)
+            job = RunningJob(self, options)
             try:
                 yield job
             finally:
@@ -173,7 +174,7 @@ def into_bigquery(folder: Path) -> Iterator[BigQueryStream]:
             AppendStream.close_all()
 
 
-class Job:
+class RunningJob:
     """A job in a thread of this process."""
 
     def __init__(self, stream: Stream, options: Sequence[str]) -> None:
@@ -181,13 +182,14 @@ class Job:
         self.summary: Summary | None = None
         self.error: BaseException | None = None
         self._started_us = time.time_ns() // 1000
-        TALLY.clear()
+        self.counts = ReportedCounts()
         self._thread = threading.Thread(target=self._run, args=(stream.arguments(*options),), daemon=True)
         self._thread.start()
 
     def _run(self, arguments: list[str]) -> None:
         try:
-            self.summary = run(*parse(arguments), "")
+            with metrics.observed_by(self.counts):
+                self.summary = run(*parse(arguments), "")
         except BaseException as error:
             self.error = error
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from pipeline.replay import Row, Tables, canonical, microseconds
+from pipeline.replay import Config, Row, Tables, canonical, microseconds, replay
 from schemas.tables import BY_NAME, DEAD_LETTERS, Type
 from tests.bigquery_double import BigQueryDouble
 
+EXAMPLES = Path(__file__).parents[1] / "examples" / "events.jsonl"
 BESIDES = frozenset({"updated_at", "written_at", "failed_at", "payload"})
 """Columns that the judge does not have: when a row was written, and the log's bytes."""
 
@@ -71,7 +73,26 @@ def _plain(value: Any) -> Any:
 
 
 def comparable(tables: Tables) -> Mapping[str, Mapping[str, str]]:
-    """Each table's rows by key as canonical JSON, which tells 1 from 1.0 and from true, as `==` does not."""
+    """Each table's rows by key as canonical JSON, which tells 1 from 1.0 and from true, as `==` does not; of their
+    columns those that the judge has a rule for."""
     keyed = {name: table for name, table in vars(tables).items() if isinstance(table, dict)}
-    shown = {name: {str(key): canonical(row) for key, row in table.items()} for name, table in keyed.items()}
+    shown = {
+        name: {str(key): canonical(_judged(name, row)) for key, row in table.items()} for name, table in keyed.items()
+    }
     return {**shown, "dead_letters": dict.fromkeys(map(str, tables.dead_letters), "")}
+
+
+def _judged(table: str, row: Any) -> Any:
+    columns = judged_columns().get(table)
+    return row if columns is None else {name: value for name, value in row.items() if name in columns}
+
+
+@cache
+def judged_columns() -> Mapping[str, frozenset[str]]:
+    """The columns of each table that the judge fills, by a replay of the example events."""
+    replayed = vars(replay(EXAMPLES.read_bytes().splitlines(), Config()))
+    tables = {name: table for name, table in replayed.items() if isinstance(table, dict)}
+    rows = {name: [row for row in table.values() if isinstance(row, dict)] for name, table in tables.items()}
+    return {
+        name: frozenset(column for row in of_table for column in row) for name, of_table in rows.items() if of_table
+    }

@@ -63,6 +63,10 @@ class SourceKind(Protocol):
     def bounded(self) -> bool:
         """Whether its sources end by themselves."""
 
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can read its sources: Dataflow then cannot, and its template has no such option."""
+
     def add_option(self, group: argparse._ArgumentGroup) -> None:
         """Declares the option, whose default is None."""
 

@@ -52,6 +52,7 @@ class DirectoryKind:
     option: Final = "input_directory"
     usage: Final = "--input_directory=DIR"
     bounded: Final = False
+    is_local: Final = True
 
     def add_option(self, group: argparse._ArgumentGroup) -> None:
         group.add_argument(

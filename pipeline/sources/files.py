@@ -50,6 +50,7 @@ class FilesKind:
     option: Final = "input"
     usage: Final = "--input=GLOB"
     bounded: Final = True
+    is_local: Final = False
 
     def add_option(self, group: argparse._ArgumentGroup) -> None:
         group.add_argument(

@@ -15,20 +15,19 @@ from transforms.core.rules_version import RULES_VERSION
 class History:
     """The log as it was when the job started.
 
-    Its elements have the minimum timestamp, so that every window of live messages waits until they are read. A job that
-    was updated under newer rules reads the log again: under a label of its own, since a runner does not run a step
-    again that it has run before the update.
+    Its elements have the minimum timestamp, so that every window of live messages waits until they are read.
+
+    The label has the version of the rules. A runner does not run a step again that an updated job has run before: under
+    the same rules the label is the same, and the log is not read a second time; under newer rules it is another, and
+    the log is read again.
     """
 
     warehouse: Warehouse
     job: JobRun
 
+    label: ClassVar[str] = f"HistoryForRules{RULES_VERSION}"
     bounded: ClassVar[bool] = True
     lateness: ClassVar[float | None] = None
-
-    @property
-    def label(self) -> str:
-        return f"HistoryForRules{RULES_VERSION}" if self.job.rereads_log else "History"
 
     def check(self) -> None:
         """The warehouse was checked when the job was entered in it."""

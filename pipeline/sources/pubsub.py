@@ -30,7 +30,6 @@ from google.api_core.retry import Retry
 
 from pipeline.errors import UsageError
 from pipeline.job_kind import JobKind
-from pipeline.progress import TALLY
 from pipeline.sources.subscriber import EMULATOR, FINAL, PulledBatch, Subscriber, connect, passes
 from schemas.tables import Timestamp
 from transforms import metrics
@@ -42,7 +41,9 @@ _SUBSCRIPTION_ID: Final = r"(?!goog)[A-Za-z][-A-Za-z0-9_.~+%]{2,254}"
 _SUBSCRIPTION: Final = re.compile(f"projects/{_PROJECT_ID}/subscriptions/{_SUBSCRIPTION_ID}")
 _READERS: Final = 2
 _BUNDLE_S: Final = 0.5
-"""How long a bundle gathers messages: a warehouse writes many rows for little more than one."""
+_BUNDLE_MESSAGES: Final = 10_000
+_BUNDLE_BYTES: Final = 16_000_000
+"""How long a bundle gathers messages, and how many: a warehouse writes many rows for little more than one."""
 _RESUME_S: Final = 0.1
 _START_S: Final = 15.0
 _ENDLESS: Final = 1 << 62
@@ -54,6 +55,7 @@ class SubscriptionKind:
     option: Final = "input_subscription"
     usage: Final = "--input_subscription=projects/P/subscriptions/S"
     bounded: Final = False
+    is_local: Final = False
 
     def add_option(self, group: argparse._ArgumentGroup) -> None:
         group.add_argument(
@@ -134,7 +136,11 @@ def received(
 
 
 class _Endless(OffsetRestrictionTracker):
-    """Claims one batch after another, and is only ever cut where it is put off."""
+    """Claims one batch after another, without end.
+
+    A runner may split it only by a checkpoint, at the next position: that is what `defer_remainder` does. For example,
+    a split in the middle of the positions would make a second reader of what only this process can acknowledge.
+    """
 
     def try_split(self, fraction_of_remainder: float) -> Any:
         return super().try_split(0) if fraction_of_remainder == 0 else None
@@ -173,22 +179,33 @@ class _PullFn(metrics.CountingFn):
         estimator: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),  # noqa: B008
     ) -> Iterator[WindowedValue]:
         subscriber = Subscriber.of(self.subscription)
-        taken: list[PulledBatch] = []
-        # Even where nothing will have been taken: a runner may finalize every bundle, which is an error without this.
-        finalizer.register(partial(subscriber.acknowledge, taken))
+        batches: list[PulledBatch] = []
+        # Even where there will be none: a runner may finalize every bundle, which is an error without this.
+        finalizer.register(partial(subscriber.acknowledge, batches))
         self._observe(subscriber)
         position = tracker.current_restriction().start
         end = time.monotonic() + _BUNDLE_S
-        while (batch := subscriber.take(end - time.monotonic())) and tracker.try_claim(position):
+        messages = size = 0
+        # The position is claimed before the batch: one whose claim fails would be held by nobody.
+        while self._has_room(end, messages, size) and tracker.try_claim(position):
             position += 1
-            taken.append(batch)
-            TALLY.add(messages=len(batch.ack_ids))
-            yield from self._stamped(batch, subscriber.watermark())
+            batch = subscriber.next_batch(end - time.monotonic())
+            if batch is None:
+                break
+            batches.append(batch)
+            messages += len(batch.ack_ids)
+            size += batch.size
+            self.tally[metrics.RECEIVED.name] += len(batch.ack_ids)
+            self.tally.report()
+            yield from self._stamped(batch, _later(subscriber.watermark(), estimator))
         if subscriber.is_done:
             tracker.try_claim(_ENDLESS)
         else:
             _advance(estimator, timestamp.Timestamp(micros=subscriber.watermark()))
             tracker.defer_remainder(timestamp.Duration(_RESUME_S) if subscriber.is_stopping else None)
+
+    def _has_room(self, end: float, messages: int, size: int) -> bool:
+        return time.monotonic() < end and messages < _BUNDLE_MESSAGES and size < _BUNDLE_BYTES
 
     def _stamped(self, batch: PulledBatch, watermark: Timestamp) -> Iterator[WindowedValue]:
         windows = (GlobalWindow(),)
@@ -204,10 +221,15 @@ class _PullFn(metrics.CountingFn):
         lags_ms, retries = subscriber.observed()
         for lag_ms in lags_ms:
             metrics.observe(metrics.LAG, lag_ms)
-        if lags_ms:
-            TALLY.lag_ms = max(lags_ms)
         if retries:
             self.tally[metrics.RETRIES.name] += retries
+
+
+def _later(watermark: Timestamp, estimator: ManualWatermarkEstimator) -> Timestamp:
+    """The subscriber's watermark, or that of the estimator: one that a checkpoint has restored may be ahead of a new
+    process's subscriber, and no message may be behind it."""
+    restored = estimator.current_watermark()
+    return watermark if restored is None else Timestamp(max(watermark, restored.micros))
 
 
 def _advance(estimator: ManualWatermarkEstimator, watermark: timestamp.Timestamp) -> None:
@@ -232,20 +254,20 @@ def check_subscription(name: str) -> None:
 def explained(error: Exception, name: str) -> UsageError:
     """Why a subscription cannot be read from, for the user."""
     cause = error.cause if isinstance(error, exceptions.RetryError) else error
-    said = getattr(cause, "message", None) or str(cause)
+    message = getattr(cause, "message", None) or str(cause)
     if isinstance(cause, exceptions.NotFound):
         return _refused(name, "there is no such subscription", "make it, or correct the name")
     if isinstance(cause, exceptions.Forbidden):
         remedy = "grant pubsub.subscriptions.consume and .get on it: roles/pubsub.subscriber and roles/pubsub.viewer"
-        return _refused(name, f"may not be read: {said}", remedy)
+        return _refused(name, f"may not be read: {message}", remedy)
     if isinstance(cause, (google.auth.exceptions.GoogleAuthError, exceptions.Unauthorized)):
         remedy = f"run gcloud auth application-default login, or name an emulator in {EMULATOR}"
         return _refused(name, "there are no Google Cloud credentials that are valid", remedy)
     if isinstance(cause, exceptions.ServerError):
         emulator = os.environ.get(EMULATOR)
-        problem = f"Pub/Sub does not answer{f' at {EMULATOR}={emulator}' if emulator else ''}: {said}"
+        problem = f"Pub/Sub does not answer{f' at {EMULATOR}={emulator}' if emulator else ''}: {message}"
         return _refused(name, problem, "start the emulator" if emulator else "look at the network")
-    return _refused(name, f"cannot be read: {said}", "make a subscription of the type pull")
+    return _refused(name, f"cannot be read: {message}", "make a subscription of the type pull")
 
 
 def _refused(name: str, problem: str, remedy: str) -> UsageError:

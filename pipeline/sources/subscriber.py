@@ -46,8 +46,8 @@ _SHORTEST_LEASE_S: Final = 10.0
 _LEASE_S: Final = 60
 _LEASE_LEFT_S: Final = 7.0
 """A lease is extended when no more than this is left of it."""
-_LONGEST_HELD_S: Final = 600.0
-"""What is not written by then was taken by a bundle that failed: it may come again."""
+_LONGEST_CLAIMED_S: Final = 600.0
+"""What a bundle has claimed and not written by then, it has failed to write: it may come again."""
 _CAUGHT_UP_S: Final = 1.0
 """When every pull has waited for so long, there was nothing to pull."""
 _BEHIND_US: Final = 2_000_000
@@ -72,15 +72,15 @@ passes = if_exception_type(*_PASSING)
 
 
 class PulledBatch(msgspec.Struct, eq=False):
-    """What one pull gave. `oldest` is the least publish time, `size` is in bytes, `pulled_at` and `leased_until` are
-    seconds of the monotonic clock."""
+    """What one pull gave. `oldest` is the least publish time, `size` is in bytes; `leased_until` and `claimed_at`, None
+    while no bundle has it, are seconds of the monotonic clock."""
 
     messages: list[Received]
     ack_ids: list[str]
     oldest: Timestamp
     size: int
-    pulled_at: float
     leased_until: float
+    claimed_at: float | None = None
 
 
 def connect() -> SubscriberClient:
@@ -132,7 +132,7 @@ class Subscriber:
 
     @classmethod
     def stop(cls) -> None:
-        """From now on nothing is handed out. What no bundle has taken goes back; the rest is still acknowledged."""
+        """From now on nothing is handed out. What no bundle has claimed goes back; the rest is still acknowledged."""
         cls._stopped_at = time.monotonic()
         cls._stopping.set()
 
@@ -165,16 +165,20 @@ class Subscriber:
         with self._changed:
             return self.is_stopping and (not self._held or time.monotonic() > self._stopped_at + _PARTING_S)
 
-    def take(self, seconds: float) -> PulledBatch | None:
+    def next_batch(self, seconds: float) -> PulledBatch | None:
         """The next batch, or None where none comes within that time. Raises what the subscriber cannot go on from."""
         with self._changed:
             self._changed.wait_for(lambda: self._ready or self._failure, max(0.0, seconds))
             if self._failure is not None:
                 raise self._failure
-            return self._ready.popleft() if self._ready and not self.is_stopping else None
+            if not self._ready or self.is_stopping:
+                return None
+            batch = self._ready.popleft()
+            batch.claimed_at = time.monotonic()
+            return batch
 
     def acknowledge(self, batches: Iterable[PulledBatch]) -> None:
-        """Takes note that these are durable, and returns at once."""
+        """Notes that these are durable, and returns at once."""
         now_us = time.time_ns() // 1000
         with self._changed:
             for batch in batches:
@@ -272,9 +276,11 @@ class Subscriber:
     def _extend(self) -> None:
         now = time.monotonic()
         with self._changed:
-            stale = [batch for batch in self._held if batch.pulled_at < now - _LONGEST_HELD_S]
+            # What waits for a bundle stays leased however long that takes: only what is claimed can be stale.
+            stale = [batch for batch in self._held if (batch.claimed_at or now) < now - _LONGEST_CLAIMED_S]
+            self._held.difference_update(stale)
+            self._changed.notify_all()
             due = [batch for batch in self._held if batch.leased_until < now + _LEASE_LEFT_S]
-        self._let_go(stale)
         self._request(self._client.modify_ack_deadline, due, ack_deadline_seconds=_LEASE_S)
         for batch in due:
             batch.leased_until = now + _LEASE_S
@@ -341,15 +347,14 @@ def _batch(response: PullResponse) -> PulledBatch | None:
     pulled = PullResponse.pb(response).received_messages
     if not pulled:
         return None
-    now = time.monotonic()
     messages, ack_ids, size = [], [], 0
-    for each in pulled:
-        message = each.message
+    for received in pulled:
+        message = received.message
         time_ = message.publish_time
         published_at = Timestamp(time_.seconds * 1_000_000 + time_.nanos // 1000)
         attributes = dict(message.attributes) if message.attributes else _NONE
         messages.append(Received(message.data, attributes, published_at, delivery_id=message.message_id))
-        ack_ids.append(each.ack_id)
-        size += each.ByteSize()
+        ack_ids.append(received.ack_id)
+        size += received.ByteSize()
     oldest = min(message.published_at or Timestamp(0) for message in messages)
-    return PulledBatch(messages, ack_ids, oldest, size, now, now + _SHORTEST_LEASE_S)
+    return PulledBatch(messages, ack_ids, oldest, size, leased_until=time.monotonic() + _SHORTEST_LEASE_S)

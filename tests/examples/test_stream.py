@@ -1,10 +1,11 @@
-"""`make stream` shows the job on a subscription, and says what is missing."""
+"""`make stream` shows a job that goes on, and says what is missing."""
 
 from __future__ import annotations
 
 import gc
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -13,13 +14,22 @@ from pipeline.sources.subscriber import EMULATOR
 from tests import prism, pubsub_emulator
 
 
+def unavailable() -> NoReturn:
+    raise AssertionError("a directory needs neither Java nor gcloud")
+
+
+@pytest.mark.parametrize("options", [[], ["--emulator"]], ids=["directory", "emulator"])
 def test_the_tables_grow_until_all_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prism.require()
-    monkeypatch.setenv(EMULATOR, pubsub_emulator.host())
+    if options:
+        monkeypatch.setenv(EMULATOR, pubsub_emulator.host())
+    else:
+        monkeypatch.delenv(EMULATOR, raising=False)
+        monkeypatch.setattr(emulator, "started", unavailable)
     monkeypatch.chdir(tmp_path)
-    assert stream.main(["--rate=2000", "--alias_window=1"]) == 0
+    assert stream.main(["--rate=2000", "--alias_window=1", *options]) == 0
     gc.unfreeze()
     out = capsys.readouterr().out
     assert "3,017 read = 2,488 events + 443 identity calls + 41 dead letters + 45 duplicates" in out
@@ -46,7 +56,7 @@ def test_what_is_missing_is_one_line(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(emulator, "_PLACES", () if "gcloud" in missing else (str(tmp_path),))
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    assert stream.main([]) == 2
+    assert stream.main(["--emulator"]) == 2
     err = capsys.readouterr().err
     assert line in err
     assert err.count("\n") == 1

@@ -23,7 +23,6 @@ import pytest
 from google.pubsub_v1 import SubscriberClient
 
 from pipeline.errors import UsageError
-from pipeline.progress import TALLY
 from pipeline.sources import subscriber
 from pipeline.sources.subscriber import EMULATOR
 from pipeline.warehouses.duckdb.database import Database
@@ -129,7 +128,7 @@ def outlast_the_deadline(stream: Stream, rng: Random) -> None:
     with tcp_proxy.before(stream.host) as proxy, stream.job(host=proxy.host) as job:
         job.wait_until("the job reads", lambda: job.is_reading)
         stream.publish(first)
-        job.wait_until("messages are read", lambda: TALLY.messages)
+        job.wait_until("messages are read", lambda: job.counts.messages)
         proxy.cut()
         time.sleep(BEYOND_THE_DEADLINE_S)
         stream.publish(second)
@@ -145,7 +144,7 @@ def stop_without_a_connection(stream: Stream, rng: Random) -> None:
             with stream.job(host=proxy.host) as job:
                 job.wait_until("the job reads", lambda: job.is_reading)
                 stream.publish(*calls(rng))
-                job.wait_until("messages are read", lambda: TALLY.messages)
+                job.wait_until("messages are read", lambda: job.counts.messages)
                 proxy.cut()
             assert job.error is None
     stream.complete()
@@ -236,7 +235,7 @@ def deliver_all_again(stream: Stream, rng: Random) -> None:
         patch.setattr(SubscriberClient, "acknowledge", refuse)
         with stream.job() as job:
             stream.publish(messages)
-            job.wait_until("every message has come twice", lambda: TALLY.messages >= 2 * len(messages))
+            job.wait_until("every message has come twice", lambda: job.counts.messages >= 2 * len(messages))
             job.wait_for_all()
     assert job.summary is not None
     assert job.summary.outcomes["duplicate"] >= len(messages)

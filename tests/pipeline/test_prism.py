@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import apache_beam
@@ -64,6 +65,18 @@ def test_else_go_builds_it(cache: Path, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(shutil, "which", lambda _: str(go))
     built = f"install github.com/apache/beam/sdks/v2/go/cmd/prism@v{apache_beam.__version__}\n"
     assert Path(prism.find()).read_text() == built
+
+
+def test_two_processes_get_it_once(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would otherwise write over what the other one runs."""
+    script = 'echo built >> "$(dirname "$0")/runs"; sleep 0.5; mkdir -p "$GOBIN" && echo program > "$GOBIN/prism"'
+    go = program(tmp_path / "go", script)
+    monkeypatch.setattr(shutil, "which", lambda _: str(go))
+    with ThreadPoolExecutor(2) as pool:
+        paths = list(pool.map(lambda _: prism.find(), range(2)))
+    assert paths == [str(cache / "prism")] * 2
+    assert (tmp_path / "runs").read_text() == "built\n"
+    assert {path.name for path in cache.iterdir()} == {"prism", "lock"}
 
 
 def test_where_there_is_none_one_line_says_what_to_install(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from google.cloud import dataflow_v1beta3
 from google.protobuf.json_format import MessageToDict, ParseDict
 
 import pipeline.run
+import pipeline.sources.pubsub
 from templates import launcher
 from tests.dataflow import PROJECT, Dataflow
 from tests.templates.unopened import Unopened
@@ -54,7 +55,7 @@ def launch(service: Dataflow, parameters: Mapping[str, str], *others: str) -> in
         for name, value in {**service.environment, launcher.IMAGE: IMAGE}.items():
             patch.setenv(name, value)
         patch.setattr(pipeline.run, "open_warehouse", Unopened.of)
-        patch.setattr(pipeline.run, "check_subscription", lambda _: None)
+        patch.setattr(pipeline.sources.pubsub, "check_subscription", lambda _: None)
         given = [f"--{name}={value}" for name, value in parameters.items()]
         status = launcher.main([*given, *WORKERS, *service.options(), *others])
     gc.unfreeze()

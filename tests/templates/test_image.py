@@ -30,14 +30,15 @@ from pipeline.graph import build
 from pipeline.job_kind import JobKind
 from pipeline.options import parse
 from pipeline.prism import started
-from pipeline.warehouses import JobRun
-from schemas.tables import Table, Timestamp
+from pipeline.warehouses import DEAD_LETTERS, LOGGED, JobRun
+from schemas.tables import IDENTITY_CALLS, Table, Timestamp
 from templates import launcher
 from tests import prism
 from tests.dataflow import Dataflow, dataflow
 from tests.golden.__main__ import DATAFLOW
 from tests.templates.launched import IMAGE, LAUNCHES, OBJECTS, WORKERS, graph, summary
-from transforms.core.rows import Append, Upsert
+from transforms.core.reader import Call
+from transforms.core.rows import Append, LogEntry, Upsert
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "templates" / "Dockerfile").read_text("utf-8")
@@ -171,6 +172,9 @@ class Lines:
     def append(self, table: Table, job: JobRun) -> beam.PTransform:
         return beam.ParDo(WriteFn(f"{self.folder}/{table.name}"))
 
+    def log(self, job: JobRun) -> beam.PTransform:
+        return WriteLog(f"{self.folder}/{IDENTITY_CALLS.name}")
+
     def upsert(self, table: Table, job: JobRun) -> beam.PTransform:
         return beam.ParDo(WriteFn(f"{self.folder}/{table.name}"))
 
@@ -179,8 +183,30 @@ class Lines:
 
 
 class Nothing(beam.PTransform):
-    def expand(self, taken: PCollection) -> PCollection:
-        return taken
+    def expand(self, accepted: PCollection) -> PCollection:
+        return accepted
+
+
+class WriteLog(beam.PTransform):
+    """Writes the row of each entry, and gives its call."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+
+    def expand(self, entries: PCollection) -> dict[str, PCollection]:
+        outputs = entries | "Write" >> beam.ParDo(WriteLogFn(self.path)).with_outputs(DEAD_LETTERS, main=LOGGED)
+        return {name: outputs[name] for name in (LOGGED, DEAD_LETTERS)}
+
+
+class WriteLogFn(beam.DoFn):
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def process(self, entry: LogEntry) -> Iterator[Call]:
+        with open(self.path, "ab") as file:
+            file.write(msgspec.json.encode(entry.append.row, enc_hook=repr) + b"\n")
+        yield entry.call
 
 
 class WriteFn(beam.DoFn):

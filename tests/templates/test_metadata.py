@@ -17,6 +17,7 @@ import pytest
 from google.cloud.dataflow_v1beta3.types import ParameterType, TemplateMetadata
 from google.protobuf.json_format import ParseDict
 
+from pipeline import sources
 from pipeline.options import SegmentOptions
 
 METADATA = Path(__file__).parents[2] / "templates" / "metadata.json"
@@ -25,12 +26,15 @@ PARAMETERS: dict[str, dict[str, Any]] = {each["name"]: each for each in DOCUMENT
 
 
 def grouped_options() -> Iterator[tuple[str, argparse.Action]]:
-    """Every option of the job, with the first word of its group's title, in the order of the help."""
+    """Every option of the job that means something on Dataflow, with the first word of its group's title, in the order
+    of the help."""
+    local = {source.option for source in sources.KINDS if source.is_local}
     parser = argparse.ArgumentParser(add_help=False)
     SegmentOptions._add_argparse_args(parser)
     for group in parser._action_groups:
         for action in group._group_actions:
-            yield re.findall(r"\w+", group.title or "")[0].capitalize(), action
+            if action.dest not in local:
+                yield re.findall(r"\w+", group.title or "")[0].capitalize(), action
 
 
 OPTIONS = {action.dest: (group, action) for group, action in grouped_options()}

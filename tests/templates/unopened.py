@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pipeline.run
+import pipeline.sources.pubsub
 from pipeline.warehouses import JobRun, Warehouse, open_warehouse
 from schemas.tables import Timestamp
 
@@ -39,6 +40,7 @@ class Unopened:
 
 
 if __name__ == "__main__":
-    vars(pipeline.run).update(open_warehouse=Unopened.of, check_subscription=lambda _: None)
+    vars(pipeline.run).update(open_warehouse=Unopened.of)
+    vars(pipeline.sources.pubsub).update(check_subscription=lambda _: None)
     sys.argv = sys.argv[1:]
     runpy.run_path(sys.argv[0], run_name="__main__")

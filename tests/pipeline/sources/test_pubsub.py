@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
+from unittest import mock
 
 import apache_beam as beam
 import duckdb
@@ -19,6 +21,7 @@ import pytest
 from apache_beam.io.gcp.pubsub import PubsubMessage, ReadFromPubSub
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.utils.timestamp import Timestamp
+from apache_beam.utils.windowed_value import WindowedValue
 from google.api_core import exceptions
 from google.auth.exceptions import DefaultCredentialsError
 
@@ -126,14 +129,14 @@ def test_a_message_that_cannot_be_read_is_kept_with_its_attributes_and_costs_nob
     assert job.summary.read == 0, "what was refused came again"
 
 
-def test_what_no_bundle_has_taken_goes_back_at_a_stop(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_no_bundle_has_claimed_goes_back_at_a_stop(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(EMULATOR, stream.host)
     stream.publish(shuffled(Random(6), history(Random(6), 60, PEOPLE)))
     held = Subscriber.of(stream.subscription.name)
     wait_until("messages are pulled", lambda: held._held)
     Subscriber.stop()
     wait_until("they are given back", lambda: held.is_done)
-    assert held.take(0) is None
+    assert held.next_batch(0) is None
     assert Subscriber.close() == 0
     stream.complete()
     stream.check()
@@ -145,16 +148,16 @@ def test_no_more_is_held_than_the_bound(stream: Stream, monkeypatch: pytest.Monk
     monkeypatch.setattr(subscriber, "_REQUEST_IDS", 20)
     stream.publish([b"%d" % number for number in range(300)])
     held = Subscriber.of(stream.subscription.name)
-    taken: list[PulledBatch] = []
+    claimed: list[PulledBatch] = []
     payloads: set[bytes] = set()
     try:
         while len(payloads) < 300:
-            if batch := held.take(1):
-                taken.append(batch)
+            if batch := held.next_batch(1):
+                claimed.append(batch)
                 payloads |= {message.payload for message in batch.messages}
             else:
-                held.acknowledge(taken)
-                taken.clear()
+                held.acknowledge(claimed)
+                claimed.clear()
             assert sum(len(each.ack_ids) for each in held._held) <= 40 + 2 * 20, "each pull may have begun before"
     finally:
         Subscriber.close()
@@ -167,7 +170,7 @@ def test_the_watermark_waits_for_what_is_held_and_never_goes_back(
     stream.publish([b"{}"])
     held = Subscriber.of(stream.subscription.name)
     try:
-        batch = held.take(60)
+        batch = held.next_batch(60)
         assert batch is not None
         assert held.watermark() == batch.oldest
         held.acknowledge([batch])
@@ -175,7 +178,7 @@ def test_the_watermark_waits_for_what_is_held_and_never_goes_back(
         wait_until("it follows the clock", lambda: held.watermark() > batch.oldest)
         before = held.watermark()
         stream.publish([b"{}"])
-        later = held.take(60)
+        later = held.next_batch(60)
         assert later is not None
         assert held.watermark() >= before
         held.acknowledge([later])
@@ -275,7 +278,7 @@ def test_our_own_source_gives_what_that_one_gives(stream: Stream, monkeypatch: p
     found: list[Received] = []
     try:
         while len(found) < len(ids):
-            batch = reading.take(1.0)
+            batch = reading.next_batch(1.0)
             found += batch.messages if batch else ()
     finally:
         Subscriber.close()
@@ -314,3 +317,86 @@ def test_a_second_signal_ends_the_job_at_once(stream: Stream) -> None:
         assert process.wait() == 130
     stream.complete()
     stream.check()
+
+
+def test_what_waits_for_a_bundle_stays_leased_however_long_that_takes(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(EMULATOR, stream.host)
+    stream.publish([b"one"])
+    held = Subscriber.of(stream.subscription.name)
+    try:
+        wait_until("it is pulled", lambda: held._ready)
+        (batch,) = held._ready
+        batch.leased_until -= 700.0
+        leased_until = batch.leased_until
+        wait_until("its lease is extended", lambda: batch.leased_until > leased_until + 700.0)
+        assert held._held == {batch}, "it is neither let go nor pulled a second time"
+        assert held.next_batch(0) is batch
+        assert batch.claimed_at is not None
+        batch.claimed_at -= 601.0
+        wait_until("what a bundle failed to write is let go", lambda: batch not in held._held)
+    finally:
+        Subscriber.close()
+
+
+def pulling(stream: Stream, tracker: Any, estimator: Any) -> Iterator[WindowedValue]:
+    """What the reader gives in one bundle."""
+    finalizer = mock.Mock()
+    return pubsub._PullFn(stream.subscription.name).process(0, finalizer, tracker, estimator)
+
+
+def test_a_batch_whose_claim_fails_is_left_for_the_next_bundle(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(EMULATOR, stream.host)
+    stream.publish([b"one"])
+    held = Subscriber.of(stream.subscription.name)
+    tracker, estimator = mock.Mock(), mock.Mock()
+    tracker.current_restriction.return_value.start = 0
+    tracker.try_claim.return_value = False
+    estimator.current_watermark.return_value = None
+    try:
+        wait_until("it is pulled", lambda: held._ready)
+        assert list(pulling(stream, tracker, estimator)) == []
+        assert len(held._ready) == 1
+        assert held._ready[0].claimed_at is None
+    finally:
+        Subscriber.close()
+
+
+def test_a_bundle_ends_in_time_though_there_is_more(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(EMULATOR, stream.host)
+    monkeypatch.setattr(subscriber, "_REQUEST_IDS", 1)
+    monkeypatch.setattr(pubsub, "_BUNDLE_S", 0.2)
+    stream.publish([b"%d" % number for number in range(50)])
+    held = Subscriber.of(stream.subscription.name)
+    tracker, estimator = mock.Mock(), mock.Mock()
+    tracker.current_restriction.return_value.start = 0
+    estimator.current_watermark.return_value = None
+    try:
+        wait_until("they are pulled", lambda: len(held._ready) == 50)
+        seen = 0
+        for _ in pulling(stream, tracker, estimator):
+            time.sleep(0.05)  # what follows the source is slow
+            seen += 1
+        assert 1 <= seen < 20
+        assert len(held._ready) == 50 - seen
+    finally:
+        Subscriber.close()
+
+
+def test_no_message_is_behind_a_watermark_that_a_checkpoint_has_restored(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(EMULATOR, stream.host)
+    stream.publish([b"one"])
+    held = Subscriber.of(stream.subscription.name)
+    restored = Timestamp(micros=time.time_ns() // 1000 + 60_000_000)
+    tracker, estimator = mock.Mock(), mock.Mock()
+    tracker.current_restriction.return_value.start = 0
+    estimator.current_watermark.return_value = restored
+    try:
+        wait_until("it is pulled", lambda: held._ready)
+        (value,) = pulling(stream, tracker, estimator)
+        assert value.timestamp == restored
+    finally:
+        Subscriber.close()

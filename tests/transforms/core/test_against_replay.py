@@ -48,13 +48,13 @@ def tables(lines: Iterable[bytes], config: Config, rng: Random) -> Tables:
     configured = connections(config)
     reader = Reader(Router(configured), configured.integration_names)
     made = Tables()
-    said: list[Learned] = []
+    facts: list[Learned] = []
     dead_letters: set[tuple[str, bytes]] = set()
     for received in lines:
         for outcome in reader.read(Received(received)):
             if isinstance(outcome, Call):
                 try:
-                    said += identity_call(outcome, reader, configured, made)
+                    facts += identity_call(outcome, reader, configured, made)
                 except Refused as refused:
                     dead_letters.add((refused.reason.value, outcome.message))
                     continue
@@ -67,8 +67,8 @@ def tables(lines: Iterable[bytes], config: Config, rng: Random) -> Tables:
                 dead_letters.add((outcome.reason, outcome.payload))
     made.dead_letters = sorted(dead_letters)
 
-    persons = joined([each for learned in said for each in learned.persons], learn, Known, rng)
-    accounts = joined([learned.account for learned in said if learned.account], learn_account, AccountKnown, rng)
+    persons = joined([person for learned in facts for person in learned.persons], learn, Known, rng)
+    accounts = joined([learned.account for learned in facts if learned.account], learn_account, AccountKnown, rng)
     labels = resolve((stamp, id_, user) for id_, known in persons.items() for user, stamp in known.out.items())
     made.identities = {id_: label for id_, label in labels.items() if id_ != label}
     members: dict[str, dict[str, Known]] = {}

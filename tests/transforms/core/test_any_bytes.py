@@ -109,20 +109,20 @@ def check_call(call: Call) -> None:
 def test_a_hundred_thousand_hostile_payloads(block: int) -> None:
     assert BLOCKS * INPUTS_PER_BLOCK > 100_000
     rng = Random(f"hostile {block}")
-    found: collections.Counter[str] = collections.Counter()
+    counts: collections.Counter[str] = collections.Counter()
     for _ in range(INPUTS_PER_BLOCK):
         payload = hostile(rng)
         try:
             outcomes = check(payload)
         except Exception as error:
             raise AssertionError(f"{payload!r}") from error
-        found.update(
+        counts.update(
             outcome.type if isinstance(outcome, Call) else outcome.reason
             for outcome in outcomes
             if not isinstance(outcome, Disabled)
         )
-    assert found.keys() >= {"page", "track", "identify", "group", "alias", "delete"}
-    assert found.keys() >= {reason.value for reason in Reason} - {"too_large", "unknown_connection"}
+    assert counts.keys() >= {"page", "track", "identify", "group", "alias", "delete"}
+    assert counts.keys() >= {reason.value for reason in Reason} - {"too_large", "unknown_connection"}
 
 
 @pytest.mark.parametrize("seed", range(2))

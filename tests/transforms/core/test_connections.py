@@ -15,8 +15,8 @@ NAMED_ONLY = Connection("named only", ())
 REST = Connection("rest", None, AccountMapping("group"))
 
 
-def connections(*each: Connection) -> Connections:
-    return Connections(connections=each)
+def connections(*configured: Connection) -> Connections:
+    return Connections(connections=configured)
 
 
 @pytest.mark.parametrize(
@@ -97,9 +97,9 @@ def test_a_recorded_connection_keeps_its_name(
 def test_contradictions(
     what: str, configured: list[Connection], expected: list[tuple[tuple[str | int, ...], str]]
 ) -> None:
-    found = list(connections(*configured).contradictions())
-    assert [(place, problem) for place, problem, _ in found] == expected
-    assert all(remedy for _, _, remedy in found)
+    contradictions = list(connections(*configured).contradictions())
+    assert [(place, problem) for place, problem, _ in contradictions] == expected
+    assert all(remedy for _, _, remedy in contradictions)
 
 
 def test_the_default_is_one_connection_of_group_calls_else_email_domains() -> None:

@@ -41,12 +41,12 @@ def audience(at: float, value: Any, /, key: str = "Big Spender", class_: str = "
 
 def contact(messages: list[Message], label: str = "u") -> ContactRows:
     """The rows of a contact that holds every id of the messages, the same in any order and with repetitions."""
-    found = rows(label, known_of(messages, SEVERAL)[0])
-    assert rows(label, known_of(messages[::-1] + messages, SEVERAL)[0]) == found
-    if found.contact is not None:
-        assert CONTACTS.misfit(found.contact) is None
-    assert all(MEMBERSHIPS.misfit(membership) is None for membership in found.memberships)
-    return found
+    result = rows(label, known_of(messages, SEVERAL)[0])
+    assert rows(label, known_of(messages[::-1] + messages, SEVERAL)[0]) == result
+    if result.contact is not None:
+        assert CONTACTS.misfit(result.contact) is None
+    assert all(MEMBERSHIPS.misfit(membership) is None for membership in result.memberships)
+    return result
 
 
 @pytest.mark.parametrize(
@@ -383,13 +383,13 @@ IN_GROUP: Message = {"context": {"groupId": "g"}, "projectId": "s1"}
 def test_memberships(
     what: str, messages: list[Message], expected: Memberships, main: tuple[str | None, str | None] | None
 ) -> None:
-    found = contact(messages)
-    assert {row.account_id: (row.account_source, row.first_seen_at, row.last_seen_at) for row in found.memberships} == {
-        account: (source, second(first), second(last)) for account, (source, first, last) in expected.items()
-    }
-    assert [row.account_id for row in found.memberships] == sorted(expected)
-    assert all(row.external_id == "u" for row in found.memberships)
-    assert (found.contact and (found.contact.account_id, found.contact.account_source)) == main
+    result = contact(messages)
+    assert {
+        row.account_id: (row.account_source, row.first_seen_at, row.last_seen_at) for row in result.memberships
+    } == {account: (source, second(first), second(last)) for account, (source, first, last) in expected.items()}
+    assert [row.account_id for row in result.memberships] == sorted(expected)
+    assert all(row.external_id == "u" for row in result.memberships)
+    assert (result.contact and (result.contact.account_id, result.contact.account_source)) == main
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ def fields(message: Message | bytes) -> dict[str, Any]:
     """What a message says, by the spec's names."""
     parsed = parse(message if isinstance(message, bytes) else line(message))
     assert isinstance(parsed, MessageFields)
-    told = {name: plain(getattr(parsed, name)) for name in parsed.__struct_fields__}
-    return {name: value for name, value in told.items() if value not in (None, {})}
+    values = {name: plain(getattr(parsed, name)) for name in parsed.__struct_fields__}
+    return {name: value for name, value in values.items() if value not in (None, {})}
 
 
 @pytest.mark.parametrize("name", FIELDS)
@@ -97,6 +97,7 @@ NO_JSON = [
     *(b"\xef\xbb\xbf{}", b"\xff\xfe{\0}\0", b'{"a":"\xff"}', b'{"a":"\xc0\x80"}', b'{"a":"\xed\xa0\x80"}'),
     *(b'{"a":"\\ud800"}', b'{"a":"\\udc00"}', b'{"a":"\\ud800\\ud800"}', b'{"a":"\\ud800x"}', b'{"\\udfff":1}'),
     *(b'{"a":"\\ud800\\u0041"}', b'{"userId":"\\ud800"}', b"\x1f\x8b\x08\0", b"[1,]", b'["\xff"]', b'{"\xff":1}'),
+    b'{"batch":[{"b":"\\ud800"}],"x":[{"b":"\\ud800"}]}',
     *(b"[" * 5000, b"]" * 5000, b'{"a":' * 5000, b"5", b'"text"', b"null", b"true", b'{"a":1}garbage', b"[1]x"),
 ]  # fmt: skip
 

@@ -1,0 +1,108 @@
+"""The two examples of CONTRIBUTING.md, done as it says on a copy of the repository."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+GUIDE = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+EXAMPLES = GUIDE.partition("## Two examples")[2].partition("\n## ")[0]
+GENERATED = {"docs/warehouse.md", "docs/glossary.md"}
+PACKAGES = ("benchmarks", "docs", "examples", "judge", "pipeline", "schemas", "templates", "tests", "transforms")
+
+
+def section(title: str) -> str:
+    text = EXAMPLES.partition(f"### {title}\n")[2].partition("\n### ")[0]
+    assert text, f"CONTRIBUTING.md has no example {title!r}"
+    return text
+
+
+def copied(folder: Path) -> Path:
+    """The repository without its history, its environment and what git ignores."""
+    for name in PACKAGES:
+        ignored = shutil.ignore_patterns("__pycache__", "data", ".hypothesis")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    for path in ROOT.iterdir():
+        if path.is_file() and not path.name.endswith((".duckdb", ".wal")):
+            shutil.copy(path, folder / path.name)
+    return folder
+
+
+def make_files(text: str, folder: Path) -> set[str]:
+    """Makes each new file that the text names before its content, and returns their names."""
+    made = dict(re.findall(r"`([\w./]+)`;[^`]*```sql\n(.*?)```", text, re.DOTALL))
+    for name, content in made.items():
+        assert not (folder / name).exists()
+        (folder / name).write_text(content, "utf-8")
+    return set(made)
+
+
+def edit_files(text: str, folder: Path) -> set[str]:
+    """Adds the lines of each diff behind the line that stands before them, and returns the names of the files."""
+    edited = set()
+    for name, diff in re.findall(r"`([\w/]+\.py)`[^`]*```diff\n(.*?)```", text, re.DOTALL):
+        before, after = (
+            "".join(f"{line[1:]}\n" for line in diff.splitlines() if line[0] in kept) for kept in (" ", " +")
+        )
+        content = (folder / name).read_text("utf-8")
+        assert content.count(before) == 1, f"{name} has not one place of: {before}"
+        (folder / name).write_text(content.replace(before, after), "utf-8")
+        edited.add(name)
+    return edited
+
+
+def run(folder: Path, *arguments: str) -> str:
+    """Runs this Python in the copy; fails with what it prints."""
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def differing(folder: Path) -> set[str]:
+    """The files of the copy that are not as they are here."""
+    copies = (path for name in PACKAGES for path in (folder / name).rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(folder))
+        for path in copies
+        if not (ROOT / path.relative_to(folder)).exists()
+        or path.read_bytes() != (ROOT / path.relative_to(folder)).read_bytes()
+    } - {str(path.relative_to(folder)) for path in folder.rglob("*.pyc")}
+
+
+def updates(text: str) -> Sequence[str]:
+    return re.findall(r"`\.venv/bin/python -m ([\w.]+) --update`", text)
+
+
+CHECKS: Mapping[str, Sequence[str]] = {
+    "A view": ("tests/test_docs.py", "tests/schemas", "tests/pipeline/warehouses/test_ddl.py"),
+    "A column": (
+        *("tests/test_docs.py", "tests/test_golden.py", "tests/schemas", "tests/pipeline/warehouses/test_ddl.py"),
+        *("tests/transforms/core/test_call_rows.py", "tests/transforms/core/test_against_replay.py"),
+        *("tests/transforms/test_coders.py", "tests/transforms/test_state.py"),
+    ),
+}
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("title", CHECKS)
+def test_an_example_is_all_that_there_is_to_do(title: str, tmp_path: Path) -> None:
+    text, folder = section(title), copied(tmp_path / "copy")
+    by_hand = make_files(text, folder) | edit_files(text, folder)
+    assert len(by_hand) == 2
+    commands = updates(text)
+    assert commands
+    for module in commands:
+        run(folder, "-m", module, "--update")
+    regenerated = differing(folder) - by_hand
+    assert {name for name in regenerated if not name.startswith("tests/golden/")} <= GENERATED
+    run(folder, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *CHECKS[title])
