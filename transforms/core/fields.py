@@ -1,7 +1,7 @@
 """The fields of a message under the Segment spec's names, in one parse (`docs/semantics.md`, section 1).
 
-An ordinary call is read in one step. One with other fields, or with other spellings of their names, is taken apart and
-read again under the names of the spec.
+An ordinary call is read in one step. One with other fields, or with other spellings of their names, is decoded
+field by field and put under the names of the spec.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from transforms.core.raw_json import EMPTY, NULL, is_array, peek
 
 
 class MessageFields(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """What a message says, null where it says nothing. Scalars are decoded, objects are as they were written."""
+    """The fields of a message, null where one is absent. Scalars are decoded, objects are as they were written."""
 
     type: Any = None
     messageId: Any = None  # noqa: N815
@@ -59,46 +59,66 @@ _decode: Final = msgspec.json.Decoder(MessageFields).decode
 
 
 def parse(message: bytes, *, batches: bool = True) -> MessageFields | list[Raw]:
-    """The fields of an object, or the items of an array. Raises Refused (invalid_json) for everything else; where
-    `batches`, not for what is wrong with an item of a batch."""
+    r"""The fields of an object, or the items of an array. Raises Refused (invalid_json) for everything else.
+
+    A bad item of an array is no error here, nor, where `batches`, one of a batch: `[{"a":"\ud800"}, {}]` has two items,
+    and `parse_item` refuses the first. Of a call that is nested too deep come the fields of its outline: enough to
+    refuse it for its depth, with its type and its id.
+    """
     try:
-        if not message.isascii():
-            message.decode()
-        try:
-            return _decode(message)
-        except msgspec.ValidationError:
-            if message.lstrip(b" \t\r\n")[:1] == b"[":
-                return raw_json.items(message)
-            return spelled(raw_json.decode_fields(message))
+        return _decode_message(message)
     except UnicodeDecodeError as error:
-        raise Refused(Reason.INVALID_JSON, f"not UTF-8 at byte {error.start}") from None
+        raise _invalid_json(error) from None
     except (msgspec.DecodeError, RecursionError) as error:
-        return _parse_around(message, error, batches)
+        outline = raw_json.outline(message)
+        if outline == message:
+            raise _invalid_json(error) from None
+        problem = error
+    parsed = _decode_or_refuse(outline)
+    if isinstance(parsed, list):
+        return raw_json.as_written(message, outline, parsed)
+    if batches and is_array(parsed.batch) and parsed.batch != _NO_ITEMS:
+        return _decode_around_batch(message, outline, parsed.batch)
+    if isinstance(problem, RecursionError) and raw_json.depth(message) > MAX_DEPTH:
+        return parsed
+    raise _invalid_json(problem)
 
 
-def _parse_around(message: bytes, problem: Exception, batches: bool) -> MessageFields | list[Raw]:
-    """As `parse`, where the parser refuses a part of a message or cannot go deep enough. In an array or a batch that
-    costs only the item which holds it. A call that is too deep has the fields of its outline, enough to refuse it."""
-    outline = raw_json.outline(message)
-    if outline != message:
-        parsed = parse(outline)
-        if isinstance(parsed, list):
-            return raw_json.items(message)
-        if batches and is_array(parsed.batch) and parsed.batch != _NO_ITEMS:
-            start = outline.rindex(bytes(parsed.batch))
-            end = start + len(parsed.batch)
-            return _parse_batch(message[:start] + bytes(_NO_ITEMS) + message[end:], Raw(message[start:end]))
-        if isinstance(problem, RecursionError) and raw_json.depth(message) > MAX_DEPTH:
-            return parsed
-    raise Refused(Reason.INVALID_JSON, str(problem)) from None
+def _decode_message(message: bytes) -> MessageFields | list[Raw]:
+    """Raises UnicodeDecodeError, msgspec.DecodeError or RecursionError."""
+    if not message.isascii():
+        message.decode()
+    try:
+        return _decode(message)
+    except msgspec.ValidationError:
+        if message.lstrip(b" \t\r\n")[:1] == b"[":
+            return raw_json.decode_items(message)
+        return spelled(raw_json.decode_fields(message))
 
 
-def _parse_batch(rest: bytes, batch: Raw) -> MessageFields | list[Raw]:
-    """The fields of a message with its batch put back in."""
+def _decode_or_refuse(document: bytes) -> MessageFields | list[Raw]:
+    try:
+        return _decode_message(document)
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
+        raise _invalid_json(error) from None
+
+
+def _invalid_json(error: Exception) -> Refused:
+    if isinstance(error, UnicodeDecodeError):
+        return Refused(Reason.INVALID_JSON, f"not UTF-8 at byte {error.start}")
+    return Refused(Reason.INVALID_JSON, str(error))
+
+
+def _decode_around_batch(message: bytes, outline: bytes, batch: Raw) -> MessageFields | list[Raw]:
+    """The fields of a message with a batch that no parser takes: `{"batch":[],...}` is read, and the batch as it was
+    written put back in. `batch` is as the outline has it."""
+    start = outline.rindex(bytes(batch))
+    end = start + len(batch)
+    rest = message[:start] + bytes(_NO_ITEMS) + message[end:]
     check_depth(rest)
-    fields = parse(rest)
+    fields = _decode_or_refuse(rest)
     if isinstance(fields, MessageFields):
-        fields.batch = batch
+        fields.batch = Raw(message[start:end])
     return fields
 
 
@@ -120,18 +140,18 @@ def parse_item(item: bytes) -> MessageFields:
 
 def spelled(written: dict[str, Raw]) -> MessageFields:
     """The fields under the spec's names: where one is absent or null, the first with another spelling of its name."""
-    found = {_WRITTEN[name]: raw for name, raw in written.items() if name in _WRITTEN and raw != NULL}
+    fields = {_WRITTEN[name]: raw for name, raw in written.items() if name in _WRITTEN and raw != NULL}
     for name, raw in written.items():
         if name in _WRITTEN or raw == NULL:
             continue
         key = folded(name)
         field = _FOLDED.get(key) or _ALIAS.get(key)
         if field:
-            found.setdefault(field, raw)
-    read: dict[str, Any] = {
-        name: raw if name in OBJECTS or name in OTHER_FIELDS else peek(raw) for name, raw in found.items()
+            fields.setdefault(field, raw)
+    values: dict[str, Any] = {
+        name: raw if name in OBJECTS or name in OTHER_FIELDS else peek(raw) for name, raw in fields.items()
     }
-    return MessageFields(**read)
+    return MessageFields(**values)
 
 
 def may_be_too_deep(item: bytes, fields: MessageFields) -> bool:

@@ -20,7 +20,8 @@ NULL: Final = Raw(b"null")
 
 decode_fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 """The fields of an object as raw slices, in the order they were written; of a repeated key the last value."""
-_decode_items: Final = msgspec.json.Decoder(list[Raw]).decode
+decode_items: Final = msgspec.json.Decoder(list[Raw]).decode
+"""The items of an array as raw slices."""
 _TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 """A string, or a bracket outside of strings."""
 _ESCAPE: Final = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
@@ -35,9 +36,21 @@ _decode: Final = msgspec.json.Decoder().decode
 def items(array: Raw | bytes) -> list[Raw]:
     """The items of an array as raw slices. One that is too deep for the parser, or no text, is still one item."""
     try:
-        return _decode_items(array)
+        return decode_items(array)
     except (msgspec.DecodeError, RecursionError):
-        return _outlined_items(bytes(array))
+        written = bytes(array)
+        outlined = outline(written)
+        return as_written(written, outlined, decode_items(outlined))
+
+
+def as_written(array: bytes, outlined: bytes, items: list[Raw]) -> list[Raw]:
+    """The slices of an array that stand where the items of its outline stand."""
+    written, at = [], outlined.find(b"[") + 1
+    for item in map(bytes, items):
+        at = outlined.index(item, at)
+        written.append(Raw(array[at : at + len(item)]))
+        at += len(item)
+    return written
 
 
 def peek(raw: Raw) -> object:
@@ -113,16 +126,6 @@ def _brackets(document: bytes) -> Iterator[tuple[int, int]]:
         else:
             continue
         yield level, token.start()
-
-
-def _outlined_items(array: bytes) -> list[Raw]:
-    outlined = outline(array)
-    found, at = [], outlined.find(b"[") + 1
-    for item in map(bytes, _decode_items(outlined)):
-        at = outlined.index(item, at)
-        found.append(Raw(array[at : at + len(item)]))
-        at += len(item)
-    return found
 
 
 def _integer(digits: str) -> int | float:
