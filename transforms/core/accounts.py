@@ -57,10 +57,10 @@ def naming(call: Call, traits: TraitFields, connections: Connections) -> NamedAc
         return NamedAccount(call.group_id, Way.GROUP, _name(traits.get("name", NULL)), traits)
     if call.type != IDENTIFY:
         return None
-    named = _explicit(call, traits, mapping, connections)
-    if named is None and mapping.fallback == "email_domain":
+    account = _explicit(call, traits, mapping, connections)
+    if account is None and mapping.fallback == "email_domain":
         return _by_email(traits, Way.FALLBACK_EMAIL_DOMAIN, connections)
-    return named
+    return account
 
 
 def _explicit(
@@ -71,12 +71,12 @@ def _explicit(
     if mapping.method == "email_domain":
         return _by_email(traits, Way.EMAIL_DOMAIN, connections)
     raw, parent = _at(traits, mapping.id)
-    named = account_id(raw)
-    if named is None:
+    id_ = account_id(raw)
+    if id_ is None:
         return None
     own_key = mapping.id.rpartition(".")[2]
     others = {key: value for key, value in parent.items() if key != own_key}
-    return NamedAccount(named, Way.IDENTIFY_TRAITS, _name(_at(traits, mapping.name)[0]), others)
+    return NamedAccount(id_, Way.IDENTIFY_TRAITS, _name(_at(traits, mapping.name)[0]), others)
 
 
 def _by_email(traits: TraitFields, way: Way, connections: Connections) -> NamedAccount | None:

@@ -17,12 +17,12 @@ from transforms.core.reader import Call
 EVENT_TYPES: Final = {PAGE: "Page", SCREEN: "Screen", TRACK: "Action"}
 
 
-class _Named(msgspec.Struct):
+class _NameFields(msgspec.Struct):
     name: Raw = NULL
     path: Raw = NULL
 
 
-_read_named: Final = msgspec.json.Decoder(_Named).decode
+_read_name_fields: Final = msgspec.json.Decoder(_NameFields).decode
 
 
 def is_identity_call(call: Call) -> bool:
@@ -83,12 +83,12 @@ def identity_call(call: Call) -> IdentityCall:
 
 def _name(call: Call) -> str:
     """A page's or screen's name where the call itself has none."""
-    named = _read_named(call.properties)
-    candidates = [named.name]
+    fields = _read_name_fields(call.properties)
+    candidates = [fields.name]
     if call.type == PAGE:
-        candidates.append(named.path)
+        candidates.append(fields.path)
         if is_object(call.page):
-            candidates.append(_read_named(call.page).path)
+            candidates.append(_read_name_fields(call.page).path)
     for raw in candidates:
         name = peek(raw)
         if isinstance(name, str) and name:

@@ -29,15 +29,15 @@ class AccountMapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 DEFAULT_MAPPING = AccountMapping(GROUP, fallback=EMAIL_DOMAIN)
-"""What holds where nothing is said of accounts: group calls, else the domain of the e-mail address."""
+"""What holds without an `account_mapping`: group calls, else the domain of the e-mail address."""
 
 
 class Connection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A named set of Segment sources.
 
     `project_ids` are the `projectId`s of its messages: None takes every message that no other connection claims, an
-    empty tuple only those that are given to it by name. A connection that says nothing of accounts is mapped like the
-    one there is without a configuration; one that names a method gets that method and nothing else.
+    empty tuple only those that are given to it by name. A connection without
+    `account_mapping` has `DEFAULT_MAPPING`; one with a method has that method, and no fallback unless it names one.
     """
 
     name: Text
@@ -117,7 +117,9 @@ class Router:
             for connection in connections.connections
             for project_id in connection.project_ids or ()
         }
-        self._catch_all = next((each for each in connections.connections if each.project_ids is None), None)
+        self._catch_all = next(
+            (connection for connection in connections.connections if connection.project_ids is None), None
+        )
         self._override = None if override is None else self._by_name[override]
         self._no_longer_configured: dict[str, Recorded] = {}
 
@@ -129,8 +131,8 @@ class Router:
         """
         if self._override is not None:
             return self._override
-        if attribute is not None and (named := self._by_name.get(attribute)) is not None:
-            return named
+        if attribute is not None and (connection := self._by_name.get(attribute)) is not None:
+            return connection
         if project_id is not None and (owner := self._by_project_id.get(project_id)) is not None:
             return owner
         return self._catch_all

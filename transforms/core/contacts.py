@@ -37,14 +37,14 @@ def rows(external_id: str, members: Mapping[str, Known]) -> ContactRows:
 
     A delete of any of the ids forgets the person: every fact up to it, of all ids.
     """
-    said = [known for known in members.values() if known != NOTHING]  # of a device's thousand ids few say anything
-    forgotten = max((known.deleted for known in said if known.deleted), default=None)
-    accounts = _accounts(said, forgotten)
+    informed = [known for known in members.values() if known != NOTHING]  # few of a device's thousand ids
+    forgotten = max((known.deleted for known in informed if known.deleted), default=None)
+    accounts = _accounts(informed, forgotten)
     memberships = tuple(_membership(external_id, account_id, accounts[account_id]) for account_id in sorted(accounts))
-    seen = [span for known in said if (span := _after(known.seen, forgotten))]
+    seen = [span for known in informed if (span := _after(known.seen, forgotten))]
     if not seen:
         return ContactRows(None, memberships)
-    everything = reduce(learn, said, Known())
+    everything = reduce(learn, informed, Known())
     traits = promoted.newest(everything.traits, forgotten)
     first_name = promoted.string(traits, ("firstName", "first_name"))
     last_name = promoted.string(traits, ("lastName", "last_name"))
@@ -99,9 +99,9 @@ def _accounts(members: Iterable[Known], forgotten: Stamp | None) -> dict[str, li
     for known in members:
         for account_id, ways in known.accounts.items():
             for way, span in ways.items():
-                left = _after(span, forgotten)
-                if left:
-                    standing = _Standing(Way(way).explicit, left[1], Way(way).source, left[0])
+                remaining = _after(span, forgotten)
+                if remaining:
+                    standing = _Standing(Way(way).explicit, remaining[1], Way(way).source, remaining[0])
                     accounts.setdefault(account_id, []).append(standing)
     return accounts
 

@@ -21,7 +21,7 @@ _BOOLEANS: Final = {"true": Raw(b"true"), "false": Raw(b"false")}
 
 class Property(msgspec.Struct, frozen=True, gc=False):
     """A user property that Engage sets: `sent_as` is the field that carried it, `name` is in snake case. `in_audience`
-    tells whether it says something of an audience: `value` is then a boolean, or null, which takes the person out."""
+    tells whether it is a membership of an audience: `value` is then a boolean, or null, which ends the membership."""
 
     sent_as: str
     name: str

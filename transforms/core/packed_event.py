@@ -14,8 +14,8 @@ from transforms.core.rows import Append
 
 
 class PackedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An `Append` of an event. `columns` are the row's, where JSON that the message holds is told by its place there,
-    `(start, length)`, and other JSON, which the call inherited from its batch, as bytes."""
+    """An `Append` of an event. `columns` are the row's. JSON that stands in the message is its place in it,
+    `(start, length)`: `(9, 12)` is `message[9:21]`. Other JSON, which the call inherited from its batch, is bytes."""
 
     message: bytes
     columns: list[Any]

@@ -30,19 +30,19 @@ def document(traits: Traits) -> Raw:
 
 
 def string(traits: Traits, spellings: Iterable[str]) -> str | None:
-    """The first of these traits that is there, where it is a string."""
+    """The first of these traits that is present, where it is a string."""
     value = _first(traits, spellings)
     return value if isinstance(value, str) else None
 
 
 def timestamp(traits: Traits, spellings: Iterable[str]) -> Timestamp | None:
-    """The first of these traits that is there, where it reads as a timestamp."""
+    """The first of these traits that is present, where it reads as a timestamp."""
     name = next((name for name in spellings if name in traits), None)
     return None if name is None else times.read(peek(Raw(traits[name])))
 
 
 def integer(traits: Traits, spellings: Iterable[str]) -> int | None:
-    """The first of these traits that is there, where it is a whole number of at most 64 bits."""
+    """The first of these traits that is present, where it is a whole number of at most 64 bits."""
     value = _first(traits, spellings)
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         return None

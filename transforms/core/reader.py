@@ -31,7 +31,7 @@ InheritedFields = dict[str, Raw]
 
 
 class OversizedMessage(msgspec.Struct, frozen=True, gc=False):
-    """What a source knows of a message of which it kept only the beginning."""
+    """Length and SHA-256 of a whole message of which a source kept only the beginning."""
 
     length: int
     sha256: str
@@ -130,7 +130,7 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
             return dead_letter(stage, refused, item, received.attributes, **self._description(received, item, fields))
 
     def _description(self, received: Received, item: bytes, fields: MessageFields | None) -> Mapping[str, str | None]:
-        """What can be told of a call that was refused."""
+        """The columns of a dead letter that the call itself still gives."""
         if fields is None:
             return {}
         try:

@@ -60,14 +60,14 @@ def iso(timestamp: Timestamp) -> str:
 
 @functools.lru_cache(maxsize=65_536)
 def _minute(string: str) -> int:
-    """The minute `YYYY-MM-DDThh:mm`, UTC; ValueError or KeyError where there is none."""
+    """The minute `YYYY-MM-DDThh:mm`, UTC; ValueError or KeyError where it does not exist."""
     if string[10] != "T":
         raise ValueError(string)
     return _day(string[:10]) + _HOURS[string[11:13]] + _MINUTES[string[13:]]
 
 
 def _day(string: str) -> int:
-    """Midnight UTC of the day `YYYY-MM-DD`; ValueError where there is none."""
+    """Midnight UTC of the day `YYYY-MM-DD`; ValueError where it does not exist."""
     year, month, day = string.split("-")
     if not (string.isascii() and year.isdigit() and month.isdigit() and day.isdigit()):
         raise ValueError(string)
