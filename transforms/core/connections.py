@@ -36,8 +36,8 @@ class Connection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A named set of Segment sources.
 
     `project_ids` are the `projectId`s of its messages: None takes every message that no other connection claims, an
-    empty tuple only those that are given to it by name. A connection without
-    `account_mapping` has `DEFAULT_MAPPING`; one with a method has that method, and no fallback unless it names one.
+    empty tuple only those that are given to it by name. Without an `account_mapping` it has `DEFAULT_MAPPING`; an
+    `account_mapping` that gives only a method has no fallback.
     """
 
     name: Text
