@@ -49,7 +49,9 @@ class _OpenFile:
         self.path = str(path)
         self._attributes = attributes
         self._file = path.open("rb")
-        self.completed_at = Timestamp(os.fstat(self._file.fileno()).st_mtime_ns // 1000)
+        written_at = os.fstat(self._file.fileno()).st_mtime_ns
+        # A time in the future would hold windows open until then: the watermark never goes back.
+        self.completed_at = Timestamp(min(written_at, time.time_ns()) // 1000)
         self._gunzip = Gunzip(self._file) if is_gzip(self._file) else None
         self._blocks = blocks(self._file.read if self._gunzip is None else self._gunzip.read, 0)
         self._next: Block | None = next(self._blocks, None)
