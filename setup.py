@@ -1,6 +1,7 @@
 from setuptools import setup
 
 PACKAGES = [
+    "judge",
     "pipeline",
     "pipeline.sources",
     "pipeline.warehouses",
@@ -20,6 +21,7 @@ setup(
     license_files=["LICENSE"],
     packages=PACKAGES,
     package_data={
+        "judge": ["py.typed"],
         "pipeline": ["py.typed"],
         "schemas": ["py.typed", "purge.sql", "sql/*.sql"],
         "transforms": ["py.typed"],

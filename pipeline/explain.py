@@ -118,7 +118,7 @@ def explain(id: str, calls: Iterable[Call], connections: Connections) -> Explana
     """Explains an id by the calls that bear on it, in any order; None where none of them names it."""
     by_message_id: dict[str, Call] = {}
     known: dict[str, Known] = {}
-    said: dict[tuple[str, str], list[Stamp]] = {}
+    stamps_by_pair: dict[tuple[str, str], list[Stamp]] = {}
     named = False
     for call in calls:
         by_message_id[call.message_id] = call
@@ -126,23 +126,23 @@ def explain(id: str, calls: Iterable[Call], connections: Connections) -> Explana
         for person, more in learned(call, connections).persons:
             learn(known.setdefault(person, Known()), more)
             for user, stamp in more.out.items():
-                said.setdefault((person, user), []).append(stamp)
+                stamps_by_pair.setdefault((person, user), []).append(stamp)
         if itself := _edge_to_itself(call, connections):
-            said.setdefault((itself, itself), []).append((call.timestamp, call.message_id))
+            stamps_by_pair.setdefault((itself, itself), []).append((call.timestamp, call.message_id))
     if not named:
         return None
-    edges = in_order(Edge(min(stamps), previous, user) for (previous, user), stamps in said.items())
-    labels, taken = _replayed(edges)
+    edges = in_order(Edge(min(stamps), previous, user) for (previous, user), stamps in stamps_by_pair.items())
+    labels, replayed = _replayed(edges)
     label = labels.get(id, id)
-    ids = [label, *sorted(each for each in labels if labels[each] == label and each != label)]
-    members = {each: known.get(each, Known()) for each in ids}
+    ids = [label, *sorted(id for id in labels if labels[id] == label and id != label)]
+    members = {id: known.get(id, Known()) for id in ids}
     rows = contacts.rows(label, members)
     return Explanation(
         id=id,
         label=label,
         steps=tuple(
-            EdgeStep(edge, outcome, reason, len(said[edge.previous, edge.user]))
-            for edge, outcome, reason in taken
+            EdgeStep(edge, outcome, reason, len(stamps_by_pair[edge.previous, edge.user]))
+            for edge, outcome, reason in replayed
             if edge.previous in members or edge.user in members
         ),
         facts=_facts(members, rows),
@@ -162,7 +162,7 @@ def _replayed(edges: Iterable[Edge]) -> tuple[dict[str, str], list[tuple[Edge, E
     """The label of every id, and what each edge did, with the reason in words."""
     replay = Replay()
     given_up: dict[str, str] = {}
-    taken = []
+    replayed = []
     for edge in edges:
         previous, user = edge.previous, edge.user
         outcome = replay.take(edge)
@@ -176,8 +176,8 @@ def _replayed(edges: Iterable[Edge]) -> tuple[dict[str, str], list[tuple[Edge, E
             given_up[previous] = f"{previous} was renamed before, {by}"
         else:
             reason = "an id is itself already" if previous == user else given_up[previous]
-        taken.append((edge, outcome, reason))
-    return replay.labels(), taken
+        replayed.append((edge, outcome, reason))
+    return replay.labels(), replayed
 
 
 def _facts(members: Mapping[str, Known], rows: ContactRows) -> dict[str, tuple[Fact, ...]]:
@@ -202,10 +202,10 @@ def _facts_of(known: Known, everything: Known, rows: ContactRows) -> Iterator[Fa
         newest = everything.traits[name] == (stamp, value)
         yield fact(stamp, f"trait {name}: {_cut(value.decode())}", stands if newest else "replaced")
     for name, (stamp, is_member) in known.audiences.items():
-        said = {True: "a member", False: "not a member", None: "taken out"}[is_member]
+        membership = {True: "a member", False: "not a member", None: "taken out"}[is_member]
         stands = "cleared" if is_member is None else "stands"
         newest = everything.audiences[name] == (stamp, is_member)
-        yield fact(stamp, f"audience {name}: {said}", stands if newest else "replaced")
+        yield fact(stamp, f"audience {name}: {membership}", stands if newest else "replaced")
     for account_id, ways in known.accounts.items():
         for way, (first, last) in ways.items():
             named = f"account {account_id}, by {Way(way).source}{'' if Way(way).explicit else ' as fallback'}"
@@ -226,11 +226,11 @@ def render(explanation: Explanation, console: Console) -> None:
         title = f"{id} is the label of its contact" if len(facts) > 1 else f"{id} is a contact of its own"
     commands.say(console, title, "bold")
     commands.say(console, _summary(explanation))
-    notes = {each: ["the label"] * (each == label) + ["no facts"] * (not facts[each]) for each in facts}
-    _section(console, "Ids", [(each, ", ".join(notes[each])) for each in facts])
+    notes = {id: ["the label"] * (id == label) + ["no facts"] * (not facts[id]) for id in facts}
+    _section(console, "Ids", [(id, ", ".join(notes[id])) for id in facts])
     steps = [
         (
-            *_said(step.edge.stamp, explanation),
+            *_source(step.edge.stamp, explanation),
             step.outcome.value,
             f"{step.edge.previous} → {step.edge.user}",
             step.reason + (f" (said {step.times:,} times)" if step.times > 1 else ""),
@@ -238,9 +238,9 @@ def render(explanation: Explanation, console: Console) -> None:
         for step in explanation.steps
     ]
     _section(console, "Edges, as they are replayed", steps)
-    for each, said in facts.items():
-        lines = [(*_said(fact.stamp, explanation), fact.status, fact.text) for fact in said]
-        _section(console, f"Facts of {each}", lines)
+    for id, facts_of_id in facts.items():
+        lines = [(*_source(fact.stamp, explanation), fact.status, fact.text) for fact in facts_of_id]
+        _section(console, f"Facts of {id}", lines)
 
 
 def _summary(explanation: Explanation) -> str:
@@ -277,7 +277,7 @@ def _section(console: Console, title: str, rows: Sequence[tuple[str, ...]]) -> N
         commands.say(console, line)
 
 
-def _said(stamp: Stamp, explanation: Explanation) -> tuple[str, str, str]:
+def _source(stamp: Stamp, explanation: Explanation) -> tuple[str, str, str]:
     """(time, message_id, type) of the call that said something."""
     call = explanation.calls[stamp[1]]
     return _time(call.timestamp), call.message_id, call.type

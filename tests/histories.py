@@ -16,25 +16,25 @@ from typing import Any, TypeAlias
 
 from hypothesis import strategies as st
 
-from pipeline.replay import AccountMapping, Config, Connection
+from judge import Config, ConnectionRules, MappingRules
 
 Message: TypeAlias = dict[str, Any]
 
 # ---- configurations ----
 
 MAPPINGS = {
-    "group": AccountMapping("group"),
-    "group + fallback": AccountMapping("group", fallback="email_domain"),
-    "identify_traits": AccountMapping("identify_traits"),
-    "identify_traits + fallback": AccountMapping("identify_traits", fallback="email_domain"),
-    "email_domain": AccountMapping("email_domain"),
+    "group": MappingRules("group"),
+    "group + fallback": MappingRules("group", fallback="email_domain"),
+    "identify_traits": MappingRules("identify_traits"),
+    "identify_traits + fallback": MappingRules("identify_traits", fallback="email_domain"),
+    "email_domain": MappingRules("email_domain"),
 }
 
 
 def _configs() -> dict[str, Config]:
     configs = {}
     for (name, mapping), registrable, personal in product(MAPPINGS.items(), (False, True), ("exclude", "keep")):
-        connections = (Connection("web", ("s1",), mapping), Connection("other", None, mapping))
+        connections = (ConnectionRules("web", ("s1",), mapping), ConnectionRules("other", None, mapping))
         title = f"{name}{', registrable' if registrable else ''}{', keep' if personal == 'keep' else ''}"
         configs[title] = Config(connections, personal, registrable)
     return configs
@@ -45,9 +45,9 @@ CONFIGS: dict[str, Config] = {
     **_configs(),
     "mixed": Config(
         (
-            Connection("web", ("s1",), MAPPINGS["group + fallback"]),
-            Connection("app", ("s2", "s3"), MAPPINGS["identify_traits + fallback"]),
-            Connection("crm", None, MAPPINGS["email_domain"]),
+            ConnectionRules("web", ("s1",), MAPPINGS["group + fallback"]),
+            ConnectionRules("app", ("s2", "s3"), MAPPINGS["identify_traits + fallback"]),
+            ConnectionRules("crm", None, MAPPINGS["email_domain"]),
         )
     ),
 }
@@ -443,7 +443,7 @@ INTEGRATIONS: tuple[Any, ...] = (
 # With it some of the messages are disabled.
 INTEGRATION_CONFIG = Config(CONFIGS["mixed"].connections, integration_names=("Variance Cloud", "Variance"))
 # Without a connection for every source.
-CLOSED_CONFIG = Config((Connection("web", ("s1",)), Connection("app", ("s2", "s3"))))
+CLOSED_CONFIG = Config((ConnectionRules("web", ("s1",)), ConnectionRules("app", ("s2", "s3"))))
 
 BROKEN = (
     b"{",

@@ -16,10 +16,10 @@ from unittest import mock
 import duckdb
 import pytest
 
+from judge import Config, Tables, replay
 from pipeline import audit
 from pipeline.options import parse
 from pipeline.progress import ReportedCounts
-from pipeline.replay import Config, Tables, replay
 from pipeline.run import run, stop
 from pipeline.sources.subscriber import EMULATOR, Subscriber
 from pipeline.summary import Summary

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.replay import AccountMapping, Config, Connection, replay
+from judge import Config, ConnectionRules, MappingRules, replay
 from tests.golden import __main__ as golden
 from tests.warehouse import comparable, tables
 
@@ -21,10 +21,10 @@ def config(case: str) -> Config:
     """A case's connections file as the judge reads it."""
     document = yaml.safe_load((golden.HERE / case / "connections.yaml").read_text())
     connections = tuple(
-        Connection(
+        ConnectionRules(
             each["name"],
             tuple(each["project_ids"]) if "project_ids" in each else None,
-            AccountMapping(**each["account_mapping"]) if "account_mapping" in each else DEFAULT,
+            MappingRules(**each["account_mapping"]) if "account_mapping" in each else DEFAULT,
         )
         for each in document.pop("connections")
     )

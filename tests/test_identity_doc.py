@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from judge import replay, resolve
 from pipeline import __main__ as job
 from pipeline import audit, explain
-from pipeline.replay import replay, resolve
 from tests.transforms.core.calls import ALIAS, accepted
 from transforms.core.connections import DEFAULT
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-from pipeline.replay import Config, Row, Tables, canonical, microseconds, replay
+from judge import Config, Row, Tables, canonical, microseconds, replay
 from schemas.tables import BY_NAME, DEAD_LETTERS, Type
 from tests.bigquery_double import BigQueryDouble
 

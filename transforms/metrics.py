@@ -212,8 +212,9 @@ def family(counted: dict[str, int], counter: Counter) -> dict[str, int]:
 
 def noted(results: MetricResults, notes: Notes) -> tuple[str, ...]:
     """The lines of a job, sorted."""
-    found = results.query(MetricsFilter().with_namespace(NAMESPACE).with_name(notes.name))
+    results_of_name = results.query(MetricsFilter().with_namespace(NAMESPACE).with_name(notes.name))
     lines = (
-        entry.committed if entry.committed is not None else entry.attempted for entry in found[MetricResults.STRINGSETS]
+        entry.committed if entry.committed is not None else entry.attempted
+        for entry in results_of_name[MetricResults.STRINGSETS]
     )
     return tuple(sorted({line for entry in lines for line in entry}))

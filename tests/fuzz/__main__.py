@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from random import Random
 
-from pipeline.replay import replay
+from judge import replay
 from tests import prism
 from tests.fuzz.whole_job import check
 from tests.histories import CONFIGS, deal, history, line

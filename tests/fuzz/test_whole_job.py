@@ -10,7 +10,7 @@ from unittest import mock
 
 import pytest
 
-from pipeline.replay import Config
+from judge import Config
 from pipeline.run import run
 from tests import prism
 from tests.bigquery_double import BigQueryDouble

@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+from judge import Config, Tables
+from judge import replay as judged
 from pipeline import audit
 from pipeline.options import options_without_secrets, parse
-from pipeline.replay import Config, Tables
-from pipeline.replay import replay as judge
 from pipeline.run import run
 from tests import warehouse
 from tests.bigquery_double import BigQueryDouble
@@ -86,7 +86,7 @@ def check(seed: int, count: int, name: str, config: Config, folder: Path, option
     file = place / "warehouse.duckdb"
     url = f"duckdb:///{file}"
     run_jobs(rng, messages, config, place, rng.choice((1, 3)), url, options)
-    found = differences(warehouse.tables(file), judge(map(line, messages), config))
+    found = differences(warehouse.tables(file), judged(map(line, messages), config))
     return [f"seed {seed}, {name}: {each}" for each in [*found, *audited(url, place)]]
 
 
@@ -107,7 +107,7 @@ def check_bigquery(
     url = f"bigquery://{dataset.replace('.', '/')}"
     bigquery.faults.at_random(faults, seed)
     run_jobs(rng, messages, config, folder / f"{seed}", rng.choice((1, 3)), url, options)
-    found = differences(warehouse.bigquery_tables(bigquery, dataset), judge(map(line, messages), config))
+    found = differences(warehouse.bigquery_tables(bigquery, dataset), judged(map(line, messages), config))
     return [f"seed {seed}, {name}: {each}" for each in [*found, *audited(url, folder / f"{seed}")]]
 
 

@@ -16,10 +16,10 @@ import duckdb
 import msgspec
 import pytest
 
-from pipeline import replay
+import judge
+from judge import Config
 from pipeline.audit import configuration, main
 from pipeline.options import parse
-from pipeline.replay import Config
 from pipeline.run import run
 from tests.histories import CONFIGS, WHOLE, Message, deal, history, line
 from tests.transforms.core.calls import START_MS
@@ -291,9 +291,9 @@ def test_the_replay_takes_every_configuration_as_it_is(name: str) -> None:
 @pytest.mark.parametrize(
     ("struct", "own"),
     [
-        (Connections, replay.Config),
-        (Connections().connections[0], replay.Connection),
-        (Connections().connections[0].account_mapping, replay.AccountMapping),
+        (Connections, judge.Config),
+        (Connections().connections[0], judge.ConnectionRules),
+        (Connections().connections[0].account_mapping, judge.MappingRules),
     ],
 )
 def test_the_replay_knows_every_key_of_a_connections_file(struct: Any, own: Any) -> None:
@@ -309,7 +309,7 @@ def test_the_replay_knows_every_key_of_a_connections_file(struct: Any, own: Any)
         (["--warehouse=duckdb:///{folder}/none.duckdb"], "there is no file {folder}/none.duckdb; name the file"),
         (["--warehouse=duckdb:///{folder}/no/w.duckdb"], "there is no folder {folder}/no; make it, or name"),
         (["--warehouse=duckdb:///{folder}/other.duckdb"], "is no warehouse of this version: Catalog Error: "),
-        (["--warehouse=bigquery://project"], "that is no BigQuery URL; give bigquery://PROJECT/DATASET"),
+        (["--warehouse=bigquery://project"], "is not the URL of a dataset; give bigquery://PROJECT_ID/DATASET"),
         ([], "the following arguments are required: --warehouse; python -m pipeline.audit --help shows the options"),
         (["--warehouse=x", "--show=many"], "argument --show: invalid int value: 'many'"),
         (["--warehouse=x", "--connections=none.yaml"], "--connections=none.yaml: no such file; give a YAML file"),

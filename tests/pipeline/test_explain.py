@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from judge import resolve
 from pipeline.explain import Explanation, Fact, explain, main, render
 from pipeline.options import parse
-from pipeline.replay import resolve
 from pipeline.run import run
 from tests.histories import Message, line
 from tests.transforms.core.calls import START_MS, accepted

@@ -20,9 +20,9 @@ import duckdb
 import pytest
 
 import pipeline.warehouses.duckdb
+from judge import Config, ConnectionRules, MappingRules, replay
 from pipeline.errors import UsageError
 from pipeline.options import parse
-from pipeline.replay import AccountMapping, Config, Connection, replay
 from pipeline.run import run
 from pipeline.summary import Summary
 from tests.histories import (
@@ -274,12 +274,12 @@ def test_a_rebuild_of_an_empty_warehouse_leaves_it_empty(place: Place) -> None:
 
 
 def test_a_connection_that_is_gone_is_mapped_like_the_catch_all_and_counted(place: Place) -> None:
-    site = Connection("site", ("s1",), AccountMapping("group"))
-    place.config = Config((site, Connection("rest", None, AccountMapping("email_domain"))))
+    site = ConnectionRules("site", ("s1",), MappingRules("group"))
+    place.config = Config((site, ConnectionRules("rest", None, MappingRules("email_domain"))))
     message = {**identify("ann", 1, email="ann@acme.com"), "projectId": "s1"}
     place.deliver([message])
     assert tables(place.file).accounts == {}
-    place.config = Config((Connection("rest", None, AccountMapping("email_domain")),))
+    place.config = Config((ConnectionRules("rest", None, MappingRules("email_domain")),))
     summary = place.run("--rebuild")
     found = tables(place.file)
     assert found.contacts["ann"]["connections"] == ["site"]

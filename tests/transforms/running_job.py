@@ -24,13 +24,13 @@ from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms import userstate
 
+from judge import Config
 from pipeline.graph import build
 from pipeline.options import parse
-from pipeline.replay import Config
 from pipeline.warehouses import JobRun, open_warehouse
 from schemas.tables import Timestamp
 from tests.histories import CONFIGS, Message, history
-from tests.judge import connections, facts, plain
+from tests.product_rows import connections, facts, plain
 from transforms.coders import VERSION, StructCoder
 from transforms.core.facts import AccountKnown, Known, learn, learn_account
 from transforms.core.identity.protocol import ProtocolMessage

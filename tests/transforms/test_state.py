@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipeline.replay import Tables, replay
+from judge import Tables, replay
 from tests.histories import line
 from tests.transforms.running_job import RECORDED, STEPS, Recorded, named, recorded, steps
 from transforms.coders import VERSION, StructCoder

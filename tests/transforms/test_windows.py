@@ -15,9 +15,9 @@ from apache_beam.testing.util import BeamAssertException, assert_that
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 
-from pipeline.replay import replay
+from judge import replay
 from tests.histories import CONFIGS, deal, history, line
-from tests.judge import connections, facts, plain
+from tests.product_rows import connections, facts, plain
 from transforms import windows
 from transforms.core.facts import Known
 from transforms.core.rows import Upsert

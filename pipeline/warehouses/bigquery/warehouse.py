@@ -105,6 +105,9 @@ class BigQueryWarehouse:
         (end,) = query(client, statements.end_of_log(dataset))
         newest = next(iter(query(client, statements.newest_job(dataset))), None)
         if self.update and newest is not None:  # it has the running one's state, and so goes on with its versions
+            if (newest.rules_version or 0) > RULES_VERSION:
+                problem = "the running job writes rows by newer rules, and an update would leave those rows as they are"
+                raise UsageError(problem, "drain it, and start this version anew", option="--update")
             log_until = end.log_until if history else None
             rereads_log = history and (newest.rules_version or 0) < RULES_VERSION  # ReadLog enters the new version
             return JobRun(newest.generation, Timestamp(newest.started_at), log_until, bounded, rereads_log)

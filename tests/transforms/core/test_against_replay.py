@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.replay import Config, Tables, replay, resolve
+from judge import Config, Tables, replay, resolve
 from schemas.tables import EVENTS, DeadLetter
 from tests.histories import (
     CLOSED_CONFIG,
@@ -26,7 +26,7 @@ from tests.histories import (
     odd_line,
     odd_lines,
 )
-from tests.judge import connections, plain
+from tests.product_rows import connections, plain
 from tests.warehouse import comparable
 from transforms.core import account_rows, call_rows, contacts
 from transforms.core.connections import Connections, Router

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.replay import Config, Tables, replay
+from judge import Config, Tables, replay
 from tests.histories import CONFIGS, Alphabet, Message, configs, deal, histories, history, line
-from tests.judge import connections, facts, plain
+from tests.product_rows import connections, facts, plain
 from tests.transforms.core.identity.network import Network
 from transforms.core import contacts
 from transforms.core.identity import crowd

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipeline.replay import Config, replay
+from judge import Config, replay
 from schemas.tables import Contact, Identity
 from tests.histories import CONFIGS, Message, deal, history, line
-from tests.judge import connections, facts
+from tests.product_rows import connections, facts
 from tests.transforms.core.identity.network import Network
 from tests.transforms.core.identity.test_network import identity_tables, judged
 from transforms.core import account_rows, contacts

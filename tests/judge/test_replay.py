@@ -11,21 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.replay import (
-    AccountMapping,
-    Config,
-    Connection,
-    Row,
-    Tables,
-    canonical,
-    email_domain,
-    host,
-    read_id,
-    read_time,
-    replay,
-    resolve,
-    snake_case,
-)
+from judge import Config, ConnectionRules, MappingRules, Row, Tables, canonical, replay, resolve
+from judge.companies import host
+from judge.mail_domains import email_domain
+from judge.reading import read_id
+from judge.time_forms import read_time
+from judge.user_properties import snake_case
 from tests.histories import (
     CLOSED_CONFIG,
     CONFIGS,
@@ -66,7 +57,7 @@ def columns(row: Row | None, expected: Row | None) -> Row | None:
 
 
 def by_method(name: str, **options: Any) -> Config:
-    return Config((Connection("default", None, MAPPINGS[name]),), **options)
+    return Config((ConnectionRules("default", None, MAPPINGS[name]),), **options)
 
 
 # ---- section 3: identity ----
@@ -868,7 +859,7 @@ ACCOUNTS: list[tuple[str, Config, list[Message], dict[str, Row]]] = [
     ),
     (
         "a path of one step has no parent",
-        Config((Connection("c", None, AccountMapping("identify_traits", "org", "org_name")),)),
+        Config((ConnectionRules("c", None, MappingRules("identify_traits", "org", "org_name")),)),
         [identify(1, {"org": 5, "org_name": "Five", "x": 1})],
         {"5": {"name": "Five", "traits": {}}},
     ),
@@ -1076,7 +1067,9 @@ def test_random_histories_have_everything() -> None:
 
 
 def test_a_configuration_is_its_document() -> None:
-    config = Config((Connection("a", ("s1",), MAPPINGS["identify_traits"]), Connection("b")), registrable_domain=True)
+    config = Config(
+        (ConnectionRules("a", ("s1",), MAPPINGS["identify_traits"]), ConnectionRules("b")), registrable_domain=True
+    )
     assert config.document() == {
         "personal_email_domains": "exclude",
         "registrable_domain": True,

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.replay import Config
+from judge import Config
 from schemas.tables import Row
 from tests.histories import Message, line
 from transforms.core import call_rows
