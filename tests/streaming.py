@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import threading
@@ -172,6 +173,43 @@ def into_bigquery(folder: Path) -> Iterator[BigQueryStream]:
             yield BigQueryStream(folder, bigquery=bigquery)
         finally:
             AppendStream.close_all()
+
+
+class DirectoryStream(Stream):
+    """The same with a directory that grows, a file for each publication."""
+
+    def __post_init__(self) -> None:
+        prism.require()
+        self.host = ""
+        self.inbox = self.folder / "inbox"
+        self.inbox.mkdir()
+        self._numbers = itertools.count()
+        self.configure(self.config)
+
+    def arguments(self, *options: str) -> list[str]:
+        return [
+            f"--input_directory={self.inbox}",
+            f"--warehouse={self.url}",
+            f"--connections={self.folder / 'connections.yaml'}",
+            f"--alias_window={self.window_s}",
+            *options,
+        ]
+
+    def publish(self, payloads: Iterable[bytes], **attributes: str) -> None:
+        """Writes a file, in the sub-directory of the attribute `connection` where there is one."""
+        payloads = list(payloads)
+        self.published += payloads
+        folder = self.inbox / attributes.get("connection", "")
+        folder.mkdir(exist_ok=True)
+        unfinished = folder / f"{next(self._numbers):08}.part"
+        unfinished.write_bytes(b"".join(payload + b"\n" for payload in payloads))
+        unfinished.rename(unfinished.with_suffix(".jsonl"))
+
+    @property
+    def waiting(self) -> list[Path]:
+        """The files that are not moved away."""
+        read = self.inbox / "read"
+        return [path for path in self.inbox.rglob("*.jsonl") if read not in path.parents]
 
 
 class RunningJob:

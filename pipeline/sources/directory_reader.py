@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -230,20 +230,12 @@ class DirectoryReader:
 
     def _listed(self) -> list[Path]:
         """The complete files that are not held, oldest first, of the directory and its sub-directories."""
-        folders = [self._path]
+        files = list(_complete_files(self._path))
         with os.scandir(self._path) as entries:
-            folders += (
-                entry.path
-                for entry in entries
-                if entry.is_dir() and entry.name != READ and not entry.name.startswith(".")
-            )
-        files: list[tuple[int, str, str]] = []
+            folders = [entry.path for entry in entries if entry.is_dir() and _is_shown(entry) and entry.name != READ]
         for folder in folders:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.name.endswith(_ENDINGS) and not entry.name.startswith(".") and entry.is_file():
-                        with contextlib.suppress(FileNotFoundError):
-                            files.append((entry.stat().st_mtime_ns, entry.name, entry.path))
+            with contextlib.suppress(FileNotFoundError):  # somebody has taken it away
+                files += _complete_files(folder)
         with self._state:
             return [Path(path) for _, _, path in sorted(files) if path not in self._held]
 
@@ -270,3 +262,16 @@ class DirectoryReader:
         except OSError as error:
             self._failure = error
             raise
+
+
+def _complete_files(folder: str) -> Iterator[tuple[int, str, str]]:
+    """(time of completion in nanoseconds, name, path) of each complete file of a folder."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(_ENDINGS) and _is_shown(entry) and entry.is_file():
+                with contextlib.suppress(FileNotFoundError):  # somebody has taken it away
+                    yield entry.stat().st_mtime_ns, entry.name, entry.path
+
+
+def _is_shown(entry: os.DirEntry[str]) -> bool:
+    return not entry.name.startswith(".")
