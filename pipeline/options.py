@@ -23,6 +23,7 @@ from apache_beam.options.pipeline_options_validator import PipelineOptionsValida
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
 from pipeline import sources, warehouses
+from pipeline.command_line import CommandParser
 from pipeline.connections_file import load_connections
 from pipeline.errors import REDACTED, UsageError, choice, is_secret, printable, without_secrets
 from pipeline.job_kind import BATCH_RUNNER, STREAMING_RUNNER, JobKind
@@ -234,6 +235,10 @@ def options_without_secrets(argv: Sequence[str]) -> str:
     return shlex.join(printable(word) for word in shown)
 
 
+class _JobParser(CommandParser, _BeamArgumentParser):
+    """Takes Beam's options as well, which declare themselves on a parser of Beam's."""
+
+
 class _Help(argparse.Action):
     """Prints a text and ends the program."""
 
@@ -253,7 +258,7 @@ def _add_help(parser: argparse.ArgumentParser) -> None:
 
 
 def _own_help() -> str:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=_PROGRAM,
         usage=f"%(prog)s ({' | '.join(source.usage for source in sources.KINDS)} | --rebuild) --warehouse=URL "
         "[option ...]",
@@ -269,7 +274,7 @@ def _own_help() -> str:
 
 
 def _beam_help() -> str:
-    parser = _BeamArgumentParser(
+    parser = _JobParser(
         prog=_PROGRAM,
         usage="%(prog)s [option ...]",
         description="The options of Apache Beam. --help shows those of the job.",
@@ -291,7 +296,7 @@ def _option_classes() -> Iterable[type[PipelineOptions]]:
 
 def _parser() -> argparse.ArgumentParser:
     """A parser of all options, Beam's too."""
-    parser = _BeamArgumentParser(prog=_PROGRAM, add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser = _JobParser(prog=_PROGRAM, add_help=False, exit_on_error=False)
     for options in _option_classes():
         options._add_argparse_args(parser)
     _add_help(parser)

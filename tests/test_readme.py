@@ -23,7 +23,7 @@ import duckdb
 import pytest
 
 import pipeline.graph
-from examples import publish
+from examples import publish, stream
 from pipeline import audit, explain
 from pipeline.__main__ import main
 from pipeline.connections_file import load_connections
@@ -265,6 +265,7 @@ def known_options() -> frozenset[str]:
         (audit.main, ["--help"]),
         (explain.main, ["--help"]),
         (publish.main, ["--help"]),
+        (stream.main, ["--help"]),
     ]:
         with contextlib.redirect_stdout(output), pytest.raises(SystemExit):
             program(arguments)
