@@ -8,6 +8,7 @@ done before for the rates of events and of identity calls, and beside the job fo
     python -m benchmarks.streaming mix           the highest rate alone (up to half an hour)
     python -m benchmarks.streaming soak          ten minutes at a steady rate: whether memory and lag stay flat
         --rate=2500 --minutes=10 --new_people    ever new people, whose state the runner has to keep
+        --directory                              on a directory that grows, without the emulator
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -142,14 +144,22 @@ class Followed(NamedTuple):
 
 
 def follow(rate: float, seconds: float, name: str, *, new_people: bool = True) -> Followed:
-    """Publishes the mix at a rate, and runs the job on it with the default window."""
+    """Publishes the mix to a subscription at a rate, and runs the job on it with the default window."""
     topic, subscription = place(f"{name}-{os.getpid()}")
+    return _follow(topic, subscription, rate, seconds, new_people)
+
+
+def follow_directory(rate: float, seconds: float, *, new_people: bool) -> Followed:
+    """The same with a directory."""
+    with tempfile.TemporaryDirectory() as folder:
+        return _follow(folder, folder, rate, seconds, new_people)
+
+
+def _follow(published: str, followed: str, rate: float, seconds: float, new_people: bool) -> Followed:
     steps = [sys.executable, "-m", "benchmarks.streaming_steps"]
     people = [] if new_people else ["same"]
-    with subprocess.Popen([*steps, "publish", topic, str(rate), *people]) as publishing:
-        ran = subprocess.run(
-            [*steps, "follow", subscription, str(seconds)], stdout=subprocess.PIPE, text=True, check=True
-        )
+    with subprocess.Popen([*steps, "publish", published, str(rate), *people]) as publishing:
+        ran = subprocess.run([*steps, "follow", followed, str(seconds)], stdout=subprocess.PIPE, text=True, check=True)
         publishing.terminate()
     *samples, drain = (json.loads(line) for line in ran.stdout.splitlines() if line.startswith(("[", "{")))
     return Followed([Sample(*sample) for sample in samples], drain["drain"])
@@ -176,14 +186,13 @@ def highest_rate() -> None:
     print(f"  lag at half of it    {half:8.1f} s   goal: under {LAG_GOAL_S:g}", flush=True)
 
 
-def soak(rate: float, minutes: float, *, new_people: bool) -> None:
+def soak(followed: Followed) -> None:
     """Prints memory and lag through a long run, and whether they were flat."""
-    found = follow(rate, minutes * 60, "soak", new_people=new_people)
-    for sample in found.samples[:: max(1, len(found.samples) // 20)]:
+    for sample in followed.samples[:: max(1, len(followed.samples) // 20)]:
         seen = f"{sample.at:6.0f} s {sample.messages:10,} messages, lag {sample.lag:5.1f} s"
         print(f"  {seen}, {sample.memory / 1e6:6.0f} MB and the runner {sample.runner / 1e6:6.0f} MB")
-    third = len(found.samples) // 3
-    middle, last = found.samples[third : 2 * third], found.samples[2 * third :]
+    third = len(followed.samples) // 3
+    middle, last = followed.samples[third : 2 * third], followed.samples[2 * third :]
     messages = _median(last, "messages") - _median(middle, "messages")
     if not messages or not _median(middle, "lag"):
         raise SystemExit("nothing was read in the middle of that time: give more --minutes")
@@ -203,11 +212,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rate", type=float, default=2500.0)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--new_people", action="store_true")
+    parser.add_argument("--directory", action="store_true")
     given = parser.parse_args(argv)
+    if given.directory:
+        soak(follow_directory(given.rate, given.minutes * 60, new_people=given.new_people))
+        return
     with emulator.started() as host:
         os.environ[EMULATOR] = host
         if given.what == "soak":
-            soak(given.rate, given.minutes, new_people=given.new_people)
+            soak(follow(given.rate, given.minutes * 60, "soak", new_people=given.new_people))
             return
         if given.what == "figures":
             sent = events()

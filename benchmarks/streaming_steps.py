@@ -26,6 +26,7 @@ from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 
 from benchmarks.data import endless
 from examples.publish import publish
+from examples.stream import write_files
 from pipeline import prism
 from pipeline.options import parse
 from pipeline.progress import ReportedCounts
@@ -112,7 +113,7 @@ def rate(step: str, subscription: str, count: int, folder: str) -> float:
     return (many - few) / (ended - began)
 
 
-def follow(subscription: str, seconds: float, folder: str) -> None:
+def follow(place: str, seconds: float, folder: str) -> None:
     """Runs the job with the default window, and prints a sample each second, and at last how long it took to end."""
     began = time.monotonic()
 
@@ -126,7 +127,8 @@ def follow(subscription: str, seconds: float, folder: str) -> None:
         stop()
 
     threading.Thread(target=look, daemon=True).start()
-    arguments = [f"--input_subscription={subscription}", f"--warehouse=duckdb:///{folder}/warehouse.duckdb"]
+    source = "directory" if place.startswith("/") else "subscription"
+    arguments = [f"--input_{source}={place}", f"--warehouse=duckdb:///{folder}/warehouse.duckdb"]
     with metrics.observed_by(_COUNTS):
         run(*parse(arguments), "")
     print(json.dumps({"drain": time.monotonic() - began - seconds}))
@@ -151,7 +153,11 @@ def _below(process: int) -> Iterator[int]:
 
 def main(step: str, place: str, number: str, *same_people: str) -> None:
     if step == "publish":
-        publish(place, endless(new_people=not same_people), float(number))
+        lines = endless(new_people=not same_people)
+        if place.startswith("/"):
+            write_files(Path(place), lines, float(number), threading.Event())
+        else:
+            publish(place, lines, float(number))
         return
     with tempfile.TemporaryDirectory() as folder:
         if step == "follow":

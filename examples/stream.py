@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import duckdb
@@ -84,7 +84,7 @@ def _directory() -> Iterator[tuple[str, Publish]]:
         yield f"--input_directory={folder}", publish_lines
 
 
-def write_files(folder: Path, lines: Sequence[bytes], rate: float, ended: threading.Event) -> None:
+def write_files(folder: Path, lines: Iterable[bytes], rate: float, ended: threading.Event) -> None:
     """Writes lines into files as a receiver does: a file is complete when it has its name."""
     waiting = iter(lines)
     for number in itertools.count():

@@ -20,10 +20,8 @@ from functools import partial
 from typing import Any, ClassVar, Final
 
 import apache_beam as beam
-from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.pvalue import PBegin, PCollection
-from apache_beam.transforms.core import RestrictionProvider
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils import timestamp
 from apache_beam.utils.windowed_value import WindowedValue
@@ -31,6 +29,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from pipeline.errors import UsageError, reason
 from pipeline.job_kind import JobKind
 from pipeline.sources.directory_reader import DirectoryReader, ReadBlock
+from pipeline.sources.endless import END, Endless, advance, later
 from schemas.tables import Timestamp
 from transforms import metrics
 from transforms.core.connection_paths import folded_name, names_by_path
@@ -40,7 +39,6 @@ _BUNDLE_S: Final = 0.5
 _BUNDLE_BYTES: Final = 8_000_000
 """How long a bundle reads, and how much: a warehouse writes many rows for little more than one."""
 _RESUME_S: Final = 0.1
-_ENDLESS: Final = 1 << 62
 _GLOBAL: Final = (GlobalWindow(),)
 
 _log = logging.getLogger(__name__)
@@ -129,31 +127,6 @@ class ReadDirectory(beam.PTransform):
         return reader | "Files" >> beam.ParDo(_ReadFn(self.directory)).with_output_types(Received)
 
 
-class _Endless(OffsetRestrictionTracker):
-    """Claims one block after another, without end. A runner may checkpoint it; it may not split it, since there is one
-    reader."""
-
-    def try_split(self, fraction_of_remainder: float) -> Any:
-        return super().try_split(0) if fraction_of_remainder == 0 else None
-
-    def is_bounded(self) -> bool:
-        return False
-
-
-class _Reader(RestrictionProvider):
-    def initial_restriction(self, reader: int) -> OffsetRange:
-        return OffsetRange(0, _ENDLESS)
-
-    def create_tracker(self, restriction: OffsetRange) -> _Endless:
-        return _Endless(restriction)
-
-    def restriction_size(self, reader: int, restriction: OffsetRange) -> int:
-        return 1
-
-    def truncate(self, reader: int, restriction: OffsetRange) -> None:
-        """A drain reads no more."""
-
-
 class _ReadFn(metrics.CountingFn):
     """Reads blocks for a moment at a time. The files that are open, and what is left of them, belong to the process."""
 
@@ -166,7 +139,7 @@ class _ReadFn(metrics.CountingFn):
         self,
         element: int,
         finalizer: Any = beam.DoFn.BundleFinalizerParam,
-        tracker: Any = beam.DoFn.RestrictionParam(_Reader()),  # noqa: B008
+        tracker: Any = beam.DoFn.RestrictionParam(Endless()),  # noqa: B008
         estimator: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),  # noqa: B008
     ) -> Iterator[WindowedValue]:
         reader = DirectoryReader.of(self.directory.path, self.directory.connections)
@@ -185,21 +158,16 @@ class _ReadFn(metrics.CountingFn):
             read_bytes += block.size
             if block.problem:
                 self._note(block.problem)
-            yield from self._timed(block, reader.watermark(), estimator)
+            yield from self._timed(block, later(reader.watermark(), estimator))
         if reader.is_done:
-            tracker.try_claim(_ENDLESS)
+            tracker.try_claim(END)
             return
-        _advance(estimator, timestamp.Timestamp(micros=reader.watermark()))
+        advance(estimator, reader.watermark())
         tracker.defer_remainder(timestamp.Duration(_RESUME_S) if not blocks or reader.is_stopping else None)
 
-    def _timed(
-        self, block: ReadBlock, watermark: Timestamp, estimator: ManualWatermarkEstimator
-    ) -> Iterator[WindowedValue]:
-        """The messages of a block, none behind the watermark: not even behind one that a checkpoint has restored."""
-        restored = estimator.current_watermark()
+    def _timed(self, block: ReadBlock, watermark: Timestamp) -> Iterator[WindowedValue]:
+        """The messages of a block, none behind the watermark."""
         arrived_at = timestamp.Timestamp(micros=max(block.completed_at, watermark))
-        if restored is not None:
-            arrived_at = max(arrived_at, restored)
         messages = [line for line in block.lines if isinstance(line, Received) or (line and not line.isspace())]
         self.tally[metrics.RECEIVED.name] += len(messages)
         self.tally[metrics.BLANK.name] += len(block.lines) - len(messages)
@@ -219,12 +187,6 @@ class _ReadFn(metrics.CountingFn):
     def _report_lags(self, reader: DirectoryReader) -> None:
         for lag_ms in reader.pop_lags_ms():
             metrics.observe(metrics.LAG, lag_ms)
-
-
-def _advance(estimator: ManualWatermarkEstimator, watermark: timestamp.Timestamp) -> None:
-    before = estimator.current_watermark()
-    if before is None or watermark > before:
-        estimator.set_watermark(watermark)
 
 
 def _refused(path: str, problem: str, remedy: str) -> UsageError:

@@ -18,10 +18,8 @@ from typing import Any, ClassVar, Final
 import apache_beam as beam
 import google.auth.exceptions
 from apache_beam.io.gcp.pubsub import PubsubMessage, ReadFromPubSub
-from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.pvalue import PBegin, PCollection
-from apache_beam.transforms.core import RestrictionProvider
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils import timestamp
 from apache_beam.utils.windowed_value import WindowedValue
@@ -30,6 +28,7 @@ from google.api_core.retry import Retry
 
 from pipeline.errors import UsageError
 from pipeline.job_kind import JobKind
+from pipeline.sources.endless import END, Endless, advance, later
 from pipeline.sources.subscriber import EMULATOR, FINAL, PulledBatch, Subscriber, connect, passes
 from schemas.tables import Timestamp
 from transforms import metrics
@@ -46,7 +45,6 @@ _BUNDLE_BYTES: Final = 16_000_000
 """How long a bundle gathers messages, and how many: a warehouse writes many rows for little more than one."""
 _RESUME_S: Final = 0.1
 _START_S: Final = 15.0
-_ENDLESS: Final = 1 << 62
 
 
 class SubscriptionKind:
@@ -135,34 +133,6 @@ def received(
     return Received(message.data, message.attributes or {}, published_at, delivery_id=message.message_id)
 
 
-class _Endless(OffsetRestrictionTracker):
-    """Claims one batch after another, without end.
-
-    A runner may split it only by a checkpoint, at the next position: that is what `defer_remainder` does. For example,
-    a split in the middle of the positions would make a second reader of what only this process can acknowledge.
-    """
-
-    def try_split(self, fraction_of_remainder: float) -> Any:
-        return super().try_split(0) if fraction_of_remainder == 0 else None
-
-    def is_bounded(self) -> bool:
-        return False
-
-
-class _Reader(RestrictionProvider):
-    def initial_restriction(self, reader: int) -> OffsetRange:
-        return OffsetRange(0, _ENDLESS)
-
-    def create_tracker(self, restriction: OffsetRange) -> _Endless:
-        return _Endless(restriction)
-
-    def restriction_size(self, reader: int, restriction: OffsetRange) -> int:
-        return 1
-
-    def truncate(self, reader: int, restriction: OffsetRange) -> None:
-        """A drain reads no more."""
-
-
 class _PullFn(metrics.CountingFn):
     """Hands on what the process's subscriber has pulled, for a moment at a time."""
 
@@ -175,7 +145,7 @@ class _PullFn(metrics.CountingFn):
         self,
         reader: int,
         finalizer: Any = beam.DoFn.BundleFinalizerParam,
-        tracker: Any = beam.DoFn.RestrictionParam(_Reader()),  # noqa: B008
+        tracker: Any = beam.DoFn.RestrictionParam(Endless()),  # noqa: B008
         estimator: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),  # noqa: B008
     ) -> Iterator[WindowedValue]:
         subscriber = Subscriber.of(self.subscription)
@@ -197,11 +167,11 @@ class _PullFn(metrics.CountingFn):
             size += batch.size
             self.tally[metrics.RECEIVED.name] += len(batch.ack_ids)
             self.tally.report()
-            yield from self._stamped(batch, _later(subscriber.watermark(), estimator))
+            yield from self._stamped(batch, later(subscriber.watermark(), estimator))
         if subscriber.is_done:
-            tracker.try_claim(_ENDLESS)
+            tracker.try_claim(END)
         else:
-            _advance(estimator, timestamp.Timestamp(micros=subscriber.watermark()))
+            advance(estimator, subscriber.watermark())
             tracker.defer_remainder(timestamp.Duration(_RESUME_S) if subscriber.is_stopping else None)
 
     def _has_room(self, end: float, messages: int, size: int) -> bool:
@@ -223,19 +193,6 @@ class _PullFn(metrics.CountingFn):
             metrics.observe(metrics.LAG, lag_ms)
         if retries:
             self.tally[metrics.RETRIES.name] += retries
-
-
-def _later(watermark: Timestamp, estimator: ManualWatermarkEstimator) -> Timestamp:
-    """The subscriber's watermark, or that of the estimator: one that a checkpoint has restored may be ahead of a new
-    process's subscriber, and no message may be behind it."""
-    restored = estimator.current_watermark()
-    return watermark if restored is None else Timestamp(max(watermark, restored.micros))
-
-
-def _advance(estimator: ManualWatermarkEstimator, watermark: timestamp.Timestamp) -> None:
-    before = estimator.current_watermark()
-    if before is None or watermark > before:
-        estimator.set_watermark(watermark)
 
 
 def check_subscription(name: str) -> None:
