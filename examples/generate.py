@@ -123,7 +123,7 @@ APP_PAGES = (
     ("/settings/members", "Members"),
     ("/settings/billing", "Billing"),
 )
-SCREENS = ("Home", "Projects", "Project", "Inbox", "GeneratorSettings")
+SCREENS = ("Home", "Projects", "Project", "Inbox", "Settings")
 REFERRERS = ("", "", "https://www.google.com/", "https://duckduckgo.com/", "https://news.example/tools")
 CAMPAIGNS = (
     {"name": "spring-launch", "source": "google", "medium": "cpc", "term": "project planning"},

@@ -119,19 +119,24 @@ OTHERS = {"IsADirectoryError", "TemporaryDirectory", "tempfile.TemporaryDirector
 
 
 def words(module: str) -> Iterator[str]:
-    """The names, strings and imports of a module, but for what it says in docstrings and help."""
+    """The names, strings and imports of a module, but for its docstrings."""
+    nodes = list(ast.walk(tree(module)))
     documentation = {
-        node.value
-        for node in ast.walk(tree(module))
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        node.value for node in nodes if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }
-    for node in ast.walk(tree(module)):
+    for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in documentation:
             yield node.value
         elif isinstance(node, ast.Name):
             yield node.id
         elif isinstance(node, ast.Attribute):
             yield node.attr
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield node.name
+        elif isinstance(node, (ast.arg, ast.keyword)) and node.arg is not None:
+            yield node.arg
+        elif isinstance(node, ast.alias) and node.asname is not None:
+            yield node.asname
     yield from imports(module)
 
 
@@ -144,11 +149,11 @@ def test_a_registry_alone_names_its_entries(registry: str) -> None:
         for module in outside
         for word in words(module)
         for name in NAMES[registry]
-        if name in word.lower().replace(PRODUCT, "") and not is_other(word)
+        if name in word.lower().replace(PRODUCT, "") and not is_other(module, word)
     }
     assert naming == set()
 
 
-def is_other(word: str) -> bool:
-    """Whether it is a sentence, or a name of something else."""
-    return " " in word or word in OTHERS
+def is_other(module: str, word: str) -> bool:
+    """Whether it is a name of something else, or the meaning of a counter, which only people read."""
+    return word in OTHERS or (module == "transforms/metrics.py" and " " in word)

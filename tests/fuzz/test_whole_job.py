@@ -11,6 +11,7 @@ from unittest import mock
 import pytest
 
 from judge import Config
+from pipeline.job_kind import JobKind
 from pipeline.run import run
 from tests import prism
 from tests.bigquery_double import BigQueryDouble
@@ -48,7 +49,7 @@ def test_jobs_that_gather_in_windows_sweep_when_their_history_is_through(
     bigquery: BigQueryDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        whole_job, "run", lambda settings, *more: run(dataclasses.replace(settings, streaming=True), *more)
+        whole_job, "run", lambda settings, *more: run(dataclasses.replace(settings, kind=JobKind.STREAMING), *more)
     )
     options = [*prism.options(), "--streaming"]
     assert check_bigquery(2, 20, "mixed", CONFIGS["mixed"], tmp_path, bigquery, 0.1, options) == []

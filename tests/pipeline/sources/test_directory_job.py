@@ -93,8 +93,8 @@ def test_a_sub_directory_is_a_connection(stream: DirectoryStream) -> None:
         stream.publish([json.dumps({**page, "messageId": str(number)}).encode()], connection=connection)
     with stream.job() as job:
         job.wait_until("they have their rows", lambda: stream.stored("events") == 3)
-    with duckdb.connect(str(stream.file), read_only=True) as connection:
-        rows = connection.execute("SELECT connection FROM events ORDER BY message_id").fetchall()
+    with duckdb.connect(str(stream.file), read_only=True) as database:
+        rows = database.execute("SELECT connection FROM events ORDER BY message_id").fetchall()
     assert rows == [("My site",), ("Shop",), ("Shop",)]
 
 
