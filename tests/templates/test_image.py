@@ -152,7 +152,7 @@ def test_a_mistake_ends_the_launcher_in_one_line(image: Installed) -> None:
     ran = image.run(str(image.folder / "launcher.py"), "--rebuild=true", "--warehouse=bigquery")
     assert ran.returncode == 2
     (line,) = ran.stderr.splitlines()
-    assert line.startswith("segment-pipeline: --warehouse=bigquery: is no warehouse's URL")
+    assert line.startswith("segment-pipeline: --warehouse=bigquery: is not the URL of a dataset")
 
 
 # ---- a worker ----

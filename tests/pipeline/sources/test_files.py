@@ -238,10 +238,12 @@ def check_source(patterns: Sequence[Path], expected: Sequence[bytes]) -> dict[st
 
 
 def test_overlapping_patterns_read_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "calls"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
     for name in ("a.jsonl", "b.jsonl", "c.txt"):
-        (tmp_path / name).write_text(f"{name}\n")
-    patterns = [Path("a.jsonl"), tmp_path / "a.jsonl", tmp_path / "*.jsonl", tmp_path / "*", Path("../*/b.jsonl")]
+        (folder / name).write_text(f"{name}\n")
+    patterns = [Path("a.jsonl"), folder / "a.jsonl", folder / "*.jsonl", folder / "*", Path("../*/b.jsonl")]
     check_source([*patterns, Path("a.jsonl")], [b"a.jsonl", b"b.jsonl", b"c.txt"])
 
 
