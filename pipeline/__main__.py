@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -27,6 +29,7 @@ _STOPPING = "segment-pipeline: stopping: writes what was read, and closes the wi
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the job that the arguments ask for. Returns 0 when it is done, 2 for a usage error, reported in one line,
     and 130 when it was interrupted. A job without end is done when it is told to stop."""
+    atexit.register(gc.freeze)  # at its end Python need not look for garbage in all that was loaded
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     logging.getLogger("pipeline").setLevel(logging.INFO)
     arguments = sys.argv[1:] if argv is None else list(argv)

@@ -79,9 +79,11 @@ class _WriteFn(metrics.CountingFn, Generic[E]):
     def add(self, element: E, append: Append) -> None:
         """Gathers an element's row. Rows of different outcomes go in batches of their own, since of a batch it is only
         known how many are new."""
-        elements, appends = self.gathered.setdefault(append.outcome, ([], []))
-        elements.append(element)
-        appends.append(append)
+        gathered = self.gathered.get(append.outcome)
+        if gathered is None:
+            gathered = self.gathered[append.outcome] = ([], [])
+        gathered[0].append(element)
+        gathered[1].append(append)
         self.count += 1
         self.bytes += len(append.message)
         if self.count >= _BATCH_ROWS or self.bytes >= _BATCH_BYTES:
