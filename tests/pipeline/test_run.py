@@ -10,11 +10,15 @@ import pytest
 from pipeline import run
 
 
-def test_the_interpreter_is_as_it_was_after_a_job_that_failed() -> None:
-    before = gc.get_threshold(), sys.getswitchinterval(), gc.get_freeze_count()
-    with pytest.raises(ZeroDivisionError), run._interpreter_for_jobs():
-        assert gc.get_threshold() != before[0]
+def fail_in_a_job() -> None:
+    with run._interpreter_for_jobs():
         assert gc.get_freeze_count()
         raise ZeroDivisionError
-    assert (gc.get_threshold(), sys.getswitchinterval()) == before[:2]
+
+
+def test_the_interpreter_is_as_it_was_after_a_job_that_failed() -> None:
+    before = gc.get_threshold(), sys.getswitchinterval()
+    with pytest.raises(ZeroDivisionError):
+        fail_in_a_job()
+    assert (gc.get_threshold(), sys.getswitchinterval()) == before
     assert not gc.get_freeze_count()
