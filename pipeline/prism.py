@@ -90,7 +90,7 @@ def find() -> str:
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Has one process at a time get Prism into this folder: Beam's download is not made for two."""
+    """Has one process at a time get Prism into this folder, so that it is downloaded or built once."""
     with open(folder / "lock", "wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -98,16 +98,18 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _download(program: Path) -> bool:
     timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_DOWNLOAD_S)
-    try:
-        url = PrismJobServer(PipelineOptions([])).path_to_binary()
-        downloaded = PrismJobServer.local_bin(url)
-        subprocess.run([downloaded, "-help"], check=True, capture_output=True)
-    except (OSError, RuntimeError, ValueError, subprocess.CalledProcessError):  # no network, or no such release
-        return False
-    finally:
-        socket.setdefaulttimeout(timeout)
-    _put(Path(downloaded), program)
+    with tempfile.TemporaryDirectory(dir=program.parent) as folder:
+        socket.setdefaulttimeout(_DOWNLOAD_S)
+        try:
+            url = PrismJobServer(PipelineOptions([])).path_to_binary()
+            # Without a folder Beam unpacks into the current one, and returns a name that is looked up on the PATH.
+            downloaded = PrismJobServer.local_bin(url, folder)
+            subprocess.run([downloaded, "-help"], check=True, capture_output=True)
+        except (OSError, RuntimeError, ValueError, subprocess.CalledProcessError):  # no network, or no such release
+            return False
+        finally:
+            socket.setdefaulttimeout(timeout)
+        _put(Path(downloaded), program)
     return True
 
 

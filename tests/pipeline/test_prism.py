@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -37,23 +39,62 @@ def program(path: Path, script: str = "exit 0") -> Path:
     return path
 
 
-def test_what_is_in_the_cache_is_taken(cache: Path) -> None:
+def test_what_is_in_the_cache_is_run(cache: Path) -> None:
     cached = program(cache / "prism")
     assert prism.find() == str(cached)
 
 
 def test_what_was_downloaded_is_kept(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     downloaded = program(tmp_path / "download")
-    monkeypatch.setattr(PrismJobServer, "local_bin", lambda _: str(downloaded))
+    monkeypatch.setattr(PrismJobServer, "local_bin", lambda *_: str(downloaded))
     assert prism.find() == str(cache / "prism")
     assert (cache / "prism").read_bytes() == downloaded.read_bytes()
+
+
+def test_a_release_is_unpacked_in_the_cache_once_for_all_that_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beam's own download, of an archive as the release page has it."""
+    script = program(tmp_path / "prism-linux", f"echo run >> {tmp_path / 'runs'}; sleep 0.2")
+    with zipfile.ZipFile(tmp_path / "prism-linux.zip", "w") as archive:
+        archive.write(script, script.name)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(PrismJobServer, "path_to_binary", lambda _: (tmp_path / "prism-linux.zip").as_uri())
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with ThreadPoolExecutor(2) as pool:
+        paths = {Path(path) for path in pool.map(lambda _: prism.find(), range(2))}
+    (path,) = paths
+    assert path.read_bytes() == script.read_bytes()
+    assert os.access(path, os.X_OK)
+    assert (tmp_path / "runs").read_text() == "run\n"
+    assert {entry.name for entry in path.parent.iterdir()} == {"prism", "lock"}
+    assert list(elsewhere.iterdir()) == [], "nothing is left in the current folder"
+
+
+def test_a_program_is_in_its_place_only_when_it_is_whole(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks without the lock must not run a half."""
+    downloaded = program(tmp_path / "download")
+    monkeypatch.setattr(PrismJobServer, "local_bin", lambda *_: str(downloaded))
+    copy = shutil.copy
+
+    def watched(source: Path, target: Path) -> None:
+        copy(source, target)
+        assert not (cache / "prism").exists()
+
+    monkeypatch.setattr(shutil, "copy", watched)
+    assert prism.find() == str(cache / "prism")
 
 
 @pytest.mark.parametrize("script", ["exit 1", "kill -9 $$"])
 def test_a_download_that_does_not_run_is_not_kept(
     script: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(PrismJobServer, "local_bin", lambda _: str(program(tmp_path / "download", script)))
+    monkeypatch.setattr(PrismJobServer, "local_bin", lambda *_: str(program(tmp_path / "download", script)))
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(UsageError):
         prism.find()
