@@ -37,12 +37,12 @@ def _started() -> tuple[str, str]:
 
 def host() -> str:
     """The emulator's HOST:PORT. Skips the test where it cannot be started; in CI that is a failure."""
-    found, missing = _started()
+    endpoint, missing = _started()
     if missing:
         if os.environ.get("CI"):
             pytest.fail(missing)
         pytest.skip(missing)
-    return found
+    return endpoint
 
 
 class Subscription:
@@ -65,17 +65,17 @@ class Subscription:
     def publish(self, payloads: Iterable[bytes], **attributes: Any) -> list[str]:
         """Publishes, waits until all of it is, and returns the ids that the messages got."""
         published = [self._publisher.publish(self.topic, payload, **attributes) for payload in payloads]
-        return [each.result() for each in published]
+        return [message_id.result() for message_id in published]
 
-    def take(self, count: int) -> list[str]:
+    def pull(self, count: int) -> list[str]:
         """Pulls so many messages, as another reader would, and keeps them for ten minutes; returns their ack ids."""
         ack_ids: list[str] = []
         while len(ack_ids) < count:
             pulled = self._subscriber.pull(subscription=self.name, max_messages=count - len(ack_ids))
-            ack_ids += [each.ack_id for each in pulled.received_messages]
+            ack_ids += [received.ack_id for received in pulled.received_messages]
         self._subscriber.modify_ack_deadline(subscription=self.name, ack_ids=ack_ids, ack_deadline_seconds=600)
         return ack_ids
 
     def give_back(self, ack_ids: list[str]) -> None:
-        """Has what was taken come again, at once."""
+        """Has what was pulled come again, at once."""
         self._subscriber.modify_ack_deadline(subscription=self.name, ack_ids=ack_ids, ack_deadline_seconds=0)

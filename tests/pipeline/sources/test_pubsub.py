@@ -28,13 +28,14 @@ from google.auth.exceptions import DefaultCredentialsError
 from pipeline.companion import free_endpoint
 from pipeline.errors import UsageError
 from pipeline.options import parse
+from pipeline.progress import ReportedCounts
 from pipeline.run import run
 from pipeline.sources import pubsub, subscriber
 from pipeline.sources.subscriber import EMULATOR, PulledBatch, Subscriber
 from schemas.tables import Timestamp as Micros
 from tests.golden.__main__ import Labels
 from tests.histories import CONFIGS, Alphabet, Message, deal, history, line
-from tests.streaming import Stream, shuffled, wait_until
+from tests.streaming import PATIENCE_S, Stream, shuffled, wait_until
 from tests.warehouse import tables
 from transforms import metrics
 from transforms.core.reader import Received
@@ -76,7 +77,7 @@ def test_files_are_the_history_and_the_subscription_goes_on(stream: Stream) -> N
     messages = history(Random(2), 80, PEOPLE)
     first, second = deal(Random(2), messages, 2)
     file = stream.folder / "history.jsonl"
-    file.write_bytes(b"".join(each + b"\n" for each in shuffled(Random(2), first)))
+    file.write_bytes(b"".join(payload + b"\n" for payload in shuffled(Random(2), first)))
     stream.publish(shuffled(Random(3), second))
     stream.published += file.read_bytes().splitlines()
     with stream.job(f"--input={file}") as job:
@@ -100,14 +101,14 @@ def test_what_an_older_job_believed_goes_when_the_history_is_through_and_not_at_
 
 def test_what_comes_long_after_its_window_counts(stream: Stream) -> None:
     stream.publish(shuffled(Random(1), [{"type": "identify", "messageId": "late", "timestamp": 0, "userId": "ann"}]))
-    taken = stream.subscription.take(1)
+    ack_ids = stream.subscription.pull(1)
     with stream.job() as job:
         for number in range(2):
             job.wait_until("it has read what there is", lambda: job.is_caught_up)
             stream.publish(shuffled(Random(1), [marker(number)]))
             shown = f"external_id = 'marker-{number}'"
             job.wait_until("its window is written", partial(stream.stored, "contacts", shown))
-        stream.subscription.give_back(taken)
+        stream.subscription.give_back(ack_ids)
         job.wait_for_all()
     stream.check()
     assert job.summary is not None
@@ -121,8 +122,8 @@ def test_a_message_that_cannot_be_read_is_kept_with_its_attributes_and_costs_nob
     stream.complete()
     stream.check()
     with duckdb.connect(str(stream.file), read_only=True) as connection:
-        found = connection.execute("SELECT payload FROM dead_letters WHERE attributes->>'source' = 'legacy'").fetchall()
-    assert sorted(payload for (payload,) in found) == sorted(poison)
+        rows = connection.execute("SELECT payload FROM dead_letters WHERE attributes->>'source' = 'legacy'").fetchall()
+    assert sorted(payload for (payload,) in rows) == sorted(poison)
     with stream.job() as job:
         job.wait_until("it has read what there is", lambda: job.is_caught_up)
     assert job.summary is not None
@@ -158,7 +159,7 @@ def test_no_more_is_held_than_the_bound(stream: Stream, monkeypatch: pytest.Monk
             else:
                 held.acknowledge(claimed)
                 claimed.clear()
-            assert sum(len(each.ack_ids) for each in held._held) <= 40 + 2 * 20, "each pull may have begun before"
+            assert sum(len(batch.ack_ids) for batch in held._held) <= 40 + 2 * 20, "each pull may have begun before"
     finally:
         Subscriber.close()
 
@@ -196,7 +197,7 @@ def test_what_is_late_arrives_with_the_watermark() -> None:
     reading = pubsub._PullFn("projects/p-roject/subscriptions/sub")
     batch = PulledBatch(messages, ["a", "b", "c"], Micros(3), 6, 0.0, 0.0)
     stamped = list(reading._stamped(batch, Micros(5)))
-    assert [(each.value.published_at, each.timestamp.micros) for each in stamped] == [(3, 5), (5, 5), (9, 9)]
+    assert [(value.value.published_at, value.timestamp.micros) for value in stamped] == [(3, 5), (5, 5), (9, 9)]
     assert reading.tally == {metrics.LATE.name: 1}
 
 
@@ -236,7 +237,7 @@ def test_a_server_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPat
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_why_it_cannot_be_read_is_told(error: Exception, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_why_it_cannot_be_read_is_explained(error: Exception, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(EMULATOR, raising=False)
     assert str(pubsub.explained(error, "projects/p/subscriptions/s")).startswith(
         f"--input_subscription=projects/p/subscriptions/s: {line}"
@@ -260,7 +261,7 @@ def test_on_dataflow_its_own_source_reads() -> None:
     _ = pipeline | "ReadPubSub" >> pubsub.ReadPubSub("projects/p-roject/subscriptions/sub", native=True)
     labels = Labels()
     pipeline.visit(labels)
-    reads = [each.transform for each in labels.transforms if isinstance(each.transform, ReadFromPubSub)]
+    reads = [node.transform for node in labels.transforms if isinstance(node.transform, ReadFromPubSub)]
     assert [(read._source.full_subscription, read.with_attributes) for read in reads] == [
         ("projects/p-roject/subscriptions/sub", True)
     ]
@@ -275,20 +276,20 @@ def test_our_own_source_gives_what_that_one_gives(stream: Stream, monkeypatch: p
     before = time.time_ns() // 1000
     ids = stream.subscription.publish([b"one", b"two"], connection="web")
     reading = Subscriber.of(stream.subscription.name)
-    found: list[Received] = []
+    messages: list[Received] = []
     try:
-        while len(found) < len(ids):
+        while len(messages) < len(ids):
             batch = reading.next_batch(1.0)
-            found += batch.messages if batch else ()
+            messages += batch.messages if batch else ()
     finally:
         Subscriber.close()
-    found.sort(key=lambda received: received.payload)
-    assert [received.delivery_id for received in found] == ids
-    assert [(received.payload, received.attributes) for received in found] == [
+    messages.sort(key=lambda received: received.payload)
+    assert [received.delivery_id for received in messages] == ids
+    assert [(received.payload, received.attributes) for received in messages] == [
         (b"one", {"connection": "web"}),
         (b"two", {"connection": "web"}),
     ]
-    assert all(received.published_at and received.published_at >= before - 1000 for received in found)
+    assert all(received.published_at and received.published_at >= before - 1000 for received in messages)
 
 
 IMMOVABLE = """
@@ -380,6 +381,55 @@ def test_a_bundle_ends_in_time_though_there_is_more(stream: Stream, monkeypatch:
             seen += 1
         assert 1 <= seen < 20
         assert len(held._ready) == 50 - seen
+    finally:
+        Subscriber.close()
+
+
+@pytest.mark.parametrize(("bound", "limit", "expected"), [("_BUNDLE_MESSAGES", 3, 3), ("_BUNDLE_BYTES", 1, 1)])
+def test_a_bundle_has_no_more_than_its_bound(
+    bound: str, limit: int, expected: int, stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(EMULATOR, stream.host)
+    monkeypatch.setattr(subscriber, "_REQUEST_IDS", 1)
+    monkeypatch.setattr(pubsub, "_BUNDLE_S", 60.0)
+    monkeypatch.setattr(pubsub, bound, limit)
+    stream.publish([b"%d" % number for number in range(10)])
+    held = Subscriber.of(stream.subscription.name)
+    tracker, estimator = mock.Mock(), mock.Mock()
+    tracker.current_restriction.return_value.start = 0
+    estimator.current_watermark.return_value = None
+    try:
+        wait_until("they are pulled", lambda: len(held._ready) == 10)
+        assert len(list(pulling(stream, tracker, estimator))) == expected
+        assert len(held._ready) == 10 - expected
+    finally:
+        Subscriber.close()
+
+
+def test_what_is_received_and_its_lag_are_reported_with_every_batch(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(EMULATOR, stream.host)
+    monkeypatch.setattr(subscriber, "_REQUEST_IDS", 1)
+    stream.publish([b"one", b"two"])
+    held = Subscriber.of(stream.subscription.name)
+    tracker, estimator, counts = mock.Mock(), mock.Mock(), ReportedCounts()
+    tracker.current_restriction.return_value.start = 0
+    estimator.current_watermark.return_value = None
+    try:
+        wait_until("they are pulled", lambda: len(held._ready) == 2)
+        batch = held.next_batch(0)
+        assert batch is not None
+        with metrics.observed_by(counts):
+            values = pulling(stream, tracker, estimator)
+            next(values)
+            assert counts.messages == 1, "before the bundle ends"
+            assert counts.lag_ms() is None
+            held.acknowledge([batch])
+            list(pulling(stream, tracker, estimator))
+            lag_ms = counts.lag_ms()
+            assert lag_ms is not None
+            assert 0 <= lag_ms < 1000 * PATIENCE_S
     finally:
         Subscriber.close()
 
