@@ -47,9 +47,9 @@ class Place(NamedTuple):
 
 def place(name: str) -> Place:
     """Makes a topic and a subscription for one measurement."""
-    found = Place(f"{_PROJECT}/topics/{name}", f"{_PROJECT}/subscriptions/{name}")
-    publish.create(*found)
-    return found
+    made = Place(f"{_PROJECT}/topics/{name}", f"{_PROJECT}/subscriptions/{name}")
+    publish.create(*made)
+    return made
 
 
 def measured(step: str, name: str, payloads: Sequence[bytes]) -> float:
@@ -73,9 +73,9 @@ def compared(what: str, unit: str, bare: Run, job: Run, goal: float) -> None:
     """Prints a job's rate, that of its floor, and their ratio."""
     rates: tuple[list[float], list[float]] = ([], [])
     for number in range(_ROUNDS):
-        for each, found in zip((bare, job), rates, strict=True):
-            name = f"{each.step}-{each.units}-{number}-{os.getpid()}"
-            found.append(each.units * measured(each.step, name, each.payloads))
+        for run, run_rates in zip((bare, job), rates, strict=True):
+            name = f"{run.step}-{run.units}-{number}-{os.getpid()}"
+            run_rates.append(run.units * measured(run.step, name, run.payloads))
     fast, slow = map(statistics.median, rates)
     print(f"{what} (median of {_ROUNDS} in turn)")
     print(f"  bare pipeline        {fast:8,.0f} {unit} a second")
@@ -85,14 +85,14 @@ def compared(what: str, unit: str, bare: Run, job: Run, goal: float) -> None:
 
 def events() -> list[bytes]:
     """Pages, screens and tracks of the generated mix that are nothing but events."""
-    found = []
+    payloads: list[bytes] = []
     with calls().open("rb") as lines:
         for line in lines:
             if b'"personas"' not in line and any(b'"type":"%b"' % kind in line for kind in (b"page", b"track")):
-                found.append(line.rstrip(b"\n"))
-            if len(found) == _EVENTS:
-                return found
-    raise SystemExit(f"{calls()} has only {len(found)} events")
+                payloads.append(line.rstrip(b"\n"))
+            if len(payloads) == _EVENTS:
+                return payloads
+    raise SystemExit(f"{calls()} has only {len(payloads)} events")
 
 
 def identities(*, paired: bool) -> list[bytes]:
@@ -133,7 +133,7 @@ class Sample(NamedTuple):
 
 
 class Followed(NamedTuple):
-    """What was seen of a job beside its publisher; `drain` is how long it took to end once it was told to."""
+    """What was seen of a job and its publisher; `drain` is how many seconds the job took to end after its stop."""
 
     samples: list[Sample]
     drain: float
@@ -170,12 +170,12 @@ def highest_rate() -> None:
     print("The generated mix")
     kept = 0.0
     for rate in _RATES:
-        found = follow(rate, 3 * _WINDOW_S, f"rate-{rate}")
-        read = found.samples[-1].messages / found.samples[-1].at
-        keeps_up = found.lag(0.3) < LAG_GOAL_S and found.drain < _WINDOW_S
+        followed = follow(rate, 3 * _WINDOW_S, f"rate-{rate}")
+        read = followed.samples[-1].messages / followed.samples[-1].at
+        keeps_up = followed.lag(0.3) < LAG_GOAL_S and followed.drain < _WINDOW_S
         print(
-            f"  {rate:6,} published, {read:8,.0f} read a second, lag {found.lag(0.3):5.1f} s, "
-            f"{found.drain:5.1f} s to close the last window{'' if keeps_up else ': falls behind'}",
+            f"  {rate:6,} published, {read:8,.0f} read a second, lag {followed.lag(0.3):5.1f} s, "
+            f"{followed.drain:5.1f} s to close the last window{'' if keeps_up else ': falls behind'}",
             flush=True,
         )
         if not keeps_up:

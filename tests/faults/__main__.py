@@ -30,7 +30,7 @@ def main() -> int:
                     with case.into(Path(folder)) as stream:
                         case.fault(stream, Random(f"{case.name} {seed}"))
                         stream.check()
-                except Exception:  # a harm is told, and the others are tried
+                except Exception:  # a harm is printed, and the others are tried
                     traceback.print_exc()
                     harm += 1
                     print(f"{case.name}, seed {seed}: HARM", flush=True)
