@@ -29,6 +29,10 @@ _PARTING_S: Final = 10.0
 """How long a job that stops waits for the runner to finalize what was read."""
 
 
+FileIdentity = tuple[int, int, int, int]
+"""What tells a file from another one under its name, and from itself once it has grown."""
+
+
 class ReadBlock(msgspec.Struct, frozen=True, kw_only=True):
     """Some lines of a file; none of an empty one. `completed_at` is when the file was completed, `size` the bytes of
     the lines; `problem` says in one line what could not be read of the file, and is empty where nothing is wrong."""
@@ -49,9 +53,10 @@ class _OpenFile:
         self.path = str(path)
         self._attributes = attributes
         self._file = path.open("rb")
-        written_at = os.fstat(self._file.fileno()).st_mtime_ns
+        status = os.fstat(self._file.fileno())
+        self.identity = _identity(status)
         # A time in the future would hold windows open until then: the watermark never goes back.
-        self.completed_at = Timestamp(min(written_at, time.time_ns()) // 1000)
+        self.completed_at = Timestamp(min(status.st_mtime_ns, time.time_ns()) // 1000)
         self._gunzip = Gunzip(self._file) if is_gzip(self._file) else None
         self._blocks = blocks(self._file.read if self._gunzip is None else self._gunzip.read, 0)
         self._next: Block | None = next(self._blocks, None)
@@ -79,9 +84,10 @@ class _OpenFile:
 
 
 class _HeldFile(msgspec.Struct, kw_only=True):
-    """A file from its first block until it is moved: the blocks and lines that were given, the blocks of them that are
-    durable, and whether its last block was given."""
+    """A file from its first block until it is moved: what it was when it was opened, the blocks and lines that were
+    given, the blocks of them that are durable, and whether its last block was given."""
 
+    identity: FileIdentity
     completed_at: Timestamp
     blocks: int = 0
     lines: int = 0
@@ -192,7 +198,7 @@ class DirectoryReader:
                 held.durable += 1
                 is_durable = held.is_read and held.durable == held.blocks
             if is_durable:
-                self._move(block.path)
+                self._move(block.path, held.identity)
                 with self._state:
                     del self._held[block.path]
                     self._lags_ms.append(max(0, time.time_ns() // 1000 - block.completed_at) // 1000)
@@ -224,7 +230,7 @@ class DirectoryReader:
             with contextlib.suppress(FileNotFoundError):  # somebody has taken it away
                 file = _OpenFile(path, self._attributes(path))
                 with self._state:
-                    self._held[file.path] = _HeldFile(completed_at=file.completed_at)
+                    self._held[file.path] = _HeldFile(identity=file.identity, completed_at=file.completed_at)
                 return file
         return None
 
@@ -247,7 +253,8 @@ class DirectoryReader:
             return {}
         return {"connection": self._names.get(folder.name, folder.name)}
 
-    def _move(self, path: str) -> None:
+    def _move(self, path: str, identity: FileIdentity) -> None:
+        """Moves a file that was read. One that is another now, or longer, stays, and is read again."""
         source = Path(path)
         folder = Path(self._path, READ, source.parent.relative_to(self._path))
         target = folder / source.name
@@ -258,7 +265,8 @@ class DirectoryReader:
                 number += 1
                 target = folder / f"{number}-{source.name}"
             with contextlib.suppress(FileNotFoundError):  # somebody has taken it away
-                source.rename(target)
+                if _identity(source.stat()) == identity:
+                    source.rename(target)
         except OSError as error:
             self._failure = error
             raise
@@ -271,6 +279,10 @@ def _complete_files(folder: str) -> Iterator[tuple[int, str, str]]:
             if entry.name.endswith(_ENDINGS) and _is_shown(entry) and entry.is_file():
                 with contextlib.suppress(FileNotFoundError):  # somebody has taken it away
                     yield entry.stat().st_mtime_ns, entry.name, entry.path
+
+
+def _identity(status: os.stat_result) -> FileIdentity:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _is_shown(entry: os.DirEntry[str]) -> bool:

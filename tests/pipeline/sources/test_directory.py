@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.sources import directory_reader
 from pipeline.sources.directory_reader import DirectoryReader, ReadBlock
 
 
@@ -63,6 +64,26 @@ def test_a_file_moves_when_all_of_its_blocks_are_durable(tmp_path: Path, reader:
     assert used.read_bytes() == b"earlier\n"
     assert used.with_name("2-large.jsonl").stat().st_size == len(b"\n".join(lines))
     assert reader.watermark() > (time.time() - 60) * 1_000_000
+
+
+@pytest.mark.parametrize("change", ["another file under its name", "more lines in it"])
+def test_a_file_that_has_changed_since_it_was_opened_is_read_again(
+    change: str, tmp_path: Path, reader: DirectoryReader
+) -> None:
+    file = put(tmp_path / "a.jsonl", b"1\n")
+    blocks = read_all(reader)
+    if change == "more lines in it":
+        with file.open("ab") as more:
+            more.write(b"2\n")
+    else:
+        put(tmp_path / "a.part", b"2\n").rename(file)
+    reader.finalized(blocks)
+    assert file.exists()
+    time.sleep(directory_reader._LISTED_S)
+    again = read_all(reader)
+    assert b"2" in [line for block in again for line in block.lines]
+    reader.finalized(again)
+    assert not file.exists()
 
 
 def test_what_is_not_durable_is_read_again(tmp_path: Path, reader: DirectoryReader) -> None:
