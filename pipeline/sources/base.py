@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Collection
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import apache_beam as beam
 
@@ -46,6 +46,26 @@ class Source(Protocol):
     def explain(self) -> Exception | None:
         """Why the source could not go on, in words for the user; None where it has not failed. It is asked when a job
         has failed, before `close`."""
+
+
+class BoundedSource:
+    """What the sources share that end by themselves, whose process holds nothing of them: each is checked when it is
+    made."""
+
+    bounded: ClassVar[bool] = True
+    lateness: ClassVar[float | None] = None
+
+    def check(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        """It ends by itself."""
+
+    def close(self) -> int:
+        return 0
+
+    def explain(self) -> Exception | None:
+        return None
 
 
 class SourceKind(Protocol):

@@ -11,7 +11,6 @@ killed before leaves it where it is: the next one reads it again, and each messa
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import time
 from collections.abc import Collection, Iterator
@@ -30,6 +29,7 @@ from pipeline.errors import UsageError, reason
 from pipeline.job_kind import JobKind
 from pipeline.sources.directory_reader import DirectoryReader, ReadBlock
 from pipeline.sources.endless import END, Endless, advance, later
+from pipeline.sources.files import note_unreadable
 from schemas.tables import Timestamp
 from transforms import metrics
 from transforms.core.connection_paths import folded_name, names_by_path
@@ -40,8 +40,6 @@ _BUNDLE_BYTES: Final = 8_000_000
 """How long a bundle reads, and how much: a warehouse writes many rows for little more than one."""
 _RESUME_S: Final = 0.1
 _GLOBAL: Final = (GlobalWindow(),)
-
-_log = logging.getLogger(__name__)
 
 
 class DirectoryKind:
@@ -157,7 +155,7 @@ class _ReadFn(metrics.CountingFn):
             blocks.append(block)
             read_bytes += block.size
             if block.problem:
-                self._note(block.problem)
+                note_unreadable(self.tally, block.problem)
             yield from self._timed(block, later(reader.watermark(), estimator))
         if reader.is_done:
             tracker.try_claim(END)
@@ -178,11 +176,6 @@ class _ReadFn(metrics.CountingFn):
             else:
                 message = Received(line, block.attributes, block.completed_at)
             yield WindowedValue(message, arrived_at, _GLOBAL)
-
-    def _note(self, problem: str) -> None:
-        self.tally[metrics.UNREADABLE.name] += 1
-        metrics.note(metrics.UNREADABLE_PARTS, problem)
-        _log.warning("%s", problem)
 
     def _report_lags(self, reader: DirectoryReader) -> None:
         for lag_ms in reader.pop_lags_ms():

@@ -13,7 +13,6 @@ from typing import Final
 
 import msgspec
 
-from pipeline.errors import printable
 from pipeline.sources.files import Block, Gunzip, Line, blocks, is_gzip
 from schemas.tables import Timestamp
 from transforms.core.connection_paths import names_by_path
@@ -75,7 +74,7 @@ class _OpenFile:
             attributes=self._attributes,
             completed_at=self.completed_at,
             size=sum(len(line) if isinstance(line, bytes) else len(line.payload) for line in lines),
-            problem=printable(f"{self.path}: {problem}") if problem else "",
+            problem=f"{self.path}: {problem}" if problem else "",
             is_last=is_last,
         )
 

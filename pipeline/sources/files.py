@@ -27,6 +27,7 @@ from apache_beam.transforms.core import RestrictionProvider
 from pipeline.errors import printable
 from pipeline.job_kind import JobKind
 from pipeline.sources import file_patterns
+from pipeline.sources.base import BoundedSource
 from schemas.segment import KEPT_OF_TOO_LARGE_BYTES, MAX_MESSAGE_BYTES
 from transforms import metrics
 from transforms.core.reader import OversizedMessage, Received
@@ -74,29 +75,15 @@ class FilesKind:
 
 
 @dataclass(frozen=True)
-class Files:
-    """The files that patterns match; each matches one at least."""
+class Files(BoundedSource):
+    """The files that patterns match; each matches one at least, which was checked."""
 
     patterns: tuple[str, ...]
 
     label: ClassVar[str] = "Files"
-    bounded: ClassVar[bool] = True
-    lateness: ClassVar[float | None] = None
-
-    def check(self) -> None:
-        """The files were checked with their patterns."""
 
     def read(self) -> ReadFiles:
         return ReadFiles(self.patterns)
-
-    def stop(self) -> None:
-        """It ends by itself."""
-
-    def close(self) -> int:
-        return 0
-
-    def explain(self) -> Exception | None:
-        return None
 
 
 class ReadFiles(beam.PTransform):
@@ -164,7 +151,7 @@ class _ReadBlocksFn(metrics.CountingFn):
                     for block in blocks(gunzip.read, 0):
                         yield block.unmarked()
                     if gunzip.problem:
-                        self._unreadable(path, gunzip.problem)
+                        note_unreadable(self.tally, f"{path}: {gunzip.problem}")
                 return
             for block in blocks(opened.read, _first_line(opened, start)):
                 if tracker.try_claim(block.last_start):
@@ -174,10 +161,13 @@ class _ReadBlocksFn(metrics.CountingFn):
                 return
             tracker.try_claim(max(end, tracker.current_restriction().stop))
 
-    def _unreadable(self, path: str, problem: str) -> None:
-        self.tally[metrics.UNREADABLE.name] += 1
-        metrics.note(metrics.UNREADABLE_PARTS, printable(f"{path}: {problem}"))
-        _log.warning("%s: %s", path, problem)
+
+def note_unreadable(tally: metrics.Tally, problem: str) -> None:
+    """Counts a file of which a part could not be read, and has the problem, a line, in the summary and in the log."""
+    line = printable(problem)
+    tally[metrics.UNREADABLE.name] += 1
+    metrics.note(metrics.UNREADABLE_PARTS, line)
+    _log.warning("%s", line)
 
 
 class _LinesFn(metrics.CountingFn):

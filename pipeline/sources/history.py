@@ -7,13 +7,14 @@ from typing import ClassVar
 
 import apache_beam as beam
 
+from pipeline.sources.base import BoundedSource
 from pipeline.warehouses import JobRun, Warehouse
 from transforms.core.rules_version import RULES_VERSION
 
 
 @dataclass(frozen=True)
-class History:
-    """The log as it was when the job started.
+class History(BoundedSource):
+    """The log as it was when the job started; the warehouse was checked when the job was entered in it.
 
     Its elements have the minimum timestamp, so that every window of live messages waits until they are read.
 
@@ -26,20 +27,6 @@ class History:
     job: JobRun
 
     label: ClassVar[str] = f"HistoryForRules{RULES_VERSION}"
-    bounded: ClassVar[bool] = True
-    lateness: ClassVar[float | None] = None
-
-    def check(self) -> None:
-        """The warehouse was checked when the job was entered in it."""
 
     def read(self) -> beam.PTransform:
         return self.warehouse.read_log(self.job)
-
-    def stop(self) -> None:
-        """It ends by itself."""
-
-    def close(self) -> int:
-        return 0
-
-    def explain(self) -> Exception | None:
-        return None
