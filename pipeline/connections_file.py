@@ -29,7 +29,7 @@ _REMEDIES = {
 }
 _FILL = "write something there, or leave the key out"
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 """Keys and indexes from the top level of the file: `("connections", 0, "name")`."""
 
 
@@ -53,13 +53,13 @@ def load_connections(path: str) -> Connections:
 class _DocumentError(Exception):
     """What is wrong in a connections file, and where."""
 
-    def __init__(self, problem: str, remedy: str, *, line: int | None = None, path: Path = ()) -> None:
+    def __init__(self, problem: str, remedy: str, *, line: int | None = None, path: KeyPath = ()) -> None:
         super().__init__(problem)
         self.problem, self.remedy = problem, remedy
         self.where = ", ".join(part for part in ("" if line is None else f"line {line}", _written(path)) if part)
 
 
-def _written(path: Path) -> str:
+def _written(path: KeyPath) -> str:
     """`connections[0].name`"""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
@@ -99,7 +99,7 @@ class _Document:
     """The values of a YAML text, and the line of every key and item by its path."""
 
     def __init__(self, text: str) -> None:
-        self._lines: dict[Path, int] = {(): 1}
+        self._lines: dict[KeyPath, int] = {(): 1}
         try:
             loader = _Loader(text)
             root = loader.get_single_node()
@@ -131,7 +131,7 @@ class _Document:
             self._refuse(path, problem, remedy)
         return connections
 
-    def _index(self, node: yaml.Node, path: Path, visited: set[int]) -> None:
+    def _index(self, node: yaml.Node, path: KeyPath, visited: set[int]) -> None:
         """Notes the lines of a node's keys and items, and refuses what no configuration may hold, whatever its keys."""
         if id(node) in visited:  # an alias, perhaps of what holds it
             return
@@ -160,7 +160,7 @@ class _Document:
         elif node.tag == _BOOL and node.value.lower() not in yaml.SafeLoader.bool_values:
             self._refuse(path, f"has the YAML tag {node.tag!r}", "write the value without a tag")
 
-    def _check(self, value: Any, expected: inspect.Type, path: Path) -> None:
+    def _check(self, value: Any, expected: inspect.Type, path: KeyPath) -> None:
         """Refuses the first value that is not of the expected type, so that what is left can be converted."""
         if isinstance(expected, inspect.UnionType):  # of a type and None; nothing in a document is null
             (expected,) = (member for member in expected.types if not isinstance(member, inspect.NoneType))
@@ -180,7 +180,7 @@ class _Document:
             if isinstance(expected, inspect.StrType) and expected.pattern and not re.search(expected.pattern, value):
                 self._refuse(path, "is blank", _FILL)
 
-    def _check_fields(self, value: dict[str, Any], struct: inspect.StructType, path: Path) -> None:
+    def _check_fields(self, value: dict[str, Any], struct: inspect.StructType, path: KeyPath) -> None:
         fields = {field.name: field for field in struct.fields}
         for key, item in value.items():
             if key not in fields:
@@ -190,18 +190,18 @@ class _Document:
             if field.required and field.name not in value:
                 self._refuse(path, f"has no {field.name}", f"add {field.name}: ...")
 
-    def _check_kind(self, value: object, expected: type, path: Path) -> None:
+    def _check_kind(self, value: object, expected: type, path: KeyPath) -> None:
         if type(value) is not expected:
             problem = f"is {_NAMES[type(value)]} where {_NAMES[expected]} is expected"
             self._refuse(path, problem, _REMEDIES[expected])
 
-    def _useless_paths(self, connections: Connections) -> Iterator[Path]:
+    def _useless_paths(self, connections: Connections) -> Iterator[KeyPath]:
         for index, connection in enumerate(connections.connections):
             if connection.account_mapping.method != IDENTIFY_TRAITS:
                 place = ("connections", index, "account_mapping")
                 yield from (path for field in ("id", "name") if (path := (*place, field)) in self._lines)
 
-    def _refuse(self, path: Path, problem: str, remedy: str) -> NoReturn:
+    def _refuse(self, path: KeyPath, problem: str, remedy: str) -> NoReturn:
         """Raises the error with its line, or where an alias or a merge hides that, with the line of what holds it."""
         place = path
         while place not in self._lines:

@@ -18,6 +18,8 @@ from apache_beam.metrics import Metrics
 from apache_beam.metrics.metric import MetricResults, MetricsFilter
 
 NAMESPACE = "segment"
+_REPORTED_MESSAGES = 1_000
+"""So many messages are counted between two reports of a long bundle."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,12 @@ class Tally(collections.Counter[str]):
         """Counts calls whose outcome is a dead letter."""
         self[OUTCOMES.of("dead_letter")] += calls
         self[DEAD_LETTERS.of(reason)] += calls
+
+    def received(self) -> None:
+        """Counts a message of a source whose bundles are long, and reports now and then."""
+        self[RECEIVED.name] += 1
+        if self[RECEIVED.name] == _REPORTED_MESSAGES:
+            self.report()
 
     def report(self) -> None:
         """Hands the counts to Beam, and starts anew. A step whose bundles are long reports now and then."""

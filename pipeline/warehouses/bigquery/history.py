@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Final
 
 import apache_beam as beam
 import pyarrow as pa
@@ -26,9 +25,6 @@ from transforms import metrics
 from transforms.core import times
 from transforms.core.reader import Received
 from transforms.core.rules_version import RULES_VERSION
-
-_REPORT_CALLS: Final = 1000
-"""After how many calls their number is reported: a stream may take an hour."""
 
 
 class ReadLog(beam.PTransform):
@@ -119,9 +115,7 @@ class _ReadFn(metrics.CountingFn):
             batch = pa.ipc.read_record_batch(rows, schema)
             payloads = batch.column("payload").cast(pa.binary()).to_pylist()
             for payload, connection in zip(payloads, batch.column("connection").to_pylist(), strict=True):
-                self.tally[metrics.RECEIVED.name] += 1
-                if self.tally[metrics.RECEIVED.name] == _REPORT_CALLS:
-                    self.tally.report()
+                self.tally.received()
                 received = Received(payload, connection=connection)
                 yield TimestampedValue(received, time.time()) if self.present else received
 

@@ -7,16 +7,12 @@ written or refused. So rows are durable when their bundle ends, and a bundle tha
 from __future__ import annotations
 
 import hashlib
-import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
-from apache_beam.transforms.window import GlobalWindow
-from apache_beam.utils.timestamp import MIN_TIMESTAMP
-from apache_beam.utils.timestamp import Timestamp as BeamTimestamp
 from apache_beam.utils.windowed_value import WindowedValue
 from msgspec.structs import replace
 
@@ -27,6 +23,8 @@ from pipeline.warehouses.bigquery.appends import Appender, SentRows, WriteFailed
 from pipeline.warehouses.bigquery.catalog import Dataset
 from pipeline.warehouses.bigquery.changes import CHANGE_SEQUENCE_NUMBER, CHANGE_TYPE, DELETE, UPSERT, sequence_number
 from pipeline.warehouses.bigquery.protobuf import RowEncoder
+from pipeline.warehouses.clock import now_us
+from pipeline.warehouses.logged import LoggedCalls, TimedEntry, in_global_window
 from schemas.segment import KEPT_OF_TOO_LARGE_BYTES
 from schemas.tables import DEAD_LETTERS, IDENTITY_CALLS, DeadLetter, Row, Table
 from transforms import metrics, windows
@@ -42,15 +40,8 @@ _ROW_OVERHEAD_BYTES: Final = 8
 _DELIVERY: Final = Delivery()
 
 
-class _TimedEntry(NamedTuple):
-    """An entry of the log with its element's timestamp."""
-
-    entry: LogEntry
-    timestamp: BeamTimestamp
-
-
-T = TypeVar("T", Append, _TimedEntry, Upsert)
-A = TypeVar("A", Append, _TimedEntry)
+T = TypeVar("T", Append, TimedEntry, Upsert)
+A = TypeVar("A", Append, TimedEntry)
 
 
 class AppendRows(beam.PTransform):
@@ -193,7 +184,7 @@ class _AppendingFn(_WriteFn[A]):
         raise NotImplementedError
 
     def write(self, element: A) -> None:
-        filled = {} if self.table.written is None else {self.table.written: self.job.written_at(_now())}
+        filled = {} if self.table.written is None else {self.table.written: self.job.written_at(now_us())}
         try:
             row = self.encode(self.append(element).row, **filled)
         except _Misfit as misfit:
@@ -225,7 +216,7 @@ class AppendFn(_AppendingFn[Append]):
     def finish_bundle(self) -> Iterator[WindowedValue]:
         super().finish_bundle()
         for append in self.refused:
-            yield _windowed(append)
+            yield in_global_window(append)
 
     def append(self, element: Append) -> Append:
         return element
@@ -237,37 +228,31 @@ class AppendFn(_AppendingFn[Append]):
             super().refuse(element, why)
 
 
-class LogFn(_AppendingFn[_TimedEntry]):
-    """Writes the log, and gives the calls of each batch as soon as it is written: a long bundle holds few of them."""
+class LogFn(_AppendingFn[TimedEntry]):
+    """Writes the log, and gives its calls."""
 
     def start_bundle(self) -> None:
         super().start_bundle()
-        self.logged: list[WindowedValue] = []
+        self.logged = LoggedCalls()
 
     def process(self, entry: LogEntry, timestamp: Any = beam.DoFn.TimestampParam) -> Sequence[WindowedValue]:
-        self.write(_TimedEntry(entry, timestamp))
-        return self._pop_logged()
+        self.write(TimedEntry(entry, timestamp))
+        return self.logged.pop()
 
     def finish_bundle(self) -> Iterator[WindowedValue | TaggedOutput]:
         super().finish_bundle()
-        yield from self._pop_logged()
+        yield from self.logged.pop()
         for append in self.refused:
-            yield TaggedOutput(base.DEAD_LETTERS, _windowed(append))
+            yield TaggedOutput(base.DEAD_LETTERS, in_global_window(append))
 
-    def append(self, element: _TimedEntry) -> Append:
+    def append(self, element: TimedEntry) -> Append:
         return element.entry.append
 
-    def settled(self, elements: Sequence[_TimedEntry], refused: Mapping[int, str]) -> None:
+    def settled(self, elements: Sequence[TimedEntry], refused: Mapping[int, str]) -> None:
         super().settled(elements, refused)
-        for index, (entry, timestamp) in enumerate(elements):
+        for index, element in enumerate(elements):
             if index not in refused:
-                self.logged.append(_windowed(entry.call, timestamp))
-
-    def _pop_logged(self) -> Sequence[WindowedValue]:
-        if not self.logged:
-            return ()
-        logged, self.logged = self.logged, []
-        return logged
+                self.logged.add(element)
 
 
 def _shortened(letter: Row, why: str) -> DeadLetter:
@@ -296,7 +281,7 @@ class UpsertFn(_WriteFn[Upsert]):
                 row = self.encoder.encode_key(key, **change, **{CHANGE_TYPE: DELETE})
             else:
                 if self.table.written is not None:
-                    change[self.table.written] = max(_now(), self.job.generation)
+                    change[self.table.written] = max(now_us(), self.job.generation)
                 row = self.encode(upsert.row, **change, **{CHANGE_TYPE: UPSERT})
         except _Misfit as misfit:
             self.refuse(upsert, str(misfit))
@@ -305,9 +290,9 @@ class UpsertFn(_WriteFn[Upsert]):
 
     def finish_bundle(self) -> Iterator[WindowedValue | TaggedOutput]:
         super().finish_bundle()
-        yield _windowed(self.accepted)
+        yield in_global_window(self.accepted)
         for append in self.refused:
-            yield TaggedOutput(UpsertRows.DEAD_LETTERS, _windowed(append))
+            yield TaggedOutput(UpsertRows.DEAD_LETTERS, in_global_window(append))
 
     def settled(self, elements: Sequence[Upsert], refused: Mapping[int, str]) -> None:
         self.accepted += len(elements) - len(refused)
@@ -320,11 +305,3 @@ class UpsertFn(_WriteFn[Upsert]):
 
 def _path(dataset: Dataset, table: Table) -> str:
     return f"projects/{dataset.project}/datasets/{dataset.name}/tables/{table.name}"
-
-
-def _windowed(value: Any, timestamp: BeamTimestamp = MIN_TIMESTAMP) -> WindowedValue:
-    return WindowedValue(value, timestamp, (GlobalWindow(),))
-
-
-def _now() -> int:
-    return time.time_ns() // 1000

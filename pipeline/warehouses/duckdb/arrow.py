@@ -13,7 +13,7 @@ from msgspec import Raw
 from msgspec.structs import astuple
 
 from pipeline.warehouses.base import JobRun
-from pipeline.warehouses.duckdb.clock import now_us
+from pipeline.warehouses.clock import now_us
 from schemas.tables import Column, Mode, Row, Table, Type
 from transforms.core.rows import Append, Upsert
 

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 
 from pipeline.errors import UsageError
 from pipeline.warehouses.base import JobRun
+from pipeline.warehouses.clock import now_us
 from pipeline.warehouses.duckdb.arrow import misfits, upsert_batch
-from pipeline.warehouses.duckdb.clock import now_us
 from pipeline.warehouses.duckdb.file import UnusableFileError, connect, create
 from pipeline.warehouses.duckdb.sql import literal, quoted, scalar, stream
 from schemas.tables import APPENDED, IDENTITY_CALLS, JOBS, KEYED, IdentityCall, Table, Timestamp

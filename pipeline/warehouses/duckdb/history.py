@@ -12,9 +12,6 @@ from pipeline.warehouses.duckdb.database import Database
 from transforms import metrics
 from transforms.core.reader import Received
 
-_REPORTED_CALLS = 1_000
-"""So many calls are read between two reports of their number."""
-
 
 class ReadLogTable(beam.PTransform):
     """PBegin → `Received`: what the log held when the job started."""
@@ -36,7 +33,5 @@ class _ReadLogFn(metrics.CountingFn):
         if job.log_until is None:
             return
         for payload, connection in Database.of(self.file).log(job.log_until):
-            self.tally[metrics.RECEIVED.name] += 1
-            if self.tally[metrics.RECEIVED.name] == _REPORTED_CALLS:
-                self.tally.report()
+            self.tally.received()
             yield Received(payload.encode(), connection=connection)

@@ -22,11 +22,7 @@ class DuckDbKind:
     is_local: Final = True
 
     def check(self, url: str) -> None:
-        if file.path(url) is not None:
-            return
-        path = re.sub("^duckdb:/*", "", url)
-        form = f"duckdb:///{path}" if path and "://" not in path else self.url_form
-        raise UsageError("is not the URL of a file", f"give {form}", option="--warehouse", value=url)
+        self._path(url)
 
     def open(self, url: str, *, create: bool, update: bool) -> DuckDbWarehouse:
         """A file's tables are always made, and no job takes over from another one that runs."""
@@ -47,5 +43,9 @@ class DuckDbKind:
             raise UsageError(error.problem, error.remedy, option="--warehouse", value=url) from None
 
     def _path(self, url: str) -> str:
-        self.check(url)
-        return os.path.abspath(file.path(url) or "")
+        path = file.path(url)
+        if path is None:
+            rest = re.sub("^duckdb:/*", "", url)
+            form = f"duckdb:///{rest}" if rest and "://" not in rest else self.url_form
+            raise UsageError("is not the URL of a file", f"give {form}", option="--warehouse", value=url)
+        return os.path.abspath(path)

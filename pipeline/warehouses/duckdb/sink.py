@@ -9,14 +9,13 @@ from typing import Any, Final, Generic, TypeVar
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
-from apache_beam.transforms.window import GlobalWindow
-from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline.warehouses.base import DEAD_LETTERS, LOGGED, JobRun
+from pipeline.warehouses.clock import now_us
 from pipeline.warehouses.duckdb.arrow import row_batch
-from pipeline.warehouses.duckdb.clock import now_us
 from pipeline.warehouses.duckdb.database import Database, Inserted
+from pipeline.warehouses.logged import LoggedCalls, TimedEntry, in_global_window
 from schemas.tables import BY_NAME, IDENTITY_CALLS
 from transforms import metrics, windows
 from transforms.core.dead_letters import Reason
@@ -26,8 +25,6 @@ _BATCH_ROWS: Final = 4_000
 _BATCH_BYTES: Final = 16_000_000
 _BATCHES_AHEAD: Final = 3
 """How many batches may wait for the writing thread: memory is bounded, and a checkpoint stops nobody."""
-
-_GLOBAL: Final = (GlobalWindow(),)
 
 E = TypeVar("E")
 
@@ -128,35 +125,28 @@ class _AppendFn(_WriteFn[Append]):
     def finish_bundle(self) -> Iterator[WindowedValue]:
         super().finish_bundle()
         for append in self.dead_letters:
-            yield WindowedValue(append, MIN_TIMESTAMP, _GLOBAL)
+            yield in_global_window(append)
 
 
-class _LogFn(_WriteFn[tuple[LogEntry, Timestamp]]):
-    """Gives a call as soon as its batch is written, at the time that it came with: so a bundle holds no more calls than
-    a few batches have."""
-
+class _LogFn(_WriteFn[TimedEntry]):
     def start_bundle(self) -> None:
         super().start_bundle()
-        self.logged: list[WindowedValue] = []
+        self.logged = LoggedCalls()
 
-    def process(self, entry: LogEntry, timestamp: Any = beam.DoFn.TimestampParam) -> list[WindowedValue]:
-        self.add((entry, timestamp), entry.append)
-        return self._logged()
+    def process(self, entry: LogEntry, timestamp: Any = beam.DoFn.TimestampParam) -> Sequence[WindowedValue]:
+        self.add(TimedEntry(entry, timestamp), entry.append)
+        return self.logged.pop()
 
     def finish_bundle(self) -> Iterator[WindowedValue | TaggedOutput]:
         super().finish_bundle()
-        yield from self._logged()
+        yield from self.logged.pop()
         for append in self.dead_letters:
-            yield TaggedOutput(DEAD_LETTERS, WindowedValue(append, MIN_TIMESTAMP, _GLOBAL))
+            yield TaggedOutput(DEAD_LETTERS, in_global_window(append))
 
-    def settled(self, elements: Sequence[tuple[LogEntry, Timestamp]], inserted: Inserted) -> None:
-        for index, (entry, timestamp) in enumerate(elements):
+    def settled(self, elements: Sequence[TimedEntry], inserted: Inserted) -> None:
+        for index, element in enumerate(elements):
             if index not in inserted.refused and index not in inserted.conflicting:
-                self.logged.append(WindowedValue(entry.call, timestamp, _GLOBAL))
-
-    def _logged(self) -> list[WindowedValue]:
-        logged, self.logged = self.logged, []
-        return logged
+                self.logged.add(element)
 
 
 class MergeRows(beam.PTransform):
@@ -193,7 +183,7 @@ class _UpsertFn(beam.DoFn):
         while self.ahead:
             self.shown += self.ahead.popleft().result()
         metrics.Tally({metrics.WRITTEN.of(self.table.name): self.shown}).report()
-        yield WindowedValue(self.accepted, MIN_TIMESTAMP, _GLOBAL)
+        yield in_global_window(self.accepted)
 
     def _hand_over(self) -> None:
         if self.upserts:
