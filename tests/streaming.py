@@ -94,9 +94,14 @@ class Stream:
         """What the warehouse holds, when no job runs."""
         return warehouse.tables(self.file)
 
+    @property
+    def source(self) -> str:
+        """The option that names what the jobs follow."""
+        return f"--input_subscription={self.subscription.name}"
+
     def arguments(self, *options: str) -> list[str]:
         return [
-            f"--input_subscription={self.subscription.name}",
+            self.source,
             f"--warehouse={self.url}",
             f"--connections={self.folder / 'connections.yaml'}",
             f"--alias_window={self.window_s}",
@@ -186,14 +191,9 @@ class DirectoryStream(Stream):
         self._numbers = itertools.count()
         self.configure(self.config)
 
-    def arguments(self, *options: str) -> list[str]:
-        return [
-            f"--input_directory={self.inbox}",
-            f"--warehouse={self.url}",
-            f"--connections={self.folder / 'connections.yaml'}",
-            f"--alias_window={self.window_s}",
-            *options,
-        ]
+    @property
+    def source(self) -> str:
+        return f"--input_directory={self.inbox}"
 
     def publish(self, payloads: Iterable[bytes], **attributes: str) -> None:
         """Writes a file, in the sub-directory of the attribute `connection` where there is one."""

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -17,7 +18,10 @@ import pytest
 
 from pipeline.errors import UsageError
 from pipeline.job_kind import JobKind
+from pipeline.run import run
 from pipeline.sources.directory import Directory, DirectoryKind
+from pipeline.warehouses.duckdb import DuckDbWarehouse
+from tests import streaming
 from tests.histories import Alphabet, deal, history
 from tests.streaming import DirectoryStream, shuffled, wait_until
 from transforms import metrics
@@ -129,3 +133,25 @@ def test_a_directory_that_goes_away_ends_the_job_in_one_line(stream: DirectorySt
     assert isinstance(job.error, UsageError)
     line = str(job.error)
     assert line.startswith(f"--input_directory={stream.inbox}: cannot be read or moved: No such file or directory; ")
+
+
+@pytest.mark.parametrize("kind", [JobKind.STREAMING, JobKind.DATAFLOW_STREAMING])
+def test_where_nobody_waits_for_it_a_job_that_is_drained_enters_its_end(
+    kind: JobKind, stream: DirectoryStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dataflow's graph on Prism: a stop moves the watermark to the end of time, as a drain does."""
+    ends = stream.folder / "ends"
+
+    def finish(*_: object) -> None:
+        with ends.open("a") as file:  # the graph has a copy of this function
+            file.write("end\n")
+
+    monkeypatch.setattr(DuckDbWarehouse, "finish", finish)
+    stream.publish(shuffled(Random(5), history(Random(5), 20, PEOPLE)))
+    monkeypatch.setattr(streaming, "run", lambda settings, *more: run(replace(settings, kind=kind), *more))
+    with stream.job() as job:
+        job.wait_for_all()
+        assert not ends.exists(), "not before it is told to stop"
+    assert job.error is None
+    by_the_process = 1
+    assert len(ends.read_text().splitlines()) == by_the_process + kind.on_dataflow

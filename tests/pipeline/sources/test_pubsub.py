@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
 from unittest import mock
 
 import apache_beam as beam
@@ -320,133 +319,109 @@ def test_a_second_signal_ends_the_job_at_once(stream: Stream) -> None:
     stream.check()
 
 
-def test_what_waits_for_a_bundle_stays_leased_however_long_that_takes(
-    stream: Stream, monkeypatch: pytest.MonkeyPatch
+class Bundles:
+    """The reader's bundles without a runner: it claims every position, and no watermark was restored, unless a test
+    says otherwise."""
+
+    def __init__(self, subscription: str) -> None:
+        self.subscription = subscription
+        self.tracker, self.estimator = mock.Mock(), mock.Mock()
+        self.tracker.current_restriction.return_value.start = 0
+        self.estimator.current_watermark.return_value = None
+
+    def pulled(self, batches: int) -> Subscriber:
+        """The process's subscriber, once so many batches wait in it."""
+        held = Subscriber.of(self.subscription)
+        wait_until("they are pulled", lambda: len(held._ready) == batches)
+        return held
+
+    def bundle(self) -> Iterator[WindowedValue]:
+        """What the reader gives in one bundle."""
+        return pubsub._PullFn(self.subscription).process(0, mock.Mock(), self.tracker, self.estimator)
+
+
+@pytest.fixture
+def reader(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bundles]:
+    monkeypatch.setenv(EMULATOR, stream.host)
+    yield Bundles(stream.subscription.name)
+    Subscriber.close()
+
+
+def test_what_waits_for_a_bundle_stays_leased_however_long_that_takes(stream: Stream, reader: Bundles) -> None:
+    stream.publish([b"one"])
+    held = reader.pulled(1)
+    (batch,) = held._ready
+    batch.leased_until -= 700.0
+    leased_until = batch.leased_until
+    wait_until("its lease is extended", lambda: batch.leased_until > leased_until + 700.0)
+    assert held._held == {batch}, "it is neither let go nor pulled a second time"
+    assert held.next_batch(0) is batch
+    assert batch.claimed_at is not None
+    batch.claimed_at -= 601.0
+    wait_until("what a bundle failed to write is let go", lambda: batch not in held._held)
+
+
+def test_a_batch_whose_claim_fails_is_left_for_the_next_bundle(stream: Stream, reader: Bundles) -> None:
+    reader.tracker.try_claim.return_value = False
+    stream.publish([b"one"])
+    held = reader.pulled(1)
+    assert list(reader.bundle()) == []
+    assert len(held._ready) == 1
+    assert held._ready[0].claimed_at is None
+
+
+def test_a_bundle_ends_in_time_though_there_is_more(
+    stream: Stream, reader: Bundles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(EMULATOR, stream.host)
-    stream.publish([b"one"])
-    held = Subscriber.of(stream.subscription.name)
-    try:
-        wait_until("it is pulled", lambda: held._ready)
-        (batch,) = held._ready
-        batch.leased_until -= 700.0
-        leased_until = batch.leased_until
-        wait_until("its lease is extended", lambda: batch.leased_until > leased_until + 700.0)
-        assert held._held == {batch}, "it is neither let go nor pulled a second time"
-        assert held.next_batch(0) is batch
-        assert batch.claimed_at is not None
-        batch.claimed_at -= 601.0
-        wait_until("what a bundle failed to write is let go", lambda: batch not in held._held)
-    finally:
-        Subscriber.close()
-
-
-def pulling(stream: Stream, tracker: Any, estimator: Any) -> Iterator[WindowedValue]:
-    """What the reader gives in one bundle."""
-    finalizer = mock.Mock()
-    return pubsub._PullFn(stream.subscription.name).process(0, finalizer, tracker, estimator)
-
-
-def test_a_batch_whose_claim_fails_is_left_for_the_next_bundle(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(EMULATOR, stream.host)
-    stream.publish([b"one"])
-    held = Subscriber.of(stream.subscription.name)
-    tracker, estimator = mock.Mock(), mock.Mock()
-    tracker.current_restriction.return_value.start = 0
-    tracker.try_claim.return_value = False
-    estimator.current_watermark.return_value = None
-    try:
-        wait_until("it is pulled", lambda: held._ready)
-        assert list(pulling(stream, tracker, estimator)) == []
-        assert len(held._ready) == 1
-        assert held._ready[0].claimed_at is None
-    finally:
-        Subscriber.close()
-
-
-def test_a_bundle_ends_in_time_though_there_is_more(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(EMULATOR, stream.host)
     monkeypatch.setattr(subscriber, "_REQUEST_IDS", 1)
     monkeypatch.setattr(pubsub, "_BUNDLE_S", 0.2)
     stream.publish([b"%d" % number for number in range(50)])
-    held = Subscriber.of(stream.subscription.name)
-    tracker, estimator = mock.Mock(), mock.Mock()
-    tracker.current_restriction.return_value.start = 0
-    estimator.current_watermark.return_value = None
-    try:
-        wait_until("they are pulled", lambda: len(held._ready) == 50)
-        seen = 0
-        for _ in pulling(stream, tracker, estimator):
-            time.sleep(0.05)  # what follows the source is slow
-            seen += 1
-        assert 1 <= seen < 20
-        assert len(held._ready) == 50 - seen
-    finally:
-        Subscriber.close()
+    held = reader.pulled(50)
+    seen = 0
+    for _ in reader.bundle():
+        time.sleep(0.05)  # what follows the source is slow
+        seen += 1
+    assert 1 <= seen < 20
+    assert len(held._ready) == 50 - seen
 
 
 @pytest.mark.parametrize(("bound", "limit", "expected"), [("_BUNDLE_MESSAGES", 3, 3), ("_BUNDLE_BYTES", 1, 1)])
 def test_a_bundle_has_no_more_than_its_bound(
-    bound: str, limit: int, expected: int, stream: Stream, monkeypatch: pytest.MonkeyPatch
+    bound: str, limit: int, expected: int, stream: Stream, reader: Bundles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(EMULATOR, stream.host)
     monkeypatch.setattr(subscriber, "_REQUEST_IDS", 1)
     monkeypatch.setattr(pubsub, "_BUNDLE_S", 60.0)
     monkeypatch.setattr(pubsub, bound, limit)
     stream.publish([b"%d" % number for number in range(10)])
-    held = Subscriber.of(stream.subscription.name)
-    tracker, estimator = mock.Mock(), mock.Mock()
-    tracker.current_restriction.return_value.start = 0
-    estimator.current_watermark.return_value = None
-    try:
-        wait_until("they are pulled", lambda: len(held._ready) == 10)
-        assert len(list(pulling(stream, tracker, estimator))) == expected
-        assert len(held._ready) == 10 - expected
-    finally:
-        Subscriber.close()
+    held = reader.pulled(10)
+    assert len(list(reader.bundle())) == expected
+    assert len(held._ready) == 10 - expected
 
 
 def test_what_is_received_and_its_lag_are_reported_with_every_batch(
-    stream: Stream, monkeypatch: pytest.MonkeyPatch
+    stream: Stream, reader: Bundles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(EMULATOR, stream.host)
     monkeypatch.setattr(subscriber, "_REQUEST_IDS", 1)
     stream.publish([b"one", b"two"])
-    held = Subscriber.of(stream.subscription.name)
-    tracker, estimator, counts = mock.Mock(), mock.Mock(), ReportedCounts()
-    tracker.current_restriction.return_value.start = 0
-    estimator.current_watermark.return_value = None
-    try:
-        wait_until("they are pulled", lambda: len(held._ready) == 2)
-        batch = held.next_batch(0)
-        assert batch is not None
-        with metrics.observed_by(counts):
-            values = pulling(stream, tracker, estimator)
-            next(values)
-            assert counts.messages == 1, "before the bundle ends"
-            assert counts.lag_ms() is None
-            held.acknowledge([batch])
-            list(pulling(stream, tracker, estimator))
-            lag_ms = counts.lag_ms()
-            assert lag_ms is not None
-            assert 0 <= lag_ms < 1000 * PATIENCE_S
-    finally:
-        Subscriber.close()
+    held = reader.pulled(2)
+    batch = held.next_batch(0)
+    assert batch is not None
+    counts = ReportedCounts()
+    with metrics.observed_by(counts):
+        next(reader.bundle())
+        assert counts.messages == 1, "before the bundle ends"
+        assert counts.lag_ms() is None
+        held.acknowledge([batch])
+        list(reader.bundle())
+        lag_ms = counts.lag_ms()
+    assert lag_ms is not None
+    assert 0 <= lag_ms < 1000 * PATIENCE_S
 
 
-def test_no_message_is_behind_a_watermark_that_a_checkpoint_has_restored(
-    stream: Stream, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(EMULATOR, stream.host)
-    stream.publish([b"one"])
-    held = Subscriber.of(stream.subscription.name)
+def test_no_message_is_behind_a_watermark_that_a_checkpoint_has_restored(stream: Stream, reader: Bundles) -> None:
     restored = Timestamp(micros=time.time_ns() // 1000 + 60_000_000)
-    tracker, estimator = mock.Mock(), mock.Mock()
-    tracker.current_restriction.return_value.start = 0
-    estimator.current_watermark.return_value = restored
-    try:
-        wait_until("it is pulled", lambda: held._ready)
-        (value,) = pulling(stream, tracker, estimator)
-        assert value.timestamp == restored
-    finally:
-        Subscriber.close()
+    reader.estimator.current_watermark.return_value = restored
+    stream.publish([b"one"])
+    reader.pulled(1)
+    (value,) = reader.bundle()
+    assert value.timestamp == restored

@@ -182,6 +182,17 @@ def test_an_update_under_newer_rules_reads_the_log_again(
     assert [job["rules_version"] for job in jobs(double)] == [running]  # until the log is read
 
 
+def test_an_update_to_older_rules_is_refused(
+    double: BigQueryDouble, warehouse: Warehouse, client: google.Client
+) -> None:
+    """It would leave the rows that the newer rules have made."""
+    start(warehouse, bounded=False)
+    client.query_and_wait(f"UPDATE sales.jobs SET rules_version = {RULES_VERSION + 1} WHERE TRUE")
+    with pytest.raises(UsageError, match=r"^--update: the running job writes rows by newer rules, .*; drain it"):
+        start(open_warehouse(URL, update=True), bounded=False)
+    assert len(jobs(double)) == 1
+
+
 @pytest.mark.parametrize("history", [True, False])
 def test_an_update_goes_on_as_the_running_job(history: bool, double: BigQueryDouble, warehouse: Warehouse) -> None:
     first = start(warehouse, bounded=False)
