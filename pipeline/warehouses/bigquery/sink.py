@@ -24,7 +24,7 @@ from pipeline.warehouses.bigquery.catalog import Dataset
 from pipeline.warehouses.bigquery.changes import CHANGE_SEQUENCE_NUMBER, CHANGE_TYPE, DELETE, UPSERT, sequence_number
 from pipeline.warehouses.bigquery.protobuf import RowEncoder
 from pipeline.warehouses.clock import now_us
-from pipeline.warehouses.logged import LoggedCalls, TimedEntry, in_global_window
+from pipeline.warehouses.logged_calls import LoggedCalls, TimedEntry, in_global_window
 from schemas.segment import KEPT_OF_TOO_LARGE_BYTES
 from schemas.tables import DEAD_LETTERS, IDENTITY_CALLS, DeadLetter, Row, Table
 from transforms import metrics, windows

@@ -15,7 +15,7 @@ from pipeline.warehouses.base import DEAD_LETTERS, LOGGED, JobRun
 from pipeline.warehouses.clock import now_us
 from pipeline.warehouses.duckdb.arrow import row_batch
 from pipeline.warehouses.duckdb.database import Database, Inserted
-from pipeline.warehouses.logged import LoggedCalls, TimedEntry, in_global_window
+from pipeline.warehouses.logged_calls import LoggedCalls, TimedEntry, in_global_window
 from schemas.tables import BY_NAME, IDENTITY_CALLS
 from transforms import metrics, windows
 from transforms.core.dead_letters import Reason
