@@ -130,20 +130,21 @@ class Database:
         """Inserts rows whose keys are new. The batch is made by the thread that gathered it: this one then hardly needs
         Python's lock, and runs beside it."""
         refused = dict(misfits(table, appends, batch))
-        written = self._insert(table, batch, [index for index in range(len(appends)) if index not in refused], refused)
+        fitting = [index for index in range(len(appends)) if index not in refused] if refused else range(len(appends))
+        written = self._insert(table, batch, fitting, refused)
         self._indexed += _index_bytes(batch, table.key, written)
         self._fit_buffer()
         repeated = len(appends) - len(refused) - written
         conflicting = self._conflicting(appends, refused) if table == IDENTITY_CALLS and repeated else frozenset()
         return Inserted(written=written, refused=refused, conflicting=conflicting)
 
-    def _insert(self, table: Table, batch: pa.Table, rows: list[int], refused: dict[int, str]) -> int:
+    def _insert(self, table: Table, batch: pa.Table, rows: Sequence[int], refused: dict[int, str]) -> int:
         """Inserts these rows of the batch, and returns how many were new. One that DuckDB refuses is searched for by
         halves, so that it costs the others nothing."""
         if not rows:
             return 0
         cursor = self._connection.cursor()
-        cursor.register("batch", batch if len(rows) == batch.num_rows else batch.take(rows))
+        cursor.register("batch", batch if len(rows) == batch.num_rows else batch.take(list(rows)))
         columns = ", ".join(quoted(column.name) for column in table.columns)
         try:
             return int(scalar(cursor, f"INSERT OR IGNORE INTO {table.name} ({columns}) SELECT {columns} FROM batch"))

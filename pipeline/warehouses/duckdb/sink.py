@@ -64,11 +64,15 @@ class _WriteFn(metrics.CountingFn, Generic[E]):
         self.database = Database.of(self.file)
 
     def start_bundle(self) -> None:
-        self.gathered: dict[str | None, tuple[list[E], list[Append]]] = {}
+        self.gathered: dict[str | None, list[E]] = {}
         self.bytes = 0
         self.count = 0
         self.ahead: deque[tuple[str | None, list[E], list[Append], Future[Inserted]]] = deque()
         self.dead_letters: list[Append] = []
+
+    def appends(self, elements: list[E]) -> list[Append]:
+        """The rows of these elements, in the same order."""
+        raise NotImplementedError
 
     def settled(self, elements: Sequence[E], inserted: Inserted) -> None:
         """These elements are in the table, but for those refused or conflicting, by index."""
@@ -78,9 +82,8 @@ class _WriteFn(metrics.CountingFn, Generic[E]):
         known how many are new."""
         gathered = self.gathered.get(append.outcome)
         if gathered is None:
-            gathered = self.gathered[append.outcome] = ([], [])
-        gathered[0].append(element)
-        gathered[1].append(append)
+            gathered = self.gathered[append.outcome] = []
+        gathered.append(element)
         self.count += 1
         self.bytes += len(append.message)
         if self.count >= _BATCH_ROWS or self.bytes >= _BATCH_BYTES:
@@ -93,7 +96,8 @@ class _WriteFn(metrics.CountingFn, Generic[E]):
         super().finish_bundle()
 
     def _hand_over(self) -> None:
-        for outcome, (elements, appends) in self.gathered.items():
+        for outcome, elements in self.gathered.items():
+            appends = self.appends(elements)
             batch = row_batch(self.table, [append.row for append in appends], self.job.written_at(now_us()))
             future = self.database.run(self.database.append, self.table, appends, batch)
             self.ahead.append((outcome, elements, appends, future))
@@ -122,6 +126,9 @@ class _AppendFn(_WriteFn[Append]):
     def process(self, append: Append) -> None:
         self.add(append, append)
 
+    def appends(self, elements: list[Append]) -> list[Append]:
+        return elements
+
     def finish_bundle(self) -> Iterator[WindowedValue]:
         super().finish_bundle()
         for append in self.dead_letters:
@@ -136,6 +143,9 @@ class _LogFn(_WriteFn[TimedEntry]):
     def process(self, entry: LogEntry, timestamp: Any = beam.DoFn.TimestampParam) -> Sequence[WindowedValue]:
         self.add(TimedEntry(entry, timestamp), entry.append)
         return self.logged.pop()
+
+    def appends(self, elements: list[TimedEntry]) -> list[Append]:
+        return [element.entry.append for element in elements]
 
     def finish_bundle(self) -> Iterator[WindowedValue | TaggedOutput]:
         super().finish_bundle()
