@@ -136,19 +136,24 @@ def follow(place: str, seconds: float, folder: str) -> None:
 
 def _memory(process: int) -> int:
     """Bytes of a process that are in memory; 0 where it has ended."""
-    try:
-        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    sizes = _text(Path(f"/proc/{process}/statm")).split()
+    return int(sizes[1]) * os.sysconf("SC_PAGE_SIZE") if sizes else 0
 
 
 def _below(process: int) -> Iterator[int]:
     """Every process that a process has started, directly or not, and that is there."""
     for children in Path(f"/proc/{process}/task").glob("*/children"):
-        for child in map(int, children.read_text().split()):
+        for child in map(int, _text(children).split()):
             yield child
             yield from _below(child)
+
+
+def _text(file: Path) -> str:
+    """What stands in a file of a process or a thread; nothing where that has ended."""
+    try:
+        return file.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def main(step: str, place: str, number: str, *same_people: str) -> None:
