@@ -44,6 +44,10 @@ def event_row(message: ReplayedMessage) -> Row:
         "properties": message.properties,
         "context": message.context,
         "integrations": message.integrations,
+        "original_timestamp": message.original_timestamp,
+        "project_id": message.project_id,
+        "channel": message.channel,
+        "extra": message.extra,
     }
 
 
@@ -61,4 +65,7 @@ def identity_call_row(message: ReplayedMessage) -> Row:
         "traits": message.traits,
         "properties": message.properties if message.type == "track" else None,
         "context": message.context,
+        "sent_at": message.sent_at,
+        "original_timestamp": message.original_timestamp,
+        "project_id": message.project_id,
     }

@@ -37,6 +37,7 @@ class Config:
     registrable_domain: bool = False
     link_anonymous_ids: bool = True
     integration_names: tuple[str, ...] = ()
+    placeholder_ids: tuple[str, ...] = ()
 
     def document(self) -> Object:
         """The same configuration as the connections file's YAML document (JSON is YAML)."""
@@ -45,6 +46,7 @@ class Config:
             "registrable_domain": self.registrable_domain,
             "link_anonymous_ids": self.link_anonymous_ids,
             "integration_names": list(self.integration_names),
+            "placeholder_ids": list(self.placeholder_ids),
             "connections": [_connection_document(connection) for connection in self.connections],
         }
 

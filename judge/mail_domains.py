@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 import idna
@@ -12,14 +13,17 @@ from publicsuffixlist import PublicSuffixList
 def email_domain(email: str) -> str | None:
     """The domain of a well-formed address, in lower case and Unicode; None where the address is malformed."""
     local, at, domain = email.strip().partition("@")
-    labels = domain.lower().split(".")
-    if not at or "@" in domain or not local or any(character.isspace() for character in local) or len(labels) < 2:
+    if not at or not local or any(character.isspace() for character in local):
         return None
-    encoded = [ascii_label(label) for label in labels]
-    if any(label is None for label in encoded) or len(".".join(label or "" for label in encoded)) > 253:
+    try:
+        mapped = idna.uts46_remap(domain.lower(), std3_rules=False, transitional=False)
+    except UnicodeError:  # a character that no domain may have
         return None
+    labels = mapped.split(".")
+    encoded = [label for label in map(ascii_label, labels) if label is not None]
     decoded = [label for label in map(unicode_label, labels) if label is not None]
-    return ".".join(decoded) if len(decoded) == len(labels) else None
+    well_formed = len(labels) >= 2 and len(encoded) == len(decoded) == len(labels) and len(".".join(encoded)) <= 253
+    return ".".join(decoded) if well_formed else None
 
 
 def ascii_label(label: str) -> str | None:
@@ -36,6 +40,13 @@ def unicode_label(label: str) -> str | None:
         return idna.decode(label) if label.startswith("xn--") else label
     except UnicodeError:  # not the code of any label
         return None
+
+
+def is_ip_address(domain: str) -> bool:
+    try:
+        return ipaddress.ip_address(domain) is not None
+    except ValueError:
+        return False
 
 
 SUFFIXES = PublicSuffixList()

@@ -30,8 +30,8 @@ def membership_rows(
             "external_id": label,
             "account_id": account_id,
             "account_source": max(((last, naming) for _, last, naming in namings), key=by_rank)[1].source,
-            "first_seen_at": min(first for first, _, _ in namings)[0],
-            "last_seen_at": max(last for _, last, _ in namings)[0],
+            "first_named_at": min(first for first, _, _ in namings)[0],
+            "last_named_at": max(last for _, last, _ in namings)[0],
         }
         for account_id, namings in spans.items()
     }

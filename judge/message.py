@@ -28,10 +28,13 @@ class ReplayedMessage:
     timestamp: int
     received_at: int
     sent_at: int | None
+    original_timestamp: int | None
     user_id: str | None
     anonymous_id: str | None
     previous_id: str | None  # alias only
     group_id: str | None  # a group call's groupId, else the context's
+    project_id: str | None
+    channel: str | None
     connection: ConnectionRules
     name: Json
     event: Json
@@ -39,18 +42,16 @@ class ReplayedMessage:
     properties: Object
     context: Object
     integrations: Object | None
+    extra: Object | None  # of an event: its other fields
 
     @property
     def stamp(self) -> Stamp:
         return self.timestamp, self.message_id
 
     @property
-    def id(self) -> str:
-        """The id that the message's facts attach to."""
-        sent_with = self.user_id or self.anonymous_id
-        if sent_with is None:
-            raise ValueError("no message is accepted without an id")
-        return sent_with
+    def id(self) -> str | None:
+        """The id that the message's facts attach to; only a group call may have none."""
+        return self.user_id or self.anonymous_id
 
 
 def first_present(*values: Any) -> Any:
@@ -61,11 +62,17 @@ def non_empty(value: Json) -> bool:
     return isinstance(value, str) and value != ""
 
 
+def plain(name: str) -> str:
+    """A field's name without case, `_` and spaces."""
+    return name.replace("_", "").replace(" ", "").lower()
+
+
+def spelling(item: Object, name: str) -> str | None:
+    """How the item spells the field: as the spec does, else in the first other way. A null counts as absent."""
+    present = [key for key, value in item.items() if value is not None]
+    return name if name in present else next((key for key in present if plain(key) == plain(name)), None)
+
+
 def named(item: Object, name: str) -> Json:
-    """The field of that name: as the spec writes it, else the first in another spelling. A null counts as absent."""
-
-    def plain(key: str) -> str:
-        return key.replace("_", "").replace(" ", "").lower()
-
-    others = [value for key, value in item.items() if plain(key) == plain(name)]
-    return first_present(item.get(name), *others)
+    key = spelling(item, name)
+    return None if key is None else item[key]

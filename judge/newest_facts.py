@@ -25,12 +25,6 @@ def present(values: Mapping[str, tuple[Stamp, Json]]) -> Object:
     return {key: value for key, (_, value) in values.items() if value is not None}
 
 
-def text_trait(traits: Object, key: str, snake_key: str | None = None) -> str | None:
-    """A promoted STRING column: the spec's key, where that is absent the snake-case one; NULL where it is no string."""
-    value = traits[key] if key in traits else traits.get(snake_key or key)
-    return value if isinstance(value, str) else None
-
-
 def by_rank(named_at: tuple[Stamp, AccountNaming]) -> tuple[bool, Stamp, str, str]:
     stamp, naming = named_at
     return naming.explicit, stamp, canonical(naming.account_id), canonical(naming.source)

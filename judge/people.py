@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from judge.deletion import after_deletion
 from judge.mail_domains import email_domain
-from judge.newest_facts import by_rank, newest_by_key, present, text_trait
+from judge.newest_facts import by_rank, newest_by_key, present
+from judge.promoted_columns import promoted, text
 from judge.time_forms import read_time
 from judge.values import AccountNaming, Json, Row, Stamp
 
@@ -32,14 +33,15 @@ def contact_row(label: str, ids: Iterable[str], people: Mapping[str, PersonFacts
     if not spans:
         return None
 
-    traits = present(newest_by_key(fact for person in facts for fact in person.traits if fact[0] > forgotten))
+    traits = newest_by_key(fact for person in facts for fact in person.traits if fact[0] > forgotten)
     audiences = newest_by_key(fact for person in facts for fact in person.audiences if fact[0] > forgotten)
     connections = {connection for person in facts for stamp, connection in person.identifies if stamp > forgotten}
-    first_name = text_trait(traits, "firstName", "first_name")
-    last_name = text_trait(traits, "lastName", "last_name")
-    name, email = text_trait(traits, "name"), text_trait(traits, "email")
+    first_name = promoted(traits, "firstName", "first_name", text)
+    last_name = promoted(traits, "lastName", "last_name", text)
+    name = promoted(traits, "name", "name", text)
     if name is None:
-        name = " ".join(part for part in (first_name, last_name) if part) or None
+        name = " ".join(part for part in (first_name, last_name) if part is not None) or None
+    email = promoted(traits, "email", "email", text)
     if email is None and email_domain(label) is not None:
         email = label
     account_id, account_source = main_account(facts, forgotten)
@@ -49,14 +51,14 @@ def contact_row(label: str, ids: Iterable[str], people: Mapping[str, PersonFacts
         "name": name,
         "first_name": first_name,
         "last_name": last_name,
-        "phone": text_trait(traits, "phone"),
-        "title": text_trait(traits, "title"),
-        "username": text_trait(traits, "username"),
-        "website": text_trait(traits, "website"),
-        "created_at": read_time(traits["createdAt"] if "createdAt" in traits else traits.get("created_at")),
+        "phone": promoted(traits, "phone", "phone", text),
+        "title": promoted(traits, "title", "title", text),
+        "username": promoted(traits, "username", "username", text),
+        "website": promoted(traits, "website", "website", text),
+        "created_at": promoted(traits, "createdAt", "created_at", read_time),
         "account_id": account_id,
         "account_source": account_source,
-        "traits": traits,
+        "traits": present(traits),
         "audiences": [
             {"audience_key": key, "is_member": is_member, "updated_at": stamp[0]}
             for key, (stamp, is_member) in sorted(audiences.items())
@@ -64,8 +66,8 @@ def contact_row(label: str, ids: Iterable[str], people: Mapping[str, PersonFacts
         ],
         "previous_ids": sorted(id_ for id_ in ids if id_ != label)[:1000],
         "connections": sorted(connections),
-        "first_seen_at": min(span[0] for span in spans)[0],
-        "last_seen_at": max(span[1] for span in spans)[0],
+        "first_identified_at": min(span[0] for span in spans)[0],
+        "last_identified_at": max(span[1] for span in spans)[0],
     }
 
 

@@ -6,31 +6,50 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 
-from judge.classification import EVENT_TYPES, is_identity_call
+from judge.classification import EVENT_TYPES, event_row, identity_call_row, is_identity_call
 from judge.configuration import Config, ConnectionRules
+from judge.ids import ReadId, first_id, read_id
 from judge.json_text import batch_text, beyond_float64, canonical, depth, elements, is_text, parse
-from judge.message import DEEPEST, RefusedError, ReplayedMessage, first_present, named, non_empty
-from judge.time_forms import SECOND, microseconds, read_time
+from judge.message import (
+    DEEPEST,
+    RefusedError,
+    ReplayedMessage,
+    first_present,
+    named,
+    non_empty,
+    plain,
+    spelling,
+)
+from judge.time_forms import FIRST_CALL, LAST_TIME, SECOND, microseconds, read_call_time
 from judge.values import Json, Object
 
 MEGABYTE = 10**6  # bytes
-LONGEST = 8 * MEGABYTE
+LONGEST = 8 * MEGABYTE  # of a message, and of a row
+MOST_ITEMS = 10_000
+LONGEST_ITEMS = 64 * MEGABYTE
 FIELDS = [
-    *("type", "messageId", "timestamp", "originalTimestamp", "sentAt", "receivedAt", "projectId"),
-    *("userId", "anonymousId", "previousId", "groupId", "event", "name"),
+    *("type", "messageId", "timestamp", "originalTimestamp", "sentAt", "receivedAt", "projectId", "channel"),
+    *("userId", "anonymousId", "previousId", "groupId", "event", "name", "category"),
     *("traits", "properties", "context", "integrations"),
 ]
-PLACEHOLDERS = {
-    *("", "null", "undefined", "none", "nil", "nan", "n/a", "anonymous", "anonymous_id", "guest", "unknown"),
-    *("user_id", "userid", "distinct_id", "id", "email", "true", "false", "-1", "[object object]"),
-}
+# Those that every event has a column for.
+EVENT_FIELDS = [
+    *("type", "messageId", "timestamp", "originalTimestamp", "sentAt", "receivedAt"),
+    *("userId", "anonymousId", "properties", "context", "integrations"),
+]
+DEFAULTS = ("context", "integrations", "sentAt", "receivedAt")
 HOUR = 3600 * SECOND
 FIRST_PARTITION = microseconds(datetime(1960, 1, 1, tzinfo=timezone.utc))
 LAST_PARTITION = microseconds(datetime(2159, 12, 31, 23, 59, 59, 999999, tzinfo=timezone.utc))
 
 
-def read(payload: bytes, config: Config, connection: str | None) -> Iterator[ReplayedMessage | tuple[str, bytes]]:
-    """Yields each message of a payload, or (reason, bytes) where it is refused. Disabled messages yield nothing."""
+def read(
+    payload: bytes, config: Config, connection: str | None, published: int | None = None
+) -> Iterator[ReplayedMessage | tuple[str, bytes]]:
+    """Yields each message of a payload, or (reason, bytes) where it is refused. Disabled messages yield nothing.
+
+    `published` is when the payload was published; a line of a file has no such time.
+    """
     if len(payload) > LONGEST:
         yield "too_large", payload[:MEGABYTE]
         return
@@ -41,29 +60,68 @@ def read(payload: bytes, config: Config, connection: str | None) -> Iterator[Rep
         yield "invalid_json", payload
         return
     defaults: Object = {}
+    rest: Object = {}  # what a batch says beside its items
     if isinstance(body, list):
-        items = elements(text)
+        values, items = body, elements(text)
     elif isinstance(body, dict) and isinstance(named(body, "batch"), list):
-        batch = named(body, "batch")
-        if not is_text({key: value for key, value in body.items() if value is not batch}):
-            yield "invalid_json", payload
-            return
-        defaults = {name: named(body, name) for name in ("context", "integrations", "sentAt", "receivedAt")}
-        items = elements(batch_text(text))
+        values, items = named(body, "batch"), elements(batch_text(text))
+        rest = {key: value for key, value in body.items() if value is not values}
+        defaults = {name: named(rest, name) for name in DEFAULTS}
     else:
-        items = [text]
+        values, items = [body], [text]
+    if len(items) > MOST_ITEMS or sum(size(expand(value, defaults)) for value in values) > LONGEST_ITEMS:
+        yield "too_large", payload[:MEGABYTE]
+        return
+    if not is_text(rest):
+        yield "invalid_json", payload
+        return
     for item in items:
+        # The message alone on its line keeps the line's bytes, an item those that are its own.
+        own_bytes = payload if items == [text] else item.encode("utf-8")
         try:
-            message = read_message(parse(item), defaults, config, connection)
+            value = parse(item)
+            message = read_message(value, defaults, config, connection, published)
         except RefusedError as refused:
-            # The message alone on its line keeps the line's bytes, an item those that are its own.
-            yield refused.reason, payload if items == [text] else item.encode("utf-8")
+            yield refused.reason, own_bytes
         else:
-            if message is not None:
+            if message is not None and row_size(message, expand(value, defaults)) > LONGEST:
+                yield "too_large", own_bytes[:MEGABYTE]
+            elif message is not None:
                 yield message
 
 
-def read_message(item: Json, defaults: Object, config: Config, connection_name: str | None) -> ReplayedMessage | None:
+def size(value: Json) -> int:
+    """How many bytes the value is as canonical JSON."""
+    return len(canonical(value).encode("utf-8", "surrogatepass"))
+
+
+def expand(item: Json, defaults: Object) -> Json:
+    """The item with a batch's defaults written into it."""
+    if not isinstance(item, dict):
+        return item
+    merged = with_defaults({name: named(item, name) for name in DEFAULTS}, defaults)
+    written = {spelling(item, name) or name: value for name, value in merged.items() if value is not None}
+    return {**item, **written}
+
+
+def row_size(message: ReplayedMessage, payload: Object) -> int:
+    """How many bytes the larger of the call's rows is: texts in UTF-8, JSON as canonical JSON, 8 for a time."""
+    event = event_row(message) if message.type in EVENT_TYPES else {}
+    logged = {**identity_call_row(message), "payload": payload} if is_identity_call(message) else {}
+    return max(sum(column_size(value) for value in row.values()) for row in (event, logged))
+
+
+def column_size(value: Json) -> int:
+    if value is None:
+        return 0
+    if isinstance(value, str):
+        return len(value.encode("utf-8"))
+    return 8 if isinstance(value, int) else size(value)
+
+
+def read_message(
+    item: Json, defaults: Object, config: Config, connection_name: str | None, published: int | None = None
+) -> ReplayedMessage | None:
     """One message, None if it is disabled; `defaults` are the batch's. The checks stand in the order of the reasons."""
     if not isinstance(item, dict):
         raise RefusedError("invalid_json")
@@ -79,44 +137,86 @@ def read_message(item: Json, defaults: Object, config: Config, connection_name: 
 
     if max(depth(item), depth(fields)) > DEEPEST:
         raise RefusedError("invalid_field")
-    user_id = read_id(fields["userId"])
-    anonymous_id = read_id(fields["anonymousId"])
-    previous_id = None
-    if type_ == "alias":  # a placeholder counts as absent
-        user_id = user_id or read_id(named(item, "to"))
-        previous_id = read_id(fields["previousId"]) or read_id(named(item, "from")) or anonymous_id
     traits, properties, context = (read_object(fields[name]) for name in ("traits", "properties", "context"))
-    group_id = read_id(fields["groupId"]) if type_ == "group" else account_id_of(context.get("groupId"))
+    if type_ == "identify" and fields["traits"] is None and isinstance(context.get("traits"), dict):
+        traits = context["traits"]
+    moves_category = type_ in ("page", "screen") and properties.get("category") is None
+    if moves_category and fields["category"] is not None:
+        properties = {**properties, "category": fields["category"]}
     integrations = fields["integrations"] if isinstance(fields["integrations"], dict) else None
-    times = [read_time(fields[name]) for name in ("timestamp", "originalTimestamp", "sentAt", "receivedAt")]
-    timestamp = first_present(*times)
-    received_at = first_present(times[3], timestamp)
+
+    own = config.placeholder_ids
+    anonymous_id = read_id(fields["anonymousId"], own)
+    previous_id = ReadId(None)
+    user_id = read_id(fields["userId"], own)
+    if type_ == "alias":
+        user_id = first_id([fields["userId"], named(item, "to")], own)
+        previous_id = first_id([fields["previousId"], named(item, "from"), fields["anonymousId"]], own)
+    # The group that the call is about, or in another call the one that it was made in.
+    of_context = first_id([context.get("groupId"), context.get("group_id")], own)
+    group_id = of_context
+    if type_ == "group" or of_context.id is None:
+        group_id = read_id(fields["groupId"], own)
+    lacking: list[ReadId] = []  # the ids that the call needs and has not
+    if type_ == "alias":
+        lacking = [id_ for id_ in (user_id, previous_id) if id_.id is None]
+    elif type_ == "group":
+        lacking = [id_ for id_ in (group_id,) if id_.id is None]
+    elif user_id.id is None and anonymous_id.id is None:
+        lacking = [user_id, anonymous_id]
+    if any(id_.unusable for id_ in lacking):
+        raise RefusedError("invalid_field")
+
+    sent_at, original_timestamp = read_call_time(fields["sentAt"]), read_call_time(fields["originalTimestamp"])
+    timestamp = read_timestamp(fields, published)
+    received_at = first_present(read_call_time(fields["receivedAt"]), published, sent_at, timestamp)
+    if published is not None and received_at > published + 24 * HOUR:
+        received_at = published
     if received_at is not None and not FIRST_PARTITION <= received_at <= LAST_PARTITION:
         raise RefusedError("invalid_field")
 
-    if type_ == "alias" and (user_id is None or previous_id is None):
+    kept: list[str | None] = [spelling(item, name) for name in EVENT_FIELDS]
+    kept += [spelling(item, "event" if type_ == "track" else "name")]
+    kept += [spelling(item, name) for name in ("projectId", "channel") if isinstance(fields[name], str)]
+    kept += [spelling(item, "category")] if moves_category else []
+    kept += [spelling(item, "groupId")] if of_context.id is None and group_id.id is not None else []
+    others = {
+        key: value
+        for key, value in item.items()
+        if value is not None and key not in kept and plain(key) != plain("writeKey")
+    }
+    stored_as_json: list[Json] = [context]
+    if type_ in EVENT_TYPES:
+        stored_as_json += [properties, integrations, others]
+    if type_ not in EVENT_TYPES:
+        stored_as_json += [traits]
+    if beyond_float64(stored_as_json):
+        raise RefusedError("invalid_field")
+
+    if lacking and type_ in ("alias", "group"):
         raise RefusedError("missing_field")
-    if user_id is None and anonymous_id is None:
+    if lacking:
         raise RefusedError("missing_id")
     if type_ == "track" and not non_empty(fields["event"]):
-        raise RefusedError("missing_field")
-    if type_ == "group" and group_id is None:
         raise RefusedError("missing_field")
     if timestamp is None:
         raise RefusedError("missing_field")
 
     if not enabled(integrations or {}, config.integration_names):
         return None
-    message = ReplayedMessage(
+    return ReplayedMessage(
         type=type_,
         message_id=read_message_id(fields["messageId"], item),
         timestamp=received_at if timestamp > received_at + 24 * HOUR else timestamp,
         received_at=received_at,
-        sent_at=times[2],
-        user_id=user_id,
-        anonymous_id=anonymous_id,
-        previous_id=previous_id,
-        group_id=group_id,
+        sent_at=sent_at,
+        original_timestamp=original_timestamp,
+        user_id=user_id.id,
+        anonymous_id=anonymous_id.id,
+        previous_id=previous_id.id,
+        group_id=group_id.id,
+        project_id=fields["projectId"] if isinstance(fields["projectId"], str) else None,
+        channel=fields["channel"] if isinstance(fields["channel"], str) else None,
         connection=connection,
         name=fields["name"],
         event=fields["event"],
@@ -124,15 +224,22 @@ def read_message(item: Json, defaults: Object, config: Config, connection_name: 
         properties=properties,
         context=context,
         integrations=integrations,
+        extra=others or None,
     )
-    stored_as_json: list[Json] = [context]
-    if type_ in EVENT_TYPES:
-        stored_as_json += [properties, integrations]
-    if is_identity_call(message):
-        stored_as_json += [traits]
-    if beyond_float64(stored_as_json):
-        raise RefusedError("invalid_field")
-    return message
+
+
+def read_timestamp(fields: Object, published: int | None) -> int | None:
+    """When the call was made, by Segment's corrected time or else by the sender's clock, corrected here."""
+    original, own = read_call_time(fields["originalTimestamp"]), read_call_time(fields["timestamp"])
+    sent, received = read_call_time(fields["sentAt"]), read_call_time(fields["receivedAt"])
+    if original is not None and own is not None:
+        return own
+    times = [time for time in (original, own, sent) if time is not None]
+    if times:
+        skew = received - sent if sent is not None and received is not None else 0
+        if FIRST_CALL <= times[0] + skew <= LAST_TIME:
+            return times[0] + skew
+    return received if received is not None else published
 
 
 def with_defaults(fields: Object, defaults: Object) -> Object:
@@ -148,29 +255,6 @@ def with_defaults(fields: Object, defaults: Object) -> Object:
         elif isinstance(default, dict) and own_is_empty:
             merged[name] = default
     return merged
-
-
-def read_id(value: Json) -> str | None:
-    """An id as a string, None where it is absent or a placeholder."""
-    if value is None:
-        return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str):
-        raise RefusedError("invalid_field")
-    id_ = value.strip()
-    bare = id_.strip("\"'").lower()
-    return None if bare in PLACEHOLDERS or set(bare) <= set("0-") else id_
-
-
-def account_id_of(value: Json) -> str | None:
-    """An account id in a context or in a trait: what cannot be used is no account."""
-    try:
-        return read_id(value)
-    except RefusedError:
-        return None
 
 
 def read_object(value: Json) -> Object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import datetime, timedelta, timezone
-from decimal import Decimal
+from fractions import Fraction
 
 from judge.values import Json
 
@@ -19,39 +19,87 @@ def microseconds(when: datetime) -> int:
 
 FIRST_TIME = microseconds(datetime(1, 1, 1, tzinfo=timezone.utc))
 LAST_TIME = microseconds(datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=timezone.utc))
-DATE = r"(?P<date>\d{4}-\d\d-\d\d)"
-CLOCK = r"(?P<hour>\d\d):(?P<minute>\d\d)"
-SECONDS = r":(?P<second>\d\d)(?:\.(?P<fraction>\d{1,9}))?"
-OFFSET = r"(?:Z|(?P<sign>[+-])(?P<hours>\d\d)(?::?(?P<minutes>\d\d))?)"
-ISO_TIME = re.compile(f"{DATE}(?:[T ]{CLOCK}(?:{SECONDS})?{OFFSET}?)?", re.ASCII)
-GO_TIME = re.compile(rf"{DATE} {CLOCK}{SECONDS} \+0000 UTC(?: m=[+-]\d+\.\d+)?", re.ASCII)
+FIRST_CALL = microseconds(datetime(1971, 1, 1, tzinfo=timezone.utc))
+
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+MINUTES = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})"
+SECONDS = "(?::(?P<second>[0-9]{2}))?"
+FRACTION = "(?:[.,](?P<fraction>[0-9]+))?"
+CLOCK = rf"{MINUTES}(?::(?P<second>[0-9]{{2}}){FRACTION})?"
+# What follows a numeric offset is ignored, if it can be no part of the offset.
+NUMERIC = r"(?P<sign>[+-])(?P<hours>[0-9]{2})(?::?(?P<minutes>[0-9]{2}))?(?:[\s\[(a-z].*)?"
+OFFSET = rf"\s*(?:(?:z|utc|gmt)(?:\s*\[[^\]]*\])?|{NUMERIC})?"
+WEEKDAY = "(?:mon|tue|wed|thu|fri|sat|sun)"
+MONTH = f"(?P<month_name>{'|'.join(MONTHS)})"
+DAY, YEAR = "(?P<day>[0-9]{1,2})", "(?P<year>[0-9]{4})"
+FORMS = [
+    re.compile(form, re.DOTALL)
+    for form in (
+        # 2024-03-01T12:00:00.123+01:00, 2024/03/01 12:00 UTC, 2024-03-01
+        rf"(?:\+00)?{YEAR}(?P<dash>[-/])(?P<month>[0-9]{{2}})(?P=dash)(?P<day>[0-9]{{2}})(?:(?:t|\s+){CLOCK}{OFFSET})?",
+        # 20240301T120000Z
+        rf"{YEAR}(?P<month>[0-9]{{2}})(?P<day>[0-9]{{2}})t"
+        rf"(?P<hour>[0-9]{{2}})(?P<minute>[0-9]{{2}})(?P<second>[0-9]{{2}}){FRACTION}{OFFSET}",
+        # RFC 2822: Fri, 01 Mar 2024 12:00:00 +0000
+        rf"(?:{WEEKDAY}\s*,\s*)?{DAY}\s+{MONTH}\s+{YEAR}\s+{MINUTES}{SECONDS}{OFFSET}",
+        # JavaScript's Date.toString(): Fri Mar 01 2024 13:00:00 GMT+0100 (Central European Standard Time)
+        rf"{WEEKDAY}\s+{MONTH}\s+{DAY}\s+{YEAR}\s+{MINUTES}{SECONDS}\s+gmt{NUMERIC}",
+    )
+]
+NUMBER = re.compile(r"0*(?P<whole>[0-9]+)(?:\.(?P<fraction>[0-9]+))?")
 
 
 def read_time(value: Json) -> int | None:
-    """Microseconds since the epoch, None where the value is no time. A number counts milliseconds."""
-    time = None
+    """Microseconds since the epoch, None where the value is no time."""
+    time: int | None = None
     if isinstance(value, int) and not isinstance(value, bool):
-        time = value * 1000
+        time = since_epoch(Fraction(value))
     elif isinstance(value, float) and math.isfinite(value):
-        time = math.trunc(Decimal(repr(value)) * 1000)
+        time = since_epoch(Fraction(repr(value)))  # the decimal that was sent, not the float's exact value
     elif isinstance(value, str):
-        time = parse_time(value)
+        text = value.strip().lower()
+        number = NUMBER.fullmatch(text)
+        if number is None:
+            time = parse_time(text)
+        elif len(number["whole"]) < 30:  # more would be no time, and more than Python reads
+            time = since_epoch(Fraction(f"{number['whole']}.{(number['fraction'] or '0')[:30]}"))
     return time if time is not None and FIRST_TIME <= time <= LAST_TIME else None
 
 
+def read_call_time(value: Json) -> int | None:
+    """A time of a call: one before 1971 counts as absent."""
+    time = read_time(value)
+    return time if time is not None and time >= FIRST_CALL else None
+
+
+def since_epoch(number: Fraction) -> int:
+    """Microseconds since the epoch: the unit goes by the number's magnitude. Cut towards the past."""
+    size = abs(number)
+    if size < 31_557_600_000:  # seconds
+        return math.floor(number * 10**6)
+    if size < 10**14:  # milliseconds
+        return math.floor(number * 10**3)
+    if size < 10**17:  # microseconds
+        return math.floor(number)
+    return math.floor(number / 10**3)  # nanoseconds
+
+
 def parse_time(text: str) -> int | None:
-    match = ISO_TIME.fullmatch(text) or GO_TIME.fullmatch(text)
-    if match is None:
+    matches = [match for match in (form.fullmatch(text) for form in FORMS) if match is not None]
+    if not matches:
         return None
-    part = {"sign": "+", **{name: value for name, value in match.groupdict().items() if value is not None}}
-    number = {name: int(part.get(name, "0")) for name in ("hour", "minute", "second", "hours", "minutes")}
-    if number["hours"] > 23 or number["minutes"] > 59:
+    part = {name: value for name, value in matches[0].groupdict().items() if value is not None}
+    month = MONTHS.index(part["month_name"]) + 1 if "month_name" in part else int(part["month"])
+    hour, minute, second = (int(part.get(name, "0")) for name in ("hour", "minute", "second"))
+    hours, minutes = (int(part.get(name, "0")) for name in ("hours", "minutes"))
+    fraction = int(part.get("fraction", "0")[:6].ljust(6, "0"))
+    if second == 60:
+        second, fraction = 59, 999_999
+    if hours > 23 or minutes > 59:
         return None
     try:
-        day = datetime.strptime(part["date"], "%Y-%m-%d")
-        local = day.replace(hour=number["hour"], minute=number["minute"], second=number["second"], tzinfo=timezone.utc)
+        local = datetime(int(part["year"]), month, int(part["day"]), hour, minute, second, tzinfo=timezone.utc)
     except ValueError:  # no such day, or no such time of day
         return None
-    fraction = int(part.get("fraction", "0").ljust(9, "0")) // 1000
-    offset = (number["hours"] * 60 + number["minutes"]) * 60 * SECOND
-    return microseconds(local) + fraction - (offset if part["sign"] == "+" else -offset)
+    offset = (hours * 60 + minutes) * 60 * SECOND
+    return microseconds(local) + fraction - (-offset if part.get("sign") == "-" else offset)

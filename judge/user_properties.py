@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
 
+from judge.ids import is_word
 from judge.message import ReplayedMessage, non_empty
-from judge.values import Json
+from judge.values import Json, Object
 
 ENGAGE_CLASSES = ("audience", "trait", "computed_trait", "journey_step")
 MEMBERSHIP_CLASSES = ("audience", "journey_step")
@@ -15,7 +15,7 @@ NOT_ENGAGE_PROPERTIES = ("email", "name", "user_id", "anonymous_id")
 
 @dataclass(frozen=True)
 class EngageProperty:
-    """A user property that Engage sets."""
+    """A property that Engage sets, of a person or of an account."""
 
     key: str  # as it was sent
     column: str  # snake-cased
@@ -24,42 +24,49 @@ class EngageProperty:
 
 
 def computation_class(message: ReplayedMessage) -> str | None:
-    """The Engage class of an identify or a track, None for any other message."""
+    """The Engage class of an identify, a track or a group call, None for any other message."""
     personas = message.context.get("personas")
     class_ = personas.get("computation_class") if isinstance(personas, dict) else None
-    return class_ if message.type in ("identify", "track") and class_ in ENGAGE_CLASSES else None
+    return class_ if message.type in ("identify", "track", "group") and class_ in ENGAGE_CLASSES else None
 
 
 def engage_property(message: ReplayedMessage) -> EngageProperty | None:
-    """The user property that an Engage message sets, None where it sets none."""
+    """The property of the person, or for a group call of the account, that an Engage message sets."""
     class_ = computation_class(message)
     if class_ is None:
         return None
-    computation_key = message.context["personas"].get("computation_key")
-    if message.type == "identify":
-        holder = message.traits
-        key = computation_key
-        if not isinstance(key, str) or key not in holder:
-            others = [trait for trait in holder if trait not in NOT_ENGAGE_PROPERTIES]
-            key = others[0] if len(others) == 1 else None
+    holder = message.properties if message.type == "track" else message.traits
+    key = engage_key(message, holder)
+    if key is None:
+        return None
+    if key in holder:
+        value = holder[key]
+    elif class_ == "journey_step" and message.type != "group":
+        value = True  # entered
     else:
-        holder = message.properties
-        candidates = (holder.get("audience_key"), holder.get("trait_key"), computation_key)
-        key = next((candidate for candidate in candidates if non_empty(candidate)), None)
-    if key is None or key not in holder:
         return None
     is_membership = class_ in MEMBERSHIP_CLASSES
-    value = holder[key]
     if is_membership and value in ("true", "false"):
         value = value == "true"
     return EngageProperty(key, snake_case(key), value, is_membership)
 
 
+def engage_key(message: ReplayedMessage, holder: Object) -> str | None:
+    """The key of the property, whether the holder has it or not."""
+    computation_key = message.context["personas"].get("computation_key")
+    if message.type == "track":
+        candidates = (holder.get("audience_key"), holder.get("trait_key"), computation_key)
+        return next((candidate for candidate in candidates if non_empty(candidate)), None)
+    if isinstance(computation_key, str) and computation_key in holder:
+        return computation_key
+    others = [trait for trait in holder if trait not in NOT_ENGAGE_PROPERTIES]
+    if len(others) == 1:
+        return others[0]
+    return computation_key if non_empty(computation_key) else None
+
+
 def snake_case(name: str) -> str:
     """`Order Completed Last30Days` → `order_completed_last30_days`."""
-
-    def is_word(character: str) -> bool:
-        return unicodedata.category(character)[0] == "L" or character.isdecimal()
 
     joined = ""
     for character in name:
