@@ -21,14 +21,17 @@ def email_domain(email: str) -> str | None:
         return None
     labels = mapped.split(".")
     encoded = [label for label in map(ascii_label, labels) if label is not None]
+    if len(labels) < 2 or len(encoded) < len(labels) or len(".".join(encoded)) > 253:
+        return None
     decoded = [label for label in map(unicode_label, labels) if label is not None]
-    well_formed = len(labels) >= 2 and len(encoded) == len(decoded) == len(labels) and len(".".join(encoded)) <= 253
-    return ".".join(decoded) if well_formed else None
+    return ".".join(decoded) if len(decoded) == len(labels) else None
 
 
 def ascii_label(label: str) -> str | None:
     if label.isascii():
         return label if re.fullmatch("[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", label) else None
+    if len(label) > 63:  # none gets shorter, and a very long one would take long
+        return None
     try:
         return idna.encode(label).decode("ascii")
     except UnicodeError:

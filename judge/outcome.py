@@ -12,7 +12,7 @@ class Tables:
     """The final tables, timestamps as microseconds since the epoch, JSON columns as parsed values.
 
     Rows lack what is no function of the messages (`updated_at`, `written_at`, `failed_at`), and the log's `payload`.
-    Where one `message_id` carries different contents, `events` and `identity_calls` hold any one of them.
+    Where one `message_id` carries different contents, `events` and `identity_calls` hold the first that was given.
     """
 
     events: dict[str, Row] = field(default_factory=dict)  # by message_id

@@ -46,7 +46,7 @@ FORMS = [
         rf"{WEEKDAY}\s+{MONTH}\s+{DAY}\s+{YEAR}\s+{MINUTES}{SECONDS}\s+gmt{NUMERIC}",
     )
 ]
-NUMBER = re.compile(r"0*(?P<whole>[0-9]+)(?:\.(?P<fraction>[0-9]+))?")
+NUMBER = re.compile(r"(?P<whole>[0-9]+)(?:\.(?P<fraction>[0-9]+))?")
 
 
 def read_time(value: Json) -> int | None:
@@ -61,8 +61,9 @@ def read_time(value: Json) -> int | None:
         number = NUMBER.fullmatch(text)
         if number is None:
             time = parse_time(text)
-        elif len(number["whole"]) < 30:  # more would be no time, and more than Python reads
-            time = since_epoch(Fraction(f"{number['whole']}.{(number['fraction'] or '0')[:30]}"))
+        elif len(number["whole"].lstrip("0")) < 30:  # more would be no time, and more than Python reads
+            whole, fraction = number["whole"].lstrip("0") or "0", (number["fraction"] or "0")[:30]
+            time = since_epoch(Fraction(f"{whole}.{fraction}"))
     return time if time is not None and FIRST_TIME <= time <= LAST_TIME else None
 
 

@@ -116,6 +116,7 @@ DOMAINS = [
     ("ann@[10.0.0.1]", None),
     (f"ann@{'a' * 63}.com", f"{'a' * 63}.com"),
     (f"ann@{'a' * 64}.com", None),
+    (f"ann@{'ü' * 1_000_000}.com", None),  # known in no time
     (f"ann@{LONG}.com", f"{LONG}.com"),
     (f"ann@{LONG}.coms", None),
 ]
