@@ -60,7 +60,7 @@ def _is_event(message: bytes) -> bool:
         orjson.loads(message)
     except orjson.JSONDecodeError:
         return False
-    outcomes = _reader.read(Received(message))
+    outcomes = list(_reader.read(Received(message)))
     return len(outcomes) == 1 and isinstance(outcomes[0], Call) and call_rows.event(outcomes[0]) is not None
 
 

@@ -29,6 +29,7 @@ T = TypeVar("T")
 # Times are milliseconds since the epoch.
 SECOND = 1000
 MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
 DAY = 24 * 60 * MINUTE
 START = 1_740_985_200_000  # 2025-03-03T07:00:00Z
 EPOCH = datetime(1970, 1, 1)
@@ -763,7 +764,10 @@ def is_identity(body: Json) -> bool:
 
 OWN_FIELDS = ("event", "groupId", "name", "previousId", "properties", "traits")
 TIMES = ("timestamp", "originalTimestamp", "sentAt", "receivedAt")
-PLACEHOLDERS = ("null", "undefined", "N/A", "guest", "[object Object]", "-1", " ", '"anonymous"', "0000-00-0000")
+PLACEHOLDERS = (
+    *("null", "undefined", "N/A", "guest", "[object Object]", "-1", " ", '"anonymous"', "0000-00-0000"),
+    *("anonymousId", "(null)", "not_authenticated", "0x0000000000000000", "{{userId}}", "{}"),
+)
 ODD_NAMES = {
     "anonymousId": ("anonymous_id", "AnonymousID", "Anonymous ID"),
     "groupId": ("group_id", "GroupID", "Group ID"),
@@ -790,6 +794,11 @@ def turned(call: Json, kind: str, **own: Any) -> Json:
     return {**without(call, *OWN_FIELDS), "type": kind, "userId": user_id, **own}
 
 
+def at(rng: Random) -> datetime:
+    """A time on the first day."""
+    return EPOCH + timedelta(milliseconds=START + rng.randrange(DAY))
+
+
 def encoded(document: object) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -803,6 +812,13 @@ RUBBISH: dict[str, Callable[[Random, Json], object]] = {
     "integer for an id": lambda r, c: {**c, "userId": r.randint(1, 99999)},
     "float for an id": lambda r, c: {**c, "userId": float(r.randint(1, 99999))},
     "object for an id": lambda r, c: {**c, "userId": {"id": r.randint(1, 99999)}},
+    "object beside an id": lambda r, c: turned(
+        c, "identify", anonymousId=r.choice(({}, [], False)), traits={"plan": "pro"}
+    ),
+    "an id longer than any": lambda r, c: {**c, "userId": "x" * r.randint(1025, 2000)},
+    "address for an id": lambda r, c: turned(
+        c, "identify", userId=f"u{r.randint(1, 99)}@brightwater.example", traits={"email": "", "name": " "}
+    ),
     "white space around an id": lambda r, c: turned(
         c, "identify", userId=f" usr_{r.getrandbits(40):010x}\n", traits={}
     ),
@@ -816,6 +832,34 @@ RUBBISH: dict[str, Callable[[Random, Json], object]] = {
     "alias of nobody": lambda r, c: without(turned(c, "alias"), "anonymousId"),
     "group without its id": lambda r, c: turned(c, "group", traits={"name": "Northwind"}),
     "track without a name": lambda r, c: turned(c, "track", event=r.choice(("", None, 42)), properties={}),
+    "group without a person": lambda r, c: without(
+        turned(c, "group", groupId=str(r.randint(1000, 1020)), traits={"employees": str(r.randint(2, 900))}),
+        *("userId", "anonymousId"),
+    ),
+    "an audience of accounts": lambda r, c: turned(
+        c,
+        "group",
+        groupId=str(r.randint(1000, 1020)),
+        traits={"At Risk": r.random() < 0.5},
+        context={"personas": {"computation_class": "audience", "computation_key": "At Risk"}},
+    ),
+    "a journey step without a value": lambda r, c: turned(
+        c,
+        "identify",
+        traits={},
+        context={"personas": {"computation_class": "journey_step", "computation_key": r.choice(JOURNEY_STEPS)}},
+    ),
+    "the context's group in snake case": lambda r, c: {**c, "context": {"group_id": str(r.randint(1000, 1020))}},
+    "a group beside the context": lambda r, c: {**c, "groupId": str(r.randint(1000, 1020))},
+    "traits in the context": lambda r, c: without(
+        turned(c, "identify", context={"traits": {"email": "anna@kestrel.example", "First Name": "Anna"}}), "traits"
+    ),
+    "traits in other spellings": lambda r, c: turned(
+        c, "identify", traits={"FIRST_NAME": "Anna", "Last Name": "Berg", "Phone": 493012345, "created_at": 1740985200}
+    ),
+    "category beside properties": lambda r, c: turned(c, "page", category="Docs", name="Node", properties={}),
+    "fields of its own": lambda r, c: {**c, "context_ip": "203.0.113.9", "event_text": "Task Completed"},
+    "a write key": lambda r, c: {**c, "writeKey": f"{r.getrandbits(64):016x}"},
     "list for traits": lambda r, c: turned(c, "identify", traits=["email", "name"]),
     "string for traits": lambda r, c: turned(c, "identify", traits="plan=free"),
     "list for properties": lambda r, c: turned(c, "track", event="Task Completed", properties=[]),
@@ -834,6 +878,24 @@ RUBBISH: dict[str, Callable[[Random, Json], object]] = {
     "clock in the future": lambda r, c: {**c, "timestamp": "2038-01-19T03:14:07Z", "originalTimestamp": None},
     "epoch milliseconds": lambda r, c: {**c, "timestamp": START + r.randrange(DAY)},
     "Go's time": lambda r, c: {**c, "timestamp": go_time(START + r.randrange(DAY))},
+    "epoch seconds": lambda r, c: {**c, "timestamp": (START + r.randrange(DAY)) / 1000},
+    "BigQuery's time": lambda r, c: {**c, "timestamp": f"{at(r):%Y-%m-%d %H:%M:%S.%f} UTC"},
+    "a mail's time": lambda r, c: {**c, "timestamp": f"{at(r):%a, %d %b %Y %H:%M:%S} GMT"},
+    "JavaScript's text of a time": lambda r, c: {
+        **c,
+        "timestamp": f"{at(r):%a %b %d %Y %H:%M:%S} GMT+0100 (Central European Standard Time)",
+    },
+    "a clock that was never set": lambda r, c: {
+        **c,
+        **dict.fromkeys(("timestamp", "originalTimestamp"), r.choice(("1970-01-01T00:00:00.000Z", "0001-01-01"))),
+    },
+    "not corrected for a wrong clock": lambda r, c: {
+        **without(c, "timestamp"),
+        "originalTimestamp": iso(START + r.randrange(DAY)),
+        "sentAt": iso(START + DAY),
+        "receivedAt": iso(START + DAY + HOUR),
+    },
+    "raw, without a time of receipt": lambda r, c: without(c, "originalTimestamp", "receivedAt"),
     "no such day": lambda r, c: {**c, "timestamp": "2025-02-30T10:00:00Z"},
     "no times": lambda r, c: without(c, *TIMES),
     "NaN": lambda r, c: {**c, "properties": {"score": float("nan")}},

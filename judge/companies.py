@@ -101,15 +101,15 @@ def account_row(account_id: str, account: AccountFacts) -> Row:
     names = [(stamp, naming.name) for stamp, naming, _ in account.namings if naming.name is not None]
     traits = newest_by_key((stamp, *trait) for stamp, naming, _ in account.namings for trait in naming.traits)
     source = max(((stamp, naming) for stamp, naming, _ in account.namings), key=by_rank)[1].source
-    website = promoted(traits, "website", "website", text)
     domain: str | None = account_id
     if source != "email_domain":
-        domain = host(website) or host(promoted(traits, "domain", "domain", text))
+        website, named = (promoted(traits, key, key, name_text) for key in ("website", "domain"))
+        domain = host(website) or host(named)
     return {
         "account_id": account_id,
         "name": newest(names)[1] if names else account_id,
         "domain": domain,
-        "website": website,
+        "website": promoted(traits, "website", "website", text),
         "industry": promoted(traits, "industry", "industry", text),
         "plan": promoted(traits, "plan", "plan", text),
         "employees": promoted(traits, "employees", "employees", whole_number),

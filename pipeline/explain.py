@@ -24,13 +24,14 @@ from schemas.segment import ALIAS, IDENTIFY
 from schemas.tables import Timestamp
 from transforms.core import contacts, times
 from transforms.core.accounts import Way
-from transforms.core.connections import Connections, Router
+from transforms.core.connections import Connections
 from transforms.core.contacts import ContactRows
 from transforms.core.dead_letters import Stage
-from transforms.core.facts import Known, Stamp, learn, learned
+from transforms.core.facts import Known, learn, learned
 from transforms.core.identity.chains import EdgeOutcome, Replay, in_order
 from transforms.core.identity.protocol import Edge
 from transforms.core.reader import Call, Reader, Received
+from transforms.core.stamps import Stamp
 
 _LONGEST: Final = 200
 """Characters of a value that are shown."""
@@ -107,7 +108,7 @@ def calls_about(id: str, contents: Contents, connections: Connections) -> Iterat
         fresh = set(neighbours.get(frontier.pop(), ())) - connected
         connected |= fresh
         frontier += fresh
-    reader = Reader(Router(connections), connections.integration_names)
+    reader = Reader.of(connections)
     for payload, connection in contents.log(connected):
         for outcome in reader.read(Received(payload.encode(), connection=connection), Stage.HISTORY):
             if isinstance(outcome, Call):

@@ -34,7 +34,6 @@ from pipeline.sources.history import History
 from pipeline.warehouses import JobRun, Warehouse
 from schemas.tables import BY_NAME, DEAD_LETTERS, EVENTS
 from transforms.classify import Classify
-from transforms.core.connections import Router
 from transforms.core.reader import Reader
 from transforms.core.rows import Append
 from transforms.deduplicate import Deduplicate
@@ -48,7 +47,7 @@ from transforms.windows import END_OF_TIME_S, AfterHistory, Arrival
 def build(pipeline: beam.Pipeline, settings: Settings, warehouse: Warehouse, job: JobRun) -> None:
     """Adds the whole job to `pipeline`."""
     connections = settings.connections
-    reader = Reader(Router(connections, settings.connection), connections.integration_names)
+    reader = Reader.of(connections, settings.connection)
     kind = settings.kind
     logged_calls = []
     events_to_deduplicate = []

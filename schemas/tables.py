@@ -203,6 +203,10 @@ class Event(Row, frozen=True):
     properties: Annotated[Json, "the call's properties, as they were sent"]
     context: Annotated[Json, "the call's context, as it was sent"]
     integrations: Annotated[Json | None, "the call's integrations object, as it was sent"]
+    original_timestamp: Annotated[Timestamp | None, "when it happened, by the sender's clock"] = None
+    project_id: Annotated[str | None, "the projectId: the Segment source that it came from"] = None
+    channel: Annotated[str | None, "the channel: server, browser or mobile"] = None
+    extra: Annotated[Json | None, "every other field of the call, as it was sent"] = None
 
 
 class IdentityCall(Row, frozen=True, kw_only=True):
@@ -221,6 +225,12 @@ class IdentityCall(Row, frozen=True, kw_only=True):
     traits: Annotated[Json, "the call's traits, as they were sent"]
     properties: Annotated[Json | None, "the properties of an Engage track"]
     context: Annotated[Json, "the call's context, as it was sent"]
+    sent_at: Annotated[Timestamp | None, "when the sender's device sent it, by its own clock"] = None
+    original_timestamp: Annotated[Timestamp | None, "when it happened, by the sender's clock"] = None
+    project_id: Annotated[str | None, "the projectId: the Segment source that it came from"] = None
+    promoted: Annotated[
+        Json | None, "the columns of contacts (identify) or accounts (group) that the traits of this call alone give"
+    ] = None
     written_at: Annotated[Timestamp | None, "when this row was written"] = None
     payload: Annotated[str, "the call as one JSON object, with what it inherited or was given written into it"]
 
@@ -255,8 +265,8 @@ class Contact(Row, frozen=True):
     audiences: Annotated[tuple[Audience, ...], "Engage audiences and journey steps, by key"] = ()
     previous_ids: Annotated[tuple[str, ...], "the contact's other ids, sorted; at most the first 1,000"] = ()
     connections: Annotated[tuple[str, ...], "the connections of its identify calls, sorted"] = ()
-    first_seen_at: Annotated[Timestamp | None, "timestamp of its first identify call"] = None
-    last_seen_at: Annotated[Timestamp | None, "timestamp of its last identify call"] = None
+    first_identified_at: Annotated[Timestamp | None, "timestamp of its first identify call"] = None
+    last_identified_at: Annotated[Timestamp | None, "timestamp of its last identify call"] = None
     updated_at: Annotated[Timestamp | None, "when this row was written"] = None
 
 
@@ -275,8 +285,8 @@ class Account(Row, frozen=True):
         b"{}"
     )
     connections: Annotated[tuple[str, ...], "the connections of the calls that named it, sorted"] = ()
-    first_seen_at: Annotated[Timestamp | None, "timestamp of the first call that named it"] = None
-    last_seen_at: Annotated[Timestamp | None, "timestamp of the last call that named it"] = None
+    first_named_at: Annotated[Timestamp | None, "timestamp of the first call that named it"] = None
+    last_named_at: Annotated[Timestamp | None, "timestamp of the last call that named it"] = None
     updated_at: Annotated[Timestamp | None, "when this row was written"] = None
 
 
@@ -295,8 +305,8 @@ class Membership(Row, frozen=True):
     external_id: Annotated[str, "the contact's label, whether or not it has a row in contacts"]
     account_id: Annotated[str, "the account"]
     account_source: Annotated[str, "what named the account: group, identify_traits or email_domain"]
-    first_seen_at: Annotated[Timestamp, "timestamp of the first such call"]
-    last_seen_at: Annotated[Timestamp, "timestamp of the last such call"]
+    first_named_at: Annotated[Timestamp, "timestamp of the first such call"]
+    last_named_at: Annotated[Timestamp, "timestamp of the last such call"]
     updated_at: Annotated[Timestamp | None, "when this row was written"] = None
 
 

@@ -20,7 +20,7 @@ class View(NamedTuple):
 
 def _read(name: str) -> View:
     """The view of a file: its leading comment is the description, and each `-- include FILE` stands for the text of a
-    file of columns, each with its comma, that several views have."""
+    file that several views share: columns, each with its comma, or a query."""
     description, sql = _halves(_SQL / f"{name}.sql")
     return View(name, description, _INCLUDE.sub(_included, sql).strip())
 
@@ -42,6 +42,8 @@ ALL = tuple(
     for name in (
         "events_unique",
         "identity_calls_unique",
+        "accounts_resolved",
+        "contacts_resolved",
         "events_resolved",
         "contact_accounts",
         "pages",

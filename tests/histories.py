@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from random import Random
 from typing import Any, TypeAlias
@@ -48,7 +48,8 @@ CONFIGS: dict[str, Config] = {
             ConnectionRules("web", ("s1",), MAPPINGS["group + fallback"]),
             ConnectionRules("app", ("s2", "s3"), MAPPINGS["identify_traits + fallback"]),
             ConnectionRules("crm", None, MAPPINGS["email_domain"]),
-        )
+        ),
+        placeholder_ids=("server", "Test-User"),
     ),
 }
 
@@ -85,6 +86,15 @@ EMAILS = (
     "max@münchen.de",
     "max@MÜNCHEN.de",
     "no address",
+    "x@ab--cd.münchen.de",
+    "x@\uff21cme\uff0ecom",
+    "x@acme\u3002com",
+    "x@ac\u00adme.com",
+    "x@c.\u00ad",
+    "x@\u039f\u0394\u039f\u03a3.gr",
+    "root@192.0.2.1",
+    "root@[192.0.2.1]",
+    " ",
     "a@b@acme.com",
     "ann@localhost",
     "ann@-acme.com",
@@ -92,7 +102,10 @@ EMAILS = (
     "",
 )
 VALUES: tuple[Any, ...] = ("red", "blue", 1, 2, 2.5, True, False, [], ["x", 1], {"a": 1}, {"b": None}, "é", "")
-COMPUTATION_KEYS = ("Big Spender", "big_spender", "Order Completed Last30Days", "LTVScore")
+COMPUTATION_KEYS = (
+    *("Big Spender", "big_spender", "Order Completed Last30Days", "LTVScore"),
+    "\u039f\u0394\u039f\u03a3 \u0391",
+)
 COMPUTATION_CLASSES = ("audience", "journey_step", "trait", "computed_trait")
 
 
@@ -113,18 +126,28 @@ def _traits(rng: Random) -> Message:
     makers: dict[str, Callable[[], Any]] = {
         "color": lambda: _trait_value(rng),
         "size": lambda: _trait_value(rng),
-        "email": lambda: _or_null(rng, rng.choice((*EMAILS, 5)), 0.1),
+        "email": lambda: _or_null(rng, rng.choice((*EMAILS, 5, {})), 0.1),
+        "Email": lambda: _or_null(rng, rng.choice(EMAILS), 0.1),
+        "EMAIL": lambda: _or_null(rng, rng.choice(EMAILS), 0.1),
+        "First-Name": lambda: _or_null(rng, rng.choice(("Ann", "Cy", "", 5))),
+        "LAST NAME": lambda: _or_null(rng, rng.choice(("Lee", " ", True))),
+        "Name": lambda: _or_null(rng, rng.choice(("Ann L.", "", []))),
+        "phone": lambda: _or_null(rng, rng.choice((4915112345678, "+49 151", "", 1.50, 10**20, False))),
+        "created_at": lambda: _or_null(rng, rng.choice((1_577_836_800, "1577836800", "1577836800000", "", [], *TIMES))),
         "name": lambda: _or_null(rng, rng.choice(("Ann", "Bob", 5))),
         "firstName": lambda: _or_null(rng, rng.choice(("Ann", "Bob", ["Ann"]))),
         "first_name": lambda: _or_null(rng, rng.choice(("Ann", "Eve"))),
         "last_name": lambda: _or_null(rng, rng.choice(("Lee", "Doe", 1))),
-        "createdAt": lambda: _or_null(rng, rng.choice(("2020-01-02", 1_577_836_800_000, "yesterday", True))),
-        "website": lambda: _or_null(rng, rng.choice(("https://ann.example", {}))),
+        "createdAt": lambda: _or_null(
+            rng, rng.choice(("2020-01-02", 1_577_836_800_000, "yesterday", True, "Thu, 02 Jan 2020 00:00:00 GMT"))
+        ),
+        "website": lambda: _or_null(rng, rng.choice(("https://ann.example", {}, " ", 7))),
         "company": lambda: _or_null(rng, _company(rng), 0.1),
         "company.id": lambda: _or_null(rng, rng.choice(ACCOUNTS)),
         "company.name": lambda: _or_null(rng, rng.choice(("Literal", ""))),
     }
-    weights = {"email": 3, "company": 3, "color": 2, "company.id": 0.3, "company.name": 0.3}
+    rare = ("company.id", "company.name", "Email", "EMAIL", "First-Name", "LAST NAME", "Name", "created_at")
+    weights = {"email": 3, "company": 3, "color": 2, **dict.fromkeys(rare, 0.3)}
     keys = rng.choices(list(makers), [weights.get(key, 1) for key in makers], k=rng.randrange(4))
     return {key: makers[key]() for key in dict.fromkeys(keys)}
 
@@ -142,10 +165,14 @@ def _company(rng: Random) -> Any:
 
 def _account_traits(rng: Random) -> Message:
     makers: dict[str, Callable[[], Any]] = {
-        "name": lambda: rng.choice(("Acme", "Acme Inc.", "Globex", "", None, 3)),
+        "name": lambda: rng.choice(("Acme", "Acme Inc.", "Globex", "", None, 3, " ")),
+        "Name": lambda: rng.choice(("ACME", "", None)),
+        "Plan": lambda: _or_null(rng, rng.choice(("gold", "", 2))),
+        "number-of employees": lambda: 3,
+        "Employees": lambda: _or_null(rng, rng.choice(("329", "51-200", "1,200", 4))),
         "plan": lambda: _or_null(rng, rng.choice(("free", "pro", 1))),
         "industry": lambda: _or_null(rng, "steel"),
-        "employees": lambda: _or_null(rng, rng.choice((5, 6.0, 2.5, True, "7", 2**63))),
+        "employees": lambda: _or_null(rng, rng.choice((5, 6.0, 2.5, True, "7", "7.0", "٣", 2**63, str(2**63)))),
         "website": lambda: _or_null(rng, rng.choice(("https://www.Acme.com/about", "acme.com:80", "", 4))),
         "domain": lambda: _or_null(rng, rng.choice(("globex.com", ["globex.com"]))),
         "color": lambda: _trait_value(rng),
@@ -174,7 +201,19 @@ def _engage_identify(rng: Random) -> Message:
     if _some(rng, 0.1):
         traits["color"] = _trait_value(rng)
     named = rng.choices((key, "aud_123", None), (6, 2, 1))[0]
+    if _some(rng, 0.15):
+        del traits[key]
     return {"type": "identify", "traits": traits, "context": _engage_context(rng, class_, named)}
+
+
+def _engage_group(rng: Random) -> Message:
+    """An audience or a computed trait of accounts, which some person or nobody carries."""
+    class_, key = rng.choice(COMPUTATION_CLASSES), rng.choice(COMPUTATION_KEYS)
+    traits = {key: _engage_value(rng, class_)} if _some(rng, 0.9) else {}
+    if _some(rng, 0.2):
+        traits["name"] = "Acme"
+    context = _engage_context(rng, class_, rng.choice((key, key, "aud_123", None)))
+    return {"type": "group", "groupId": rng.choice(ACCOUNTS), "traits": traits, "context": context}
 
 
 def _engage_track(rng: Random) -> Message:
@@ -193,11 +232,19 @@ def _engage_track(rng: Random) -> Message:
 def _identify(rng: Random) -> Message:
     message: Message = {"type": "identify", "traits": _traits(rng)}
     if _some(rng, 0.25):
-        message["context"] = {"groupId": rng.choice((*ACCOUNTS, "guest", []))}
+        message["context"] = {rng.choice(("groupId", "groupId", "group_id")): rng.choice((*ACCOUNTS, "guest", []))}
+    if _some(rng, 0.1):
+        message["groupId"] = rng.choice((*ACCOUNTS, "(null)", {}))
+    if _some(rng, 0.1):
+        message["context"] = {**message.get("context", {}), "traits": rng.choice((_traits(rng), "none", None))}
+    if _some(rng, 0.1):
+        message["traits"] = None
     return message
 
 
 def _group(rng: Random) -> Message:
+    if _some(rng, 0.15):
+        return _engage_group(rng)
     return {"type": "group", "groupId": rng.choice(ACCOUNTS), "traits": _account_traits(rng)}
 
 
@@ -209,11 +256,24 @@ def _page(rng: Random) -> Message:
         message["properties"] = rng.choice(({"path": "/a", "n": 1}, {"name": "Pricing", "path": "/p"}, {}, None))
     if _some(rng, 0.3):
         message["context"] = {"page": {"path": "/from-context"}, "groupId": rng.choice(ACCOUNTS)}
+    if _some(rng, 0.3):
+        message["category"] = rng.choice(("Docs", None, 5))
     return message
 
 
 def _track(rng: Random) -> Message:
-    return {"type": "track", "event": rng.choice(("Signed Up", "Paid")), "properties": {"n": rng.randrange(3)}}
+    message: Message = {
+        "type": "track",
+        "event": rng.choice(("Signed Up", "Paid")),
+        "properties": {"n": rng.randrange(3)},
+    }
+    if _some(rng, 0.3):
+        message.update(
+            rng.choice(({"_metadata": {"bundled": []}, "version": 2}, {"channel": "server"}, {"groupId": "acme"}))
+        )
+    if _some(rng, 0.2):
+        message.update(rng.choice(({"writeKey": "k"}, {"context_ip": "::1"}, {"name": "N", "traits": {"a": 1}})))
+    return message
 
 
 def _alias(rng: Random) -> Message:
@@ -242,6 +302,10 @@ def draw_message(rng: Random, alphabet: Alphabet = WHOLE) -> Message:
     message["timestamp"] = rng.choice((second * 1000, f"2023-11-14T22:13:{second - 1_699_999_980:02}.000Z"))
     if _some(rng, 0.5):
         message["receivedAt"] = "2023-11-14T22:14:01Z"
+    if _some(rng, 0.2):
+        message["sentAt"] = f"2023-11-14T22:{rng.randrange(12, 15)}:0{rng.randrange(10)}Z"
+    if _some(rng, 0.15):
+        message["originalTimestamp"] = rng.choice((second + 1, second, "0001-01-01T00:00:00Z", "?"))
     project = rng.choice(PROJECTS)
     if project is not None:
         message["projectId"] = project
@@ -252,6 +316,10 @@ def _ids(rng: Random, alphabet: Alphabet, type_: str) -> Message:
     one, other = rng.choice(alphabet.ids), rng.choice(alphabet.ids)
     if type_ == "alias":
         return {rng.choice(("previousId", "anonymousId", "from")): one, rng.choice(("userId", "to")): other}
+    if type_ == "group" and _some(rng, 0.15):
+        return {}
+    if alphabet.edges and _some(rng, 0.05):
+        return {"userId": one, "anonymousId": rng.choice((*WRONG_IDS, "anonymousId", "{{id}}"))}
     if alphabet.edges and _some(rng, 0.35):
         return {"anonymousId": one, "userId": other}
     return {rng.choice(("userId", "userId", "anonymousId")): one}
@@ -342,7 +410,20 @@ PLACEHOLDER_IDS: tuple[Any, ...] = (
     "[object Object]",
     "0",
     "00000000-0000-0000-0000-000000000000",
+    "{00000000-0000-0000-0000-000000000000}",
+    "0x0000",
     "-",
+    "{}",
+    "(null)",
+    "not_authenticated",
+    "Logged-Out",
+    "{{userId}}",
+    "${id}",
+    "<%= id %>",
+    "%7Bid%7D",
+    "u-{{id}}",
+    "Server",
+    "test_USER",
 )
 ODD_IDS: tuple[Any, ...] = (
     7,
@@ -352,12 +433,14 @@ ODD_IDS: tuple[Any, ...] = (
     "p\u0000x",
     "p\u200b",
     "Ünï",
-    "0x0",
+    "0x1",
+    "anonymous2",
     "none at all",
     2**63,
     "p" * 300,
+    "ü" * 1024,
 )
-WRONG_IDS: tuple[Any, ...] = (True, False, 1.5, [], {}, ["p1"], {"id": "p1"})
+WRONG_IDS: tuple[Any, ...] = (True, False, 1.5, [], {}, ["p1"], {"id": "p1"}, "p" * 1025)
 WRONG_OBJECTS: tuple[Any, ...] = ("text", 1, True, [1], [[]], 0.5)
 EMPTY_OBJECTS: tuple[Any, ...] = (None, {}, [], "", 0, False, 0.0)
 
@@ -379,6 +462,28 @@ TIMES: tuple[Any, ...] = (
     "2023-11-14 22:13:20.209808489 +0000 UTC m=+70366.298768264",
     "2023-11-14 22:13:20.209808489 +0000 UTC",
     "2023-11-14 22:13:20 +0000 UTC m=-0.000000001",
+    "2023-11-14 22:13:20 UTC",
+    "2023-11-14t22:13:20z",
+    " 2023-11-14 ",
+    "2023/11/14 22:13:20",
+    "20231114T221320Z",
+    "+002023-11-14T22:13:20.000Z",
+    "2023-11-14T22:13:60Z",
+    "2023-11-14T22:13:20,5 +01:00",
+    "2023-11-14T22:13:20.1234567890Z",
+    "2023-11-14 23:13:20 +0100 CET",
+    "2023-11-14T23:13:20+01:00[Europe/Paris]",
+    "2023-11-14T22:13:20Z[UTC]",
+    "Tue, 14 Nov 2023 22:13:20 GMT",
+    "14 Nov 2023 22:13:20 +0000",
+    "Tue Nov 14 2023 23:13:20 GMT+0100 (Central European Standard Time)",
+    "1700000000",
+    "1700000000.25",
+    "1700000000000",
+    1_700_000_000_123_456,
+    1_700_000_000_123_456_789,
+    31_536_000,
+    "1971-01-01",
     1_700_000_000_000,
     1_700_000_000_000.0,
     1_700_000_000_000.5,
@@ -390,20 +495,19 @@ TIMES: tuple[Any, ...] = (
 NO_TIMES: tuple[Any, ...] = (
     "",
     "yesterday",
-    "1700000000000",
+    "1.7e9",
+    "03/04/2024",
+    "2023-11-14 22:13:20 CET",
+    "1970-12-31T23:59:59.999Z",
     "2023-02-30",
     "2023-13-01",
     "2023-1-1",
     "0000-01-01",
     "2023-11-14T24:00:00Z",
-    "2023-11-14T22:13:60Z",
+    "2023-11-14T22:13:61Z",
     "2023-11-14T22:13:20.Z",
-    "2023-11-14T22:13:20.1234567890Z",
-    "2023-11-14t22:13:20z",
     "2023-11-14T22",
     "2023-11-14Z",
-    " 2023-11-14",
-    "2023-11-14T22:13:20 +01:00",
     "\uff12023-11-14",
     "20231114",
     "9999-12-31T23:59:59-01:00",
@@ -411,7 +515,7 @@ NO_TIMES: tuple[Any, ...] = (
     True,
     [],
     {},
-    10**18,
+    10**21,
     -(10**18),
     1e300,
 )
@@ -441,7 +545,7 @@ INTEGRATIONS: tuple[Any, ...] = (
     {"variance": False},
 )
 # With it some of the messages are disabled.
-INTEGRATION_CONFIG = Config(CONFIGS["mixed"].connections, integration_names=("Variance Cloud", "Variance"))
+INTEGRATION_CONFIG = replace(CONFIGS["mixed"], integration_names=("Variance Cloud", "Variance"))
 # Without a connection for every source.
 CLOSED_CONFIG = Config((ConnectionRules("web", ("s1",)), ConnectionRules("app", ("s2", "s3"))))
 

@@ -11,7 +11,7 @@ from judge import Config
 from schemas.tables import Row
 from tests.histories import Message, line
 from transforms.core import call_rows
-from transforms.core.connections import Connections, Router
+from transforms.core.connections import Connections
 from transforms.core.facts import Learned, learned
 from transforms.core.reader import Call, Reader, Received
 
@@ -39,7 +39,7 @@ def _value(value: Any) -> Any:
 
 def facts(message: Message, config: Connections) -> list[Learned]:
     """What each identity call of a message says."""
-    outcomes = Reader(Router(config), config.integration_names).read(Received(line(message)))
+    outcomes = Reader.of(config).read(Received(line(message)))
     return [
         learned(outcome, config)
         for outcome in outcomes

@@ -13,6 +13,9 @@ from transforms.core.dead_letters import Refused, Stage, dead_letter
 from transforms.core.reader import Call
 from transforms.core.rows import Append, LogEntry
 
+_COPIES = 4
+"""So often a part of a call may stand in its row of the log: in `payload`, `context`, `traits` and `promoted`."""
+
 
 class Classify(beam.PTransform):
     """`Call` → on `EVENTS` an `Append` of each page, screen and track; on `IDENTITY_CALLS` a `LogEntry` of each
@@ -30,17 +33,25 @@ class Classify(beam.PTransform):
 
 class _ClassifyFn(metrics.CountingFn):
     def process(self, call: Call) -> Sequence[Append | TaggedOutput]:
-        event = call_rows.event(call)
-        appended = () if event is None else (Append(event, "event", call.message, call.attributes),)
-        if not call_rows.is_identity_call(call):
-            return appended
         try:
-            identity_call = call_rows.identity_call(call)
+            return self._rows(call)
         except Refused as refused:
             return (TaggedOutput(Classify.DEAD_LETTERS, self._refuse(call, refused)),)
+
+    def _rows(self, call: Call) -> Sequence[Append | TaggedOutput]:
+        size = call_rows.size(call)
+        event = call_rows.event(call)
+        appended: tuple[Append, ...] = ()
+        if event is not None:
+            call_rows.check_size(event, call, size)
+            appended = (Append(event, "event", call.message, call.attributes, size),)
+        if not call_rows.is_identity_call(call):
+            return appended
+        row = call_rows.identity_call(call)
+        call_rows.check_size(row, call, _COPIES * size)
         outcome = "identity_call" if event is None else None
-        entry = LogEntry(call=call, append=Append(identity_call, outcome, call.message, call.attributes))
-        return (*appended, TaggedOutput(Classify.IDENTITY_CALLS, entry))
+        append = Append(row, outcome, call.message, call.attributes, _COPIES * size)
+        return (*appended, TaggedOutput(Classify.IDENTITY_CALLS, LogEntry(call=call, append=append)))
 
     def _refuse(self, call: Call, refused: Refused) -> Append:
         self.tally.refused(refused.reason.value)

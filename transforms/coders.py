@@ -22,8 +22,9 @@ from transforms.core.rows import Upsert
 
 S = TypeVar("S", bound=msgspec.Struct)
 
-VERSION: Final = 1
-"""The first byte of every encoding."""
+VERSION: Final = 2
+"""The first byte of every encoding. It is raised as well where calls give other facts **instead of** those of before, so
+that no job goes on from facts that no call gives any more."""
 
 _HEADER: Final = bytes([VERSION])
 _DECODED: Mapping[type, Any] = {ProtocolMessage: Member | Label | Edge}

@@ -53,6 +53,12 @@ class Notes:
 RECEIVED = Counter("received-messages", "messages that the sources gave, and calls of the history")
 READ = Counter("read-calls", "calls read from this job's input, one for each item of a batch")
 TYPES = Counter("typed-calls", "calls read whose type could be told", labels="type")
+UNREADABLE_TIMES = Counter(
+    "unreadable-times",
+    "calls with a time that is none, or before 1971, and that have another in its place",
+    labels="field",
+)
+UNUSABLE_IDS = Counter("unusable-ids", "calls with an id that is none, and that counts as absent", labels="field")
 OUTCOMES = Counter(
     "outcome-calls",
     "calls by their first outcome: event, identity_call, dead_letter, duplicate, conflicting or disabled; they add up"
@@ -108,6 +114,8 @@ COUNTERS = (
     RECEIVED,
     READ,
     TYPES,
+    UNREADABLE_TIMES,
+    UNUSABLE_IDS,
     OUTCOMES,
     DEAD_LETTERS,
     WRITTEN,

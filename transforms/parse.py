@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
@@ -11,10 +11,14 @@ from schemas.segment import CALL_TYPES
 from schemas.tables import DeadLetter
 from transforms import metrics
 from transforms.core.dead_letters import Stage
-from transforms.core.reader import Call, Disabled, Reader, ReadOutcome, Received
+from transforms.core.reader import ID_FIELDS, TIME_FIELDS, Call, Disabled, Reader, ReadOutcome, Received
 from transforms.core.rows import Append
 
 _TYPES = {name: metrics.TYPES.of(name) for name in CALL_TYPES}
+_UNUSABLE = {
+    **{field: metrics.UNREADABLE_TIMES.of(field) for field in TIME_FIELDS},
+    **{field: metrics.UNUSABLE_IDS.of(field) for field in ID_FIELDS},
+}
 
 
 class Parse(beam.PTransform):
@@ -52,28 +56,37 @@ class _ParseFn(metrics.CountingFn):
         super().__init__()
         self.reader = reader
 
-    def process(self, received: Received) -> Sequence[Call | TaggedOutput]:
+    def process(self, received: Received) -> Iterable[Call | TaggedOutput]:
         outcomes = self.reader.read(received)
-        tally = self.tally
-        tally[metrics.READ.name] += len(outcomes)
-        if len(outcomes) == 1 and isinstance(outcomes[0], Call):
-            tally[_TYPES[outcomes[0].type]] += 1
-            return outcomes  # type: ignore[return-value]  # the one call of an ordinary message
-        if not outcomes:
-            tally[metrics.EMPTY.name] += 1
-        return [output for outcome in outcomes for output in self._outputs(outcome)]
+        if not isinstance(outcomes, tuple):
+            return self._outputs(outcomes)
+        output = self._output(outcomes[0])  # the one call of an ordinary message
+        return () if output is None else (output,)
 
-    def _outputs(self, outcome: ReadOutcome) -> Iterator[Call | TaggedOutput]:
+    def _outputs(self, outcomes: Iterable[ReadOutcome]) -> Iterator[Call | TaggedOutput]:
+        """One at a time: what a message becomes may be many times its size."""
+        empty = True
+        for outcome in outcomes:
+            empty = False
+            output = self._output(outcome)
+            if output is not None:
+                yield output
+        if empty:
+            self.tally[metrics.EMPTY.name] += 1
+
+    def _output(self, outcome: ReadOutcome) -> Call | TaggedOutput | None:
         tally = self.tally
+        tally[metrics.READ.name] += 1
         if isinstance(outcome, DeadLetter):
             tally.refused(outcome.reason)
-            yield TaggedOutput(Parse.DEAD_LETTERS, Append(outcome))
-            return
+            return TaggedOutput(Parse.DEAD_LETTERS, Append(outcome))
         tally[_TYPES[outcome.type]] += 1
-        if isinstance(outcome, Call):
-            yield outcome
-        else:
+        if isinstance(outcome, Disabled):
             tally[metrics.OUTCOMES.of("disabled")] += 1
+            return None
+        for field in outcome.unusable:
+            tally[_UNUSABLE[field]] += 1
+        return outcome
 
 
 class _ParseHistoryFn(metrics.CountingFn):

@@ -1,4 +1,4 @@
--- The traits of a person that Segment's spec names, but created_at: as the spec spells them, else in snake case.
+-- The traits of a person that Segment's spec names and contacts has no column for.
 JSON_VALUE(traits, '$.address.city') AS address_city,
 JSON_VALUE(traits, '$.address.country') AS address_country,
 COALESCE(JSON_VALUE(traits, '$.address.postalCode'), JSON_VALUE(traits, '$.address.postal_code'))
@@ -15,12 +15,4 @@ JSON_VALUE(traits, '$.company.industry') AS company_industry,
 JSON_VALUE(traits, '$.company.name') AS company_name,
 JSON_VALUE(traits, '$.company.plan') AS company_plan,
 JSON_VALUE(traits, '$.description') AS description,
-JSON_VALUE(traits, '$.email') AS email,
-COALESCE(JSON_VALUE(traits, '$.firstName'), JSON_VALUE(traits, '$.first_name')) AS first_name,
 JSON_VALUE(traits, '$.gender') AS gender,
-COALESCE(JSON_VALUE(traits, '$.lastName'), JSON_VALUE(traits, '$.last_name')) AS last_name,
-JSON_VALUE(traits, '$.name') AS name,
-JSON_VALUE(traits, '$.phone') AS phone,
-JSON_VALUE(traits, '$.title') AS title,
-JSON_VALUE(traits, '$.username') AS username,
-JSON_VALUE(traits, '$.website') AS website,

@@ -1,5 +1,5 @@
--- The group calls, each once, with the traits that each carried, in the columns of Segment's own warehouse. Other traits
--- are in identity_calls.
+-- The group calls, each once, with the traits that each carried, in the columns of Segment's own warehouse. Those that
+-- accounts has as well are read by its rules. Other traits are in identity_calls.
 SELECT
   message_id AS id,
   anonymous_id,
@@ -16,11 +16,11 @@ SELECT
   JSON_VALUE(traits, '$.description') AS description,
   JSON_VALUE(traits, '$.domain') AS domain,
   JSON_VALUE(traits, '$.email') AS email,
-  SAFE_CAST(REGEXP_EXTRACT(JSON_VALUE(traits, '$.employees'), r'^-?\d+$') AS INT64) AS employees,
-  JSON_VALUE(traits, '$.industry') AS industry,
-  JSON_VALUE(traits, '$.name') AS name,
+  SAFE_CAST(JSON_VALUE(promoted, '$.employees') AS INT64) AS employees,
+  JSON_VALUE(promoted, '$.industry') AS industry,
+  JSON_VALUE(promoted, '$.name') AS name,
   JSON_VALUE(traits, '$.phone') AS phone,
-  JSON_VALUE(traits, '$.plan') AS plan,
-  JSON_VALUE(traits, '$.website') AS website
+  JSON_VALUE(promoted, '$.plan') AS plan,
+  JSON_VALUE(promoted, '$.website') AS website
 FROM identity_calls_unique
 WHERE type = 'group'

@@ -1,5 +1,5 @@
--- The identify calls, each once, with the traits that each carried, in the columns of Segment's own warehouse. Other
--- traits are in identity_calls.
+-- The identify calls, each once, with the traits that each carried, in the columns of Segment's own warehouse. Those
+-- that contacts has as well are read by its rules. Other traits are in identity_calls.
 SELECT
   message_id AS id,
   anonymous_id,
@@ -7,9 +7,14 @@ SELECT
   -- include _times.sql
   -- include _context.sql
   -- include _traits.sql
-  SAFE_CAST(REGEXP_EXTRACT(
-    COALESCE(JSON_VALUE(traits, '$.createdAt'), JSON_VALUE(traits, '$.created_at')),
-    r'^[12]\d{3}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)$'
-  ) AS TIMESTAMP) AS created_at
+  JSON_VALUE(promoted, '$.email') AS email,
+  JSON_VALUE(promoted, '$.name') AS name,
+  JSON_VALUE(promoted, '$.first_name') AS first_name,
+  JSON_VALUE(promoted, '$.last_name') AS last_name,
+  JSON_VALUE(promoted, '$.phone') AS phone,
+  JSON_VALUE(promoted, '$.title') AS title,
+  JSON_VALUE(promoted, '$.username') AS username,
+  JSON_VALUE(promoted, '$.website') AS website,
+  SAFE_CAST(JSON_VALUE(promoted, '$.created_at') AS TIMESTAMP) AS created_at
 FROM identity_calls_unique
 WHERE type = 'identify'

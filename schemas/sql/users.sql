@@ -5,9 +5,28 @@ SELECT
   -- include _times.sql
   -- include _context.sql
   -- include _traits.sql
+  email,
+  name,
+  first_name,
+  last_name,
+  phone,
+  title,
+  username,
+  website,
   created_at
 FROM (
-  SELECT call.* EXCEPT (traits), contact.traits, contact.created_at
+  SELECT
+    call.* EXCEPT (traits),
+    contact.traits,
+    contact.email,
+    contact.name,
+    contact.first_name,
+    contact.last_name,
+    contact.phone,
+    contact.title,
+    contact.username,
+    contact.website,
+    contact.created_at
   FROM identity_calls_unique AS call
   LEFT JOIN identities AS identity ON identity.id = call.user_id
   JOIN contacts AS contact ON contact.external_id = COALESCE(identity.external_id, call.user_id)

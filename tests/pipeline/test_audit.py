@@ -118,8 +118,8 @@ PLANTED = [
         "DELETE FROM contacts WHERE external_id = 'bob'",
         [
             'contacts "bob": no row in the table, in the replay {"account_id":"globex","account_source":"group",'
-            '"connections":["default"],"first_seen_at":"2023-11-14T22:13:23.000000Z",'
-            '"last_seen_at":"2023-11-14T22:13:23.000000Z","name":"Bob","traits":{"name":"Bob"…'
+            '"connections":["default"],"first_identified_at":"2023-11-14T22:13:23.000000Z",'
+            '"last_identified_at":"2023-11-14T22:13:23.000000Z","name":"Bob","traits":{"name":"Bob"…'
         ],
     ),
     (
@@ -127,7 +127,7 @@ PLANTED = [
         "INSERT INTO memberships VALUES ('bob', 'acme.com', 'group', '2023-01-01', '2023-01-01', now())",
         [
             'memberships "bob", "acme.com": no row in the replay, in the table {"account_source":"group",'
-            '"first_seen_at":"2023-01-01T00:00:00.000000Z","last_seen_at":"2023-01-01T00:00:00.000000Z"}'
+            '"first_named_at":"2023-01-01T00:00:00.000000Z","last_named_at":"2023-01-01T00:00:00.000000Z"}'
         ],
     ),
     (
@@ -160,9 +160,9 @@ PLANTED = [
     ),
     (
         "a wrong time",
-        "UPDATE memberships SET last_seen_at = last_seen_at + INTERVAL 1 MICROSECOND WHERE external_id = 'ann'",
+        "UPDATE memberships SET last_named_at = last_named_at + INTERVAL 1 MICROSECOND WHERE external_id = 'ann'",
         [
-            'memberships "ann", "acme.com": last_seen_at is "2023-11-14T22:13:21.000001Z" in the table, '
+            'memberships "ann", "acme.com": last_named_at is "2023-11-14T22:13:21.000001Z" in the table, '
             '"2023-11-14T22:13:21.000000Z" in the replay'
         ],
     ),

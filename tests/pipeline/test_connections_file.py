@@ -17,6 +17,7 @@ personal_email_domains: keep
 registrable_domain: true
 link_anonymous_ids: false
 integration_names: [Variance]
+placeholder_ids: [server, test-user]
 connections:
   - name: Marketing site
     project_ids: [vZgEq4Q3mDkBy4HWm8CqiR]
@@ -41,6 +42,7 @@ connections:
                 True,
                 False,
                 ("Variance",),
+                ("server", "test-user"),
                 (
                     Connection(
                         "Marketing site",

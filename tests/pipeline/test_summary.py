@@ -20,7 +20,7 @@ SUMMARY = Summary(
     unreadable=("calls/b.jsonl.gz: ends too early, after 12,345 messages of what looks like rather a long story",),
     elapsed_s=4.0,
     warehouse_hint="duckdb warehouse.duckdb",
-    query="SELECT external_id, email, account_id, last_seen_at FROM contacts ORDER BY last_seen_at DESC LIMIT 10",
+    query="SELECT external_id, email, last_identified_at FROM contacts ORDER BY last_identified_at DESC LIMIT 10",
 )
 EMPTY = Summary(
     read=0,
@@ -50,7 +50,7 @@ identify         880   contacts           300
                        accounts            12
 
 Open the warehouse:  duckdb warehouse.duckdb
-A query to try:      SELECT external_id, email, account_id, last_seen_at FROM contacts ORDER BY last_seen_at DESC LIMIT 10
+A query to try:      SELECT external_id, email, last_identified_at FROM contacts ORDER BY last_identified_at DESC LIMIT 10
 """  # noqa: E501
 NOTHING = """\
 0 messages in 0.0 s, 0 messages per second

@@ -3,7 +3,7 @@
     python -m tests.transforms.running_job --record    keeps the states of some jobs, for later versions to read
 
 What is recorded under `state/vN` is never changed: it stands for the jobs that run. Recording adds to it, as is due
-when a state has got a field more; a new encoding gets a new folder.
+when a state has got a field more; a new encoding gets a new folder, in place of the one that is read no more.
 """
 
 from __future__ import annotations

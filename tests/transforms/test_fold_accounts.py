@@ -37,7 +37,7 @@ def test_rows_whatever_the_order_and_the_repetitions(seed: int) -> None:
                 upsert.row.name,
                 upsert.row.plan,
                 upsert.row.account_source,
-                upsert.row.last_seen_at,
+                upsert.row.last_named_at,
             )
         )
         assert_that(

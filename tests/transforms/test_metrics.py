@@ -44,6 +44,7 @@ def test_every_metric_is_listed_once_with_its_unit_and_meaning() -> None:
         "files",
         "rows",
         "ids",
+        "times",
         "edges",
         "keys",
         "msec",

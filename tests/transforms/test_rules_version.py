@@ -18,13 +18,14 @@ import msgspec
 import pytest
 
 from tests.transforms.running_job import RunningJob, recorded
+from transforms.coders import VERSION
 from transforms.core import account_rows, contacts
 from transforms.core.identity import chains, household
 from transforms.core.rules_version import RULES_VERSION
 
 PINNED = Path(__file__).with_name("rules_version.json")
 JOBS = 24
-"""The first jobs of `state/v1`: more may be recorded, which are no change of the rules."""
+"""The first recorded jobs: more may be recorded, which are no change of the rules."""
 TABLES = ("contacts", "accounts", "identities", "memberships")
 
 RAISE = "raise RULES_VERSION in transforms/core/rules_version.py, which says why"
@@ -41,7 +42,7 @@ class Rules(TypedDict):
 def rules() -> Rules:
     """The rules of today."""
     lines: dict[str, list[str]] = {table: [] for table in TABLES}
-    for number, job in enumerate(list(recorded(1))[:JOBS]):
+    for number, job in enumerate(list(recorded(VERSION))[:JOBS]):
         running = RunningJob()
         running.window([*job.before, *job.after], job.config)
         for table in TABLES:

@@ -16,6 +16,7 @@ from schemas.tables import Timestamp
 from transforms.core import promoted
 from transforms.core.accounts import Way
 from transforms.core.facts import AccountKnown, copied_account, learn_account
+from transforms.core.promoted import PromotedTraits
 from transforms.core.rows import Upsert
 from transforms.core.rules_version import RULES_VERSION, UNVERSIONED
 
@@ -50,29 +51,29 @@ def step(key: str, state: AccountState | None, inbox: Iterable[AccountKnown]) ->
 def row(account_id: str, known: AccountKnown) -> tables.Account:
     """The account's row; it has one as soon as one message named it."""
     traits = promoted.newest(known.traits)
+    promoted_traits = PromotedTraits(traits)
+    company = promoted_traits.company()
     way = max(known.seen, key=lambda way: (way.explicit, known.seen[way][1], way.source))
     return tables.Account(
         account_id,
         known.name[1] if known.name else account_id,
-        domain=account_id if way.source == Way.EMAIL_DOMAIN.source else _domain(traits),
-        website=promoted.string(traits, ("website",)),
-        industry=promoted.string(traits, ("industry",)),
-        plan=promoted.string(traits, ("plan",)),
-        employees=promoted.integer(traits, ("employees",)),
+        domain=account_id if way.source == Way.EMAIL_DOMAIN.source else _domain(promoted_traits),
+        website=company.website,
+        industry=company.industry,
+        plan=company.plan,
+        employees=company.employees,
         account_source=way.source,
         traits=promoted.document(traits),
         connections=tuple(sorted(known.connections)),
-        first_seen_at=Timestamp(min(span[0] for span in known.seen.values())[0]),
-        last_seen_at=Timestamp(max(span[1] for span in known.seen.values())[0]),
+        first_named_at=Timestamp(min(span[0] for span in known.seen.values())[0]),
+        last_named_at=Timestamp(max(span[1] for span in known.seen.values())[0]),
     )
 
 
-def _domain(traits: promoted.Traits) -> str | None:
-    for trait in ("website", "domain"):
-        host = _host(promoted.string(traits, (trait,)))
-        if host:
-            return host
-    return None
+def _domain(traits: PromotedTraits) -> str | None:
+    """The host of the website, else of the trait `domain`."""
+    hosts = (_host(traits.string(name)) for name in ("website", "domain"))
+    return next(filter(None, hosts), None)
 
 
 def _host(url: str | None) -> str | None:
@@ -80,6 +81,7 @@ def _host(url: str | None) -> str | None:
         return None
     url = url.strip()
     try:
-        return urlsplit(url if "://" in url or url.startswith("//") else f"//{url}").hostname
+        host = urlsplit(url if "://" in url or url.startswith("//") else f"//{url}").hostname
     except ValueError:
         return None
+    return host and (host.removeprefix("www.") or None)

@@ -10,10 +10,11 @@ import msgspec
 from msgspec import Raw
 
 from schemas.segment import GROUP, IDENTIFY
-from transforms.core import emails, raw_json
+from transforms.core import emails, ids, raw_json
 from transforms.core.connections import AccountMapping, Connections
+from transforms.core.promoted import PromotedTraits
 from transforms.core.raw_json import NULL, is_object, peek
-from transforms.core.reader import Call, account_id
+from transforms.core.reader import Call
 
 TraitFields = Mapping[str, Raw]
 
@@ -54,12 +55,12 @@ def naming(call: Call, traits: TraitFields, connections: Connections) -> NamedAc
     if call.type == GROUP:
         if mapping.method != "group" or call.group_id is None:
             return None
-        return NamedAccount(call.group_id, Way.GROUP, _name(traits.get("name", NULL)), traits)
+        return NamedAccount(call.group_id, Way.GROUP, PromotedTraits.of_call(traits).string("name"), traits)
     if call.type != IDENTIFY:
         return None
     account = _explicit(call, traits, mapping, connections)
     if account is None and mapping.fallback == "email_domain":
-        return _by_email(traits, Way.FALLBACK_EMAIL_DOMAIN, connections)
+        return _by_email(call, traits, Way.FALLBACK_EMAIL_DOMAIN, connections)
     return account
 
 
@@ -69,9 +70,9 @@ def _explicit(
     if mapping.method == "group":
         return None if call.group_id is None else NamedAccount(call.group_id, Way.GROUP)
     if mapping.method == "email_domain":
-        return _by_email(traits, Way.EMAIL_DOMAIN, connections)
+        return _by_email(call, traits, Way.EMAIL_DOMAIN, connections)
     raw, parent = _at(traits, mapping.id)
-    id_ = account_id(raw)
+    id_ = _account_id(raw, ids.placeholders(connections.placeholder_ids))
     if id_ is None:
         return None
     own_key = mapping.id.rpartition(".")[2]
@@ -79,12 +80,10 @@ def _explicit(
     return NamedAccount(id_, Way.IDENTIFY_TRAITS, _name(_at(traits, mapping.name)[0]), others)
 
 
-def _by_email(traits: TraitFields, way: Way, connections: Connections) -> NamedAccount | None:
-    address = peek(traits.get("email", NULL))
-    if not isinstance(address, str):
-        return None
+def _by_email(call: Call, traits: TraitFields, way: Way, connections: Connections) -> NamedAccount | None:
+    """By the address that the column `email` shows: the trait, else the id where it is one."""
     company = emails.company(
-        address,
+        PromotedTraits.of_call(traits).text("email") or call.user_id or call.anonymous_id or "",
         personal=connections.personal_email_domains == "keep",
         registrable=connections.registrable_domain,
     )
@@ -107,6 +106,14 @@ def _at(traits: TraitFields, path: str) -> tuple[Raw, TraitFields]:
     return parent.get(steps[-1], NULL), parent
 
 
+def _account_id(raw: Raw, placeholders: frozenset[str]) -> str | None:
+    """Read like every id, but one that is unusable is no account."""
+    try:
+        return ids.read(peek(raw), placeholders)
+    except ids.NotAnId:
+        return None
+
+
 def _name(raw: Raw) -> str | None:
     name = peek(raw)
-    return name if isinstance(name, str) and name else None
+    return name if isinstance(name, str) and name.strip() else None

@@ -6,15 +6,19 @@ from typing import Final
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import astuple
 
-from schemas.segment import PAGE, SCREEN, TRACK
-from schemas.tables import Event, IdentityCall
+from schemas.segment import GROUP, IDENTIFY, MAX_ROW_BYTES, PAGE, SCREEN, TRACK
+from schemas.tables import Event, IdentityCall, Row
 from transforms.core import engage, raw_json
 from transforms.core.dead_letters import Reason, Refused
+from transforms.core.promoted import PromotedTraits
 from transforms.core.raw_json import EMPTY, NULL, is_object, peek
-from transforms.core.reader import Call
+from transforms.core.reader import Call, size_and_digest
 
 EVENT_TYPES: Final = {PAGE: "Page", SCREEN: "Screen", TRACK: "Action"}
+_COLUMN_BYTES: Final = 200
+"""Bytes of the columns that are not of the call's text."""
 
 
 class _NameFields(msgspec.Struct):
@@ -49,6 +53,10 @@ def event(call: Call) -> Event | None:
         call.properties,
         call.context,
         call.integrations,
+        call.original_timestamp,
+        call.project_id,
+        call.channel,
+        call.extra,
     )
 
 
@@ -57,7 +65,7 @@ def identity_call(call: Call) -> IdentityCall:
     any fact is taken from it, since what is not in the log must not be in the tables."""
     documents = [call.traits, call.context]
     if call.type == TRACK:  # it is an event as well
-        documents += [call.properties, call.integrations or EMPTY]
+        documents += [call.properties, call.integrations or EMPTY, call.extra or EMPTY]
     try:
         for document in documents:
             raw_json.check_numbers(document)
@@ -77,8 +85,41 @@ def identity_call(call: Call) -> IdentityCall:
         traits=call.traits,
         properties=call.properties if call.type == TRACK else None,
         context=call.context,
+        sent_at=call.sent_at,
+        original_timestamp=call.original_timestamp,
+        project_id=call.project_id,
+        promoted=_promoted(call),
         payload=bytes(payload).decode(),
     )
+
+
+def size(call: Call) -> int:
+    """Bytes of the call with what it inherited: no row has more of it once."""
+    return len(call.message) + sum(map(len, call.given.values())) + _COLUMN_BYTES
+
+
+def check_size(row: Row, call: Call, most: int) -> None:
+    """Raises Refused (too_large) where no warehouse could hold the row, which has at most so many bytes."""
+    if most > MAX_ROW_BYTES:
+        exact = sum(map(_column_bytes, astuple(row)))
+        if exact > MAX_ROW_BYTES:
+            raise Refused(Reason.TOO_LARGE, f"a row of {exact} bytes; {size_and_digest(call.message)}")
+
+
+def _column_bytes(value: object) -> int:
+    if isinstance(value, str):
+        return len(value.encode())
+    return len(value) if isinstance(value, Raw) else 8
+
+
+def _promoted(call: Call) -> Raw | None:
+    """The columns that the traits of this call alone would give its contact or its account."""
+    if call.type not in (IDENTIFY, GROUP):
+        return None
+    traits = PromotedTraits.of_call(raw_json.decode_fields(call.traits))
+    if call.type == GROUP:
+        return traits.company().document()
+    return traits.person(call.user_id or call.anonymous_id or "").document()
 
 
 def _name(call: Call) -> str:

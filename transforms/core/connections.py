@@ -57,13 +57,14 @@ class Connections(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole configuration: the connections, and the rules that they share.
 
     `integration_names` are the names by which this project is known in a message's `integrations`; where there are
-    none, no message is dropped for them.
+    none, no message is dropped for them. `placeholder_ids` are constants of a company's own that name nobody.
     """
 
     personal_email_domains: Literal["exclude", "keep"] = "exclude"
     registrable_domain: bool = False
     link_anonymous_ids: bool = True
     integration_names: tuple[Text, ...] = ()
+    placeholder_ids: tuple[Text, ...] = ()
     connections: tuple[Connection, ...] = (Connection("default"),)
 
     def contradictions(self) -> Iterator[Contradiction]:

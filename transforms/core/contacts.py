@@ -7,11 +7,14 @@ from functools import reduce
 from typing import Final
 
 import msgspec
+from msgspec.structs import asdict
 
 from schemas.tables import Audience, Contact, Membership, Timestamp
-from transforms.core import emails, promoted, raw_json
+from transforms.core import promoted, raw_json
 from transforms.core.accounts import Way
-from transforms.core.facts import NOTHING, Known, Span, Stamp, learn
+from transforms.core.facts import NOTHING, Known, learn
+from transforms.core.promoted import PromotedTraits
+from transforms.core.stamps import Span, Stamp
 
 MAX_PREVIOUS_IDS: Final = 1000
 
@@ -46,9 +49,6 @@ def rows(external_id: str, members: Mapping[str, Known]) -> ContactRows:
         return ContactRows(None, memberships)
     everything = reduce(learn, informed, Known())
     traits = promoted.newest(everything.traits, forgotten)
-    first_name = promoted.string(traits, ("firstName", "first_name"))
-    last_name = promoted.string(traits, ("lastName", "last_name"))
-    name, email = promoted.string(traits, ("name",)), promoted.string(traits, ("email",))
     account_id, main = max(
         ((account_id, max(ways)) for account_id, ways in accounts.items()),
         key=lambda item: (item[1].explicit, item[1].last, raw_json.text(item[0])),
@@ -56,15 +56,7 @@ def rows(external_id: str, members: Mapping[str, Known]) -> ContactRows:
     )
     contact = Contact(
         external_id,
-        email=external_id if email is None and emails.domain(external_id) else email,
-        name=_full_name(first_name, last_name) if name is None else name,
-        first_name=first_name,
-        last_name=last_name,
-        phone=promoted.string(traits, ("phone",)),
-        title=promoted.string(traits, ("title",)),
-        username=promoted.string(traits, ("username",)),
-        website=promoted.string(traits, ("website",)),
-        created_at=promoted.timestamp(traits, ("createdAt", "created_at")),
+        **asdict(PromotedTraits(traits).person(external_id)),
         account_id=account_id,
         account_source=main.source if main else None,
         traits=promoted.document(traits),
@@ -77,14 +69,10 @@ def rows(external_id: str, members: Mapping[str, Known]) -> ContactRows:
         connections=tuple(
             sorted(name for name, stamp in everything.connections.items() if forgotten is None or stamp > forgotten)
         ),
-        first_seen_at=Timestamp(min(span[0] for span in seen)[0]),
-        last_seen_at=Timestamp(max(span[1] for span in seen)[0]),
+        first_identified_at=Timestamp(min(span[0] for span in seen)[0]),
+        last_identified_at=Timestamp(max(span[1] for span in seen)[0]),
     )
     return ContactRows(contact, memberships)
-
-
-def _full_name(first_name: str | None, last_name: str | None) -> str | None:
-    return " ".join(filter(None, (first_name, last_name))) or None
 
 
 def _after(span: Span | None, forgotten: Stamp | None) -> Span | None:

@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from schemas.segment import KEPT_OF_TOO_LARGE_BYTES
 from schemas.tables import DeadLetter
+from transforms.core import secrets
 
 
 class Stage(str, enum.Enum):
@@ -55,8 +56,9 @@ def dead_letter(
     message_id: str | None = None,
     connection: str | None = None,
 ) -> DeadLetter:
-    """The row for a refused message: its bytes unchanged (of a message that is too large the first megabyte), and an id
-    that a redelivery has again."""
+    """The row for a refused message: its bytes unchanged but for its sender's secret (the first megabyte
+    of one that is too large), and an id that a redelivery has again."""
+    payload = secrets.redacted(payload)
     kept = payload[:KEPT_OF_TOO_LARGE_BYTES] if refused.reason is Reason.TOO_LARGE else payload
     digest = hashlib.sha256(f"{stage.value}\n{refused.reason.value}\n".encode())
     digest.update(kept)

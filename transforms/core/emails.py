@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import ipaddress
 import re
 from typing import Final
 
@@ -26,10 +27,10 @@ def domain(address: str) -> str | None:
 
 
 def company(address: str, *, personal: bool, registrable: bool) -> str | None:
-    """The company's domain: None for malformed addresses and, unless `personal`, for personal-mail providers. With
-    `registrable` it is cut to its registrable part by the public suffix list."""
+    """The company's domain: None for malformed addresses, for those at an IP address and, unless `personal`, for
+    personal-mail providers. With `registrable` it is cut to its registrable part by the public suffix list."""
     host = domain(address)
-    return None if host is None else _company(host, personal, registrable)
+    return None if host is None or _is_ip_address(host) else _company(host, personal, registrable)
 
 
 @functools.lru_cache(maxsize=65_536)
@@ -43,16 +44,29 @@ def _company(host: str, personal: bool, registrable: bool) -> str | None:
 @functools.lru_cache(maxsize=65_536)
 def _unicode_domain(host: str) -> str | None:
     host = host.lower()
-    labels = host.split(".")
-    if len(labels) < 2 or not all(labels) or len(host) > _MAX_DOMAIN:
-        return None
-    if all(_LABEL.fullmatch(label) and not label.startswith("xn--") for label in labels):
-        return host
     try:
-        encoded = idna.encode(host, uts46=True).decode().lower()
-        return idna.decode(encoded) if len(encoded) <= _MAX_DOMAIN else None
+        if not host.isascii():
+            host = idna.uts46_remap(host, std3_rules=False, transitional=False)
+        encoded = [_encoded(label) for label in host.split(".")]
+        labels = [idna.ulabel(label) if label.startswith(b"xn--") else label.decode() for label in encoded]
     except idna.IDNAError:
         return None
+    if len(labels) < 2:
+        return None
+    return ".".join(labels) if len(b".".join(encoded)) <= _MAX_DOMAIN else None
+
+
+def _encoded(label: str) -> bytes:
+    """A label as the DNS has it; IDNAError where it is none, as where it is empty."""
+    return label.encode() if _LABEL.fullmatch(label) and not label.startswith("xn--") else idna.alabel(label)
+
+
+def _is_ip_address(host: str) -> bool:
+    try:
+        ipaddress.IPv4Address(host)
+    except ipaddress.AddressValueError:
+        return False
+    return True
 
 
 @functools.cache

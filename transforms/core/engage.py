@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from schemas.segment import IDENTIFY, TRACK
+from schemas.segment import GROUP, IDENTIFY, TRACK
 from transforms.core import raw_json
 from transforms.core.raw_json import NULL, is_object, peek
 from transforms.core.reader import Call
@@ -20,8 +20,9 @@ _BOOLEANS: Final = {"true": Raw(b"true"), "false": Raw(b"false")}
 
 
 class Property(msgspec.Struct, frozen=True, gc=False):
-    """A user property that Engage sets: `sent_as` is the field that carried it, `name` is in snake case. `in_audience`
-    tells whether it is a membership of an audience: `value` is then a boolean, or null, which ends the membership."""
+    """A property of a user or an account that Engage sets: `sent_as` is the field that carried it, `name` is in snake
+    case. `in_audience` tells whether it is a membership of an audience: `value` is then a boolean, or null, which ends
+    the membership."""
 
     sent_as: str
     name: str
@@ -38,23 +39,27 @@ _read_personas: Final = msgspec.json.Decoder(_Personas).decode
 
 
 def is_engage(call: Call) -> bool:
-    """Whether an identify or track call comes from Engage."""
+    """Whether an identify, track or group call comes from Engage."""
     return call.personas != NULL and _computation(call) is not None
 
 
 def user_property(call: Call) -> Property | None:
-    """The property that an Engage identify or track sets; None where it names none or lacks the one that it names."""
+    """The property that an Engage call sets: of a person, or of the account that a group call names. None where it
+    names none or lacks the one that it names."""
     if call.personas == NULL:
         return None
     computation = _computation(call)
     if computation is None:
         return None
     kind, key = computation
-    fields = raw_json.decode_fields(call.traits if call.type == IDENTIFY else call.properties)
-    sent_as = _identify_property(fields, key) if call.type == IDENTIFY else _track_property(fields, key)
-    if sent_as is None or sent_as not in fields:
+    fields = raw_json.decode_fields(call.properties if call.type == TRACK else call.traits)
+    sent_as = _track_property(fields, key) if call.type == TRACK else _trait(fields, key)
+    enters = kind == _JOURNEY_STEP and call.type != GROUP
+    if enters and sent_as is None:
+        sent_as = key
+    if not sent_as or not (enters or sent_as in fields):
         return None
-    value = fields[sent_as]
+    value = fields.get(sent_as, _BOOLEANS["true"])
     is_audience = kind in (_AUDIENCE, _JOURNEY_STEP)
     if is_audience and bytes(value)[:1] == b'"':
         value = _BOOLEANS.get(str(peek(value)), value)
@@ -63,7 +68,7 @@ def user_property(call: Call) -> Property | None:
 
 def _computation(call: Call) -> tuple[str, str | None] | None:
     """(class, key) of an Engage call."""
-    if call.type not in (IDENTIFY, TRACK) or not is_object(call.personas):
+    if call.type not in (IDENTIFY, TRACK, GROUP) or not is_object(call.personas):
         return None
     personas = _read_personas(call.personas)
     kind, key = peek(personas.computation_class), peek(personas.computation_key)
@@ -72,7 +77,7 @@ def _computation(call: Call) -> tuple[str, str | None] | None:
     return kind, key if isinstance(key, str) else None
 
 
-def _identify_property(traits: dict[str, Raw], key: str | None) -> str | None:
+def _trait(traits: dict[str, Raw], key: str | None) -> str | None:
     if key is not None and key in traits:
         return key
     others = [name for name in traits if name not in _PLAIN_TRAITS]
@@ -97,8 +102,8 @@ def snake_case(name: str) -> str:
             out += "" if before and not _is_word(before) else "_"
             continue
         starts_word = before.islower() or before.isdecimal() or (before.isupper() and after.islower())
-        out += ("_" if starts_word and char.isupper() else "") + char.lower()
-    return out
+        out += ("_" if starts_word and char.isupper() else "") + char
+    return out.lower()
 
 
 def _is_word(char: str) -> bool:

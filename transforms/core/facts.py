@@ -20,13 +20,8 @@ from transforms.core.connections import Connections
 from transforms.core.engage import Property
 from transforms.core.raw_json import NULL
 from transforms.core.reader import Call
+from transforms.core.stamps import Span, Stamp, Value
 
-Stamp = tuple[int, str]
-"""(timestamp, message_id): the order of the replay."""
-Span = tuple[Stamp, Stamp]
-"""(least, greatest) stamp."""
-Value = tuple[Stamp, bytes]
-"""A JSON value and the stamp that set it; `null` stays, since it clears other ids' older values too."""
 AudienceFact = tuple[Stamp, bool | None]
 """Whether the person is in an audience, and the stamp that set it; None removed the person from it."""
 
@@ -144,9 +139,14 @@ def learned(call: Call, connections: Connections) -> Learned:
         known.named = bool(edges)  # the user's own facts tell that it was named
         return _with_account(call, stamp, person, known, named, edges[:1])
     if call.type == GROUP:
-        named = naming(call, raw_json.decode_fields(call.traits), connections)
+        traits = raw_json.decode_fields(call.traits)
+        named = naming(call, traits, connections)
         if named is None:
             return Learned(without_effect=True)
+        if engage.is_engage(call):  # what it tells is the account's: its person only carries it
+            account = _account(call, stamp, named)
+            account.traits = _with_property(traits, stamp, property_)
+            return Learned(account=(named.account_id, account))
         return _with_account(call, stamp, person, Known(), named, ())
     known = Known()
     _set_traits(known, stamp, {}, property_)
@@ -163,15 +163,20 @@ def _with_account(
 ) -> Learned:
     if named is None:
         return Learned(((person, known), *edges))
-    span = (stamp, stamp)
-    known.accounts = {named.account_id: {named.way: span}}
-    account = AccountKnown(
+    account = _account(call, stamp, named)
+    if not person:
+        return Learned(account=(named.account_id, account))
+    known.accounts = {named.account_id: {named.way: (stamp, stamp)}}
+    return Learned(((person, known), *edges), (named.account_id, account))
+
+
+def _account(call: Call, stamp: Stamp, named: NamedAccount) -> AccountKnown:
+    return AccountKnown(
         {name: (stamp, bytes(value)) for name, value in named.traits.items()},
         None if named.name is None else (stamp, named.name),
-        {named.way: span},
+        {named.way: (stamp, stamp)},
         {call.connection.name: stamp},
     )
-    return Learned(((person, known), *edges), (named.account_id, account))
 
 
 def _edge(stamp: Stamp, previous: str, user: str) -> tuple[tuple[str, Known], ...]:
@@ -183,15 +188,19 @@ def _edge(stamp: Stamp, previous: str, user: str) -> tuple[tuple[str, Known], ..
 
 
 def _set_traits(known: Known, stamp: Stamp, traits: Mapping[str, Raw], property_: Property | None) -> None:
-    """Traits as they were sent; what Engage sent goes by its name in snake case."""
-    sent_as = property_.sent_as if property_ else None
-    known.traits = {name: (stamp, bytes(value)) for name, value in traits.items() if name != sent_as}
-    if property_ is None:
-        return
-    _join(known.traits, {property_.name: (stamp, bytes(property_.value))}, _newer_value)
-    if property_.in_audience:
+    known.traits = _with_property(traits, stamp, property_)
+    if property_ is not None and property_.in_audience:
         is_member = None if property_.value == NULL else bytes(property_.value) == b"true"
         known.audiences = {property_.name: (stamp, is_member)}
+
+
+def _with_property(traits: Mapping[str, Raw], stamp: Stamp, property_: Property | None) -> dict[str, Value]:
+    """Traits as they were sent; what Engage sent goes by its name in snake case."""
+    sent_as = property_.sent_as if property_ else None
+    values = {name: (stamp, bytes(value)) for name, value in traits.items() if name != sent_as}
+    if property_ is not None:
+        _join(values, {property_.name: (stamp, bytes(property_.value))}, _newer_value)
+    return values
 
 
 def _join(known: dict[_K, _V], more: Mapping[_K, _V], best: Callable[[_V, _V], _V]) -> None:

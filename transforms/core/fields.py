@@ -6,12 +6,13 @@ field by field and put under the names of the spec.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
-from schemas.segment import ALIAS_FIELDS, BATCH, FIELDS, MAX_DEPTH, OTHER_FIELDS, folded
+from schemas.segment import ALIAS_FIELDS, BATCH, FIELDS, MAX_DEPTH, OTHER_FIELDS, WRITE_KEY, folded
 from transforms.core import raw_json
 from transforms.core.dead_letters import Reason, Refused
 from transforms.core.raw_json import EMPTY, NULL, is_array, peek
@@ -40,18 +41,28 @@ class MessageFields(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     batch: Raw = NULL
     _metadata: Raw = NULL
     category: Raw = NULL
-    channel: Raw = NULL
+    channel: Any = None
     version: Raw = NULL
     writeKey: Raw = NULL  # noqa: N815
     to: Any = None
     """An alias's other name for `userId`, as `from_` is for `previousId`; set in any spelling."""
-    from_: Any = None
+    from_: Any = msgspec.field(default=None, name="from")
+
+
+class SpelledFields(MessageFields, gc=False):
+    """The fields of a message that has others than the spec's, or other spellings of their names. `written_as` has the
+    name that each field was read from, by its name in the spec."""
+
+    written_as: Mapping[str, str] = {}
 
 
 OBJECTS: Final = frozenset({"traits", "properties", "context", "integrations"})
+_RAW: Final = OBJECTS | OTHER_FIELDS - {"channel"}
 _WRITTEN: Final = {**{name: name for name in OTHER_FIELDS.union(FIELDS)}, "from": "from_", "to": "to"}
-_FOLDED: Final = {folded(name): name for name in (*FIELDS, BATCH)}
+_FOLDED: Final = {folded(name): name for name in (*FIELDS, BATCH, "category", "channel", WRITE_KEY)}
 _ALIAS: Final = {folded(other): "from_" if other == "from" else other for other in ALIAS_FIELDS.values()}
+_SPEC: Final = {"from_": "from"}
+_FOLDED_WRITE_KEY: Final = folded(WRITE_KEY)
 _NO_ITEMS: Final = Raw(b"[]")
 _SHORTEST_TOO_DEEP: Final = 2 * MAX_DEPTH
 """JSON of fewer bytes cannot be nested too deep: each level takes two."""
@@ -138,20 +149,42 @@ def parse_item(item: bytes) -> MessageFields:
     return fields
 
 
-def spelled(written: dict[str, Raw]) -> MessageFields:
+def spelled(written: dict[str, Raw]) -> SpelledFields:
     """The fields under the spec's names: where one is absent or null, the first with another spelling of its name."""
-    fields = {_WRITTEN[name]: raw for name, raw in written.items() if name in _WRITTEN and raw != NULL}
+    names = {_WRITTEN[name]: name for name, raw in written.items() if name in _WRITTEN and raw != NULL}
     for name, raw in written.items():
         if name in _WRITTEN or raw == NULL:
             continue
         key = folded(name)
         field = _FOLDED.get(key) or _ALIAS.get(key)
         if field:
-            fields.setdefault(field, raw)
+            names.setdefault(field, name)
     values: dict[str, Any] = {
-        name: raw if name in OBJECTS or name in OTHER_FIELDS else peek(raw) for name, raw in fields.items()
+        field: written[name] if field in _RAW else peek(written[name]) for field, name in names.items()
     }
-    return MessageFields(**values)
+    return SpelledFields(**values, written_as={_SPEC.get(field, field): name for field, name in names.items()})
+
+
+def other_fields(item: bytes, fields: MessageFields, known: Set[str]) -> Raw | None:
+    """Every top-level field of a call but the known ones, as it was written, as one object; None where there is none.
+    A null is no field, and a write key is kept nowhere."""
+    known_names = known
+    if isinstance(fields, SpelledFields):
+        known_names = {fields.written_as.get(name, name) for name in known}
+    others = {
+        name: raw
+        for name, raw in raw_json.decode_fields(item).items()
+        if name not in known_names and raw != NULL and folded(name) != _FOLDED_WRITE_KEY
+    }
+    return raw_json.encode(others) if others else None
+
+
+def write_keys(item: bytes, fields: MessageFields) -> list[str]:
+    """The names, in whatever spelling, under which a call has its sender's secret."""
+    if fields.writeKey is NULL and not isinstance(fields, SpelledFields):
+        return []
+    written = raw_json.decode_fields(item)
+    return [name for name, raw in written.items() if folded(name) == _FOLDED_WRITE_KEY and raw != NULL]
 
 
 def may_be_too_deep(item: bytes, fields: MessageFields) -> bool:

@@ -2,35 +2,62 @@
 
 from __future__ import annotations
 
-from schemas.segment import PLACEHOLDER_IDS
+import functools
+import re
+from typing import Final
 
-_LONGEST_PLACEHOLDER = max(map(len, PLACEHOLDER_IDS))
+from schemas.segment import MAX_ID_CHARACTERS, PLACEHOLDER_IDS
 
-
-_KINDS = {bool: "a boolean", list: "an array", dict: "an object"}
+_KINDS: Final = {bool: "a boolean", list: "an array", dict: "an object"}
+_ZEROS: Final = re.compile(r"0+|0x0*")
+"""A zero of any length, folded: `0`, `00000000-0000-0000-0000-000000000000`, `0x000`."""
+_TEMPLATE: Final = re.compile(r"\{\{.*\}\}|\$\{.*\}|<%.*%>|%7B.*%7D", re.IGNORECASE | re.DOTALL)
+"""What a template engine should have filled in: `{{userId}}`, `${id}`, `<%= id %>`, `%7Bid%7D`."""
+_ORDINARY: Final = re.compile(r"[A-Za-z0-9@._-]*[1-9][A-Za-z0-9@._-]*")
+"""What is no placeholder of the contract but for `-1`: they have no other digit than zero, or other characters."""
 
 
 class NotAnId(ValueError):
-    """The value is neither a string nor a whole number."""
+    """The value cannot be an id: it is neither a string nor a whole number, or is too long."""
 
 
-def read(value: object) -> str | None:
+def read(value: object, placeholders: frozenset[str] = PLACEHOLDER_IDS) -> str | None:
     """A JSON value, decoded, as an id: a string without the white space around it, or a whole number's decimal string;
-    None where it is null or a placeholder. Raises NotAnId for every other type."""
+    None where it is null or a placeholder. Raises NotAnId for every other value."""
     if isinstance(value, str):
-        return usable(value.strip())
-    if value is None:
+        name = value.strip()
+    elif value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    elif isinstance(value, bool) or not isinstance(value, int | float):
         raise NotAnId(f"{_KINDS.get(type(value), 'a number')} is no id")
-    if isinstance(value, float) and not value.is_integer():
+    elif isinstance(value, float) and not value.is_integer():
         raise NotAnId("a number with a fraction, or beyond floats, is no id")
-    return usable(str(int(value)))
+    else:
+        name = str(int(value))
+    if len(name) > MAX_ID_CHARACTERS:
+        raise NotAnId(f"{len(name)} characters are too long for an id")
+    return None if is_placeholder(name, placeholders) else name
 
 
-def usable(name: str) -> str | None:
-    """The id, or None where it is a placeholder: a word that a sender's bug wrote, or zeros and dashes only."""
-    if len(name) > _LONGEST_PLACEHOLDER and name[0] not in "0-'\"":
-        return name
-    bare = name.strip("'\"")
-    return name if bare.strip("0-") and bare.lower() not in PLACEHOLDER_IDS else None
+def is_placeholder(name: str, placeholders: frozenset[str] = PLACEHOLDER_IDS) -> bool:
+    """Whether an id names nobody: a word that a sender's bug wrote, zeros, or a template that was never filled in.
+    `placeholders` are folded."""
+    if placeholders is PLACEHOLDER_IDS and name != "-1" and _ORDINARY.fullmatch(name):
+        return False
+    key = folded(name)
+    return (
+        key in placeholders or _ZEROS.fullmatch(key) is not None or name == "-1" or _TEMPLATE.search(name) is not None
+    )
+
+
+def folded(name: str) -> str:
+    """The letters and digits of an id, in lower case: `Not-Set` and `(not set)` are `notset`."""
+    if name.isalnum() and name.isascii():
+        return name.lower()
+    return "".join(character for character in name if character.isalpha() or character.isdecimal()).lower()
+
+
+@functools.lru_cache(maxsize=16)
+def placeholders(configured: tuple[str, ...]) -> frozenset[str]:
+    """Every placeholder, folded: those of the contract, and a company's own."""
+    return PLACEHOLDER_IDS.union(map(folded, configured)) if configured else PLACEHOLDER_IDS

@@ -21,19 +21,20 @@ class PackedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     columns: list[Any]
     outcome: str | None
     attributes: Mapping[str, str] = {}
+    size: int = 0
 
 
 def pack(append: Append) -> PackedEvent:
     """Packs an event; `unpack` gives it back."""
     message = append.message
     columns = [_place(value, message) if isinstance(value, Raw) else value for value in astuple(append.row)]
-    return PackedEvent(message, columns, append.outcome, append.attributes)
+    return PackedEvent(message, columns, append.outcome, append.attributes, append.size)
 
 
 def unpack(packed: PackedEvent) -> Append:
     """The event that was packed."""
     row = Event(*(_json(value, packed.message) for value in packed.columns))
-    return Append(row, packed.outcome, packed.message, packed.attributes)
+    return Append(row, packed.outcome, packed.message, packed.attributes, packed.size)
 
 
 def _place(json: Raw, message: bytes) -> tuple[int, int] | bytes:

@@ -1,56 +1,183 @@
-"""Traits as columns: the newest of each, and what a column takes from them (`docs/semantics.md`, sections 4 and 5)."""
+"""Traits as columns: by one rule for tables and views (`docs/semantics.md`, sections 4 and 5)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+import re
+from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 from msgspec import Raw
 
 from schemas.tables import INT64, Timestamp
-from transforms.core import times
-from transforms.core.facts import Stamp, Value
+from transforms.core import emails, raw_json, times
 from transforms.core.raw_json import peek
+from transforms.core.stamps import Stamp, Value
 
-Traits = Mapping[str, bytes]
+_COLUMNS: Final = {
+    **{name: name for name in ("email", "name", "phone", "title", "username", "website")},
+    **{name: name for name in ("industry", "plan", "employees", "domain")},
+    "first_name": "firstName",
+    "last_name": "lastName",
+    "created_at": "createdAt",
+}
+"""The trait of each promoted column, and of an account's domain, as Segment's spec spells it."""
+_DIGITS: Final = re.compile(r"\s*0*([0-9]{1,19})\s*")
+_NO_STAMP: Final = (0, "")
 
 
-def newest(values: Mapping[str, Value], after: Stamp | None = None) -> dict[str, bytes]:
+class PersonColumns(msgspec.Struct, frozen=True, gc=False):
+    """The columns of a contact that its traits give."""
+
+    email: str | None
+    name: str | None
+    first_name: str | None
+    last_name: str | None
+    phone: str | None
+    title: str | None
+    username: str | None
+    website: str | None
+    created_at: Timestamp | None
+
+    def document(self) -> Raw | None:
+        """Those that are not NULL as JSON, the time as RFC 3339; None where all are."""
+        return _document(self)
+
+
+class CompanyColumns(msgspec.Struct, frozen=True, gc=False):
+    """The columns of an account that its traits give."""
+
+    name: str | None
+    website: str | None
+    industry: str | None
+    plan: str | None
+    employees: int | None
+
+    def document(self) -> Raw | None:
+        """Those that are not NULL as JSON; None where all are."""
+        return _document(self)
+
+
+class PromotedTraits:
+    """The traits of a person or a company that a promoted column may come from, in any spelling.
+
+    A column takes the first value that it can hold: that of the trait as the spec spells it, else in snake case, else
+    the newest of those whose names differ in case, `_`, `-` and spaces alone.
+    """
+
+    def __init__(self, traits: Mapping[str, Value]) -> None:
+        self._values: dict[str, list[bytes]] = {}
+        spellings: dict[str, list[str]] = {}
+        for name in traits:
+            column = _column(name)
+            if column is not None:
+                spellings.setdefault(column, []).append(name)
+        for column, names in spellings.items():
+            ranked = sorted(names, key=functools.partial(_rank, column, traits), reverse=True) if names[1:] else names
+            self._values[column] = [traits[name][1] for name in ranked]
+
+    @classmethod
+    def of_call(cls, traits: Mapping[str, Raw]) -> PromotedTraits:
+        """Those of one call, which have one stamp."""
+        return cls({name: (_NO_STAMP, bytes(raw)) for name, raw in traits.items() if raw != raw_json.NULL})
+
+    def person(self, id: str) -> PersonColumns:
+        """`id` is what stands in for an e-mail address, where it is one."""
+        first_name, last_name = self.text("first_name"), self.text("last_name")
+        return PersonColumns(
+            email=self.text("email") or (id if emails.domain(id) else None),
+            name=self.text("name") or " ".join(filter(None, (first_name, last_name))) or None,
+            first_name=first_name,
+            last_name=last_name,
+            phone=self.text("phone"),
+            title=self.text("title"),
+            username=self.text("username"),
+            website=self.text("website"),
+            created_at=self.time("created_at"),
+        )
+
+    def company(self) -> CompanyColumns:
+        return CompanyColumns(
+            name=self.string("name"),
+            website=self.text("website"),
+            industry=self.text("industry"),
+            plan=self.text("plan"),
+            employees=self.integer("employees"),
+        )
+
+    def text(self, column: str) -> str | None:
+        """A string that is not blank as it is, a number or a boolean as its canonical JSON text."""
+        for raw in self._values.get(column, ()):
+            value = peek(Raw(raw))
+            if isinstance(value, str):
+                if value.strip():
+                    return value
+            elif isinstance(value, int | float):
+                return raw_json.canonical(raw)
+        return None
+
+    def string(self, column: str) -> str | None:
+        """A string that is not blank."""
+        strings = (value for raw in self._values.get(column, ()) if isinstance(value := peek(Raw(raw)), str))
+        return next((string for string in strings if string.strip()), None)
+
+    def integer(self, column: str) -> int | None:
+        """A whole number of 64 bits, also as `329.0` or as a string of digits, blanks around them."""
+        numbers = (_whole(peek(Raw(raw))) for raw in self._values.get(column, ()))
+        return next((number for number in numbers if number is not None), None)
+
+    def time(self, column: str) -> Timestamp | None:
+        """A value in one of the forms of a time."""
+        moments = (times.read(peek(Raw(raw))) for raw in self._values.get(column, ()))
+        return next((moment for moment in moments if moment is not None), None)
+
+
+def newest(values: Mapping[str, Value], after: Stamp | None = None) -> dict[str, Value]:
     """The traits that stand, by name: those set after a stamp and not to null."""
     return {
-        name: value
+        name: (stamp, value)
         for name, (stamp, value) in sorted(values.items())
         if value != b"null" and (after is None or stamp > after)
     }
 
 
-def document(traits: Traits) -> Raw:
+def document(traits: Mapping[str, Value]) -> Raw:
     """The traits as one JSON object, each value as it was written."""
-    return Raw(msgspec.json.encode({name: Raw(value) for name, value in traits.items()}))
+    return Raw(msgspec.json.encode({name: Raw(value) for name, (_, value) in traits.items()}))
 
 
-def string(traits: Traits, spellings: Iterable[str]) -> str | None:
-    """The first of these traits that is present, where it is a string."""
-    value = _first(traits, spellings)
-    return value if isinstance(value, str) else None
+@functools.lru_cache(maxsize=16_384)
+def _column(trait: str) -> str | None:
+    """The promoted column that a trait of this name may give."""
+    return _BY_FOLDED.get(_folded(trait))
 
 
-def timestamp(traits: Traits, spellings: Iterable[str]) -> Timestamp | None:
-    """The first of these traits that is present, where it reads as a timestamp."""
-    name = next((name for name in spellings if name in traits), None)
-    return None if name is None else times.read(peek(Raw(traits[name])))
+def _folded(trait: str) -> str:
+    return trait.lower().replace("_", "").replace("-", "").replace(" ", "")
 
 
-def integer(traits: Traits, spellings: Iterable[str]) -> int | None:
-    """The first of these traits that is present, where it is a whole number of at most 64 bits."""
-    value = _first(traits, spellings)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-        return None
-    if isinstance(value, float) and not value.is_integer():
-        return None
-    return int(value) if int(value) in INT64 else None
+_BY_FOLDED: Final = {_folded(column): column for column in _COLUMNS}
 
 
-def _first(traits: Traits, spellings: Iterable[str]) -> object:
-    name = next((name for name in spellings if name in traits), None)
-    return None if name is None else peek(Raw(traits[name]))
+def _rank(column: str, traits: Mapping[str, Value], name: str) -> tuple[bool, bool, Stamp, str]:
+    stamp, value = traits[name]
+    return name == _COLUMNS[column], name == column, stamp, raw_json.canonical(value)
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, str) and (digits := _DIGITS.fullmatch(value)):
+        value = int(digits[1])
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value in INT64 else None
+
+
+def _document(columns: PersonColumns | CompanyColumns) -> Raw | None:
+    values: dict[str, str | int] = {
+        name: value for name, value in msgspec.structs.asdict(columns).items() if value is not None
+    }
+    created_at = getattr(columns, "created_at", None)
+    if created_at is not None:
+        values["created_at"] = times.iso(created_at)
+    return Raw(msgspec.json.encode(values)) if values else None

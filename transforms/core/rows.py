@@ -14,13 +14,15 @@ from transforms.core.reader import Call
 
 
 class Append(msgspec.Struct, frozen=True, gc=False):
-    """A row to be written once. `outcome` is the first outcome of the call that it stands for, None for a row beside
-    another; `message` and `attributes` are what a dead letter keeps where the warehouse cannot store the row."""
+    """A row to be written once, of about `size` bytes. `outcome` is the first outcome of the call that it stands for,
+    None for a row beside another; `message` and `attributes` are what a dead letter keeps where the warehouse cannot
+    store the row."""
 
     row: Row
     outcome: str | None = None
     message: bytes = b""
     attributes: Mapping[str, str] = {}
+    size: int = 0
 
     def refused(self, why: str) -> Append:
         """The dead letter of a row that the warehouse cannot store."""

@@ -7,7 +7,7 @@ from typing import Final
 UNVERSIONED: Final = 0
 """The version of state that was written before there were versions."""
 
-RULES_VERSION: Final = 1
+RULES_VERSION: Final = 2
 """To be raised by one whenever the same messages give other rows of contacts, accounts, identities or memberships. For
 example: a column is added to `contacts`, the name is made of other traits, a delete forgets more.
 

@@ -85,7 +85,7 @@ class _WriteFn(metrics.CountingFn, Generic[E]):
             gathered = self.gathered[append.outcome] = []
         gathered.append(element)
         self.count += 1
-        self.bytes += len(append.message)
+        self.bytes += append.size
         if self.count >= _BATCH_ROWS or self.bytes >= _BATCH_BYTES:
             self._hand_over()
 

@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from schemas.tables import DeadLetter, Row, Timestamp
 from tests.histories import Message, line
-from transforms.core.connections import DEFAULT, AccountMapping, Connection, Connections, Router
+from transforms.core.connections import DEFAULT, AccountMapping, Connection, Connections
 from transforms.core.facts import AccountKnown, Known, learn, learn_account, learned
 from transforms.core.reader import Call, Reader, ReadOutcome, Received
 
@@ -55,7 +55,7 @@ def read_all(
 ) -> list[ReadOutcome]:
     """What becomes of each call of a message."""
     payload = message if isinstance(message, bytes) else line(message)
-    reader = Reader(Router(connections), connections.integration_names)
+    reader = Reader.of(connections)
     return list(reader.read(Received(payload, attributes or {}, published_at)))
 
 

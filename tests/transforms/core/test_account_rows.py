@@ -83,9 +83,14 @@ def member(at: float, group_id: str, /, **fields: Any) -> Message:
             {"website": "w", "industry": "i", "plan": "p", "employees": 5},
         ),
         (
-            "of wrong types",
+            "of other types",
             [group(1, {"website": 1, "industry": [], "plan": True, "employees": "5"})],
-            {"website": None, "industry": None, "plan": None, "employees": None},
+            {"website": "1", "industry": None, "plan": "true", "employees": 5, "domain": None},
+        ),
+        (
+            "in other spellings",
+            [group(1, {"Plan": "p", "INDUSTRY": "i", "Employees": "51-200", "Website": "acme.com"})],
+            {"plan": "p", "industry": "i", "employees": None, "website": "acme.com", "domain": "acme.com"},
         ),
         ("a whole float", [group(1, {"employees": 5.0})], {"employees": 5, "traits": {"employees": 5.0}}),
         ("a fraction", [group(1, {"employees": 5.5})], {"employees": None}),
@@ -94,7 +99,7 @@ def member(at: float, group_id: str, /, **fields: Any) -> Message:
         (
             "the website's host",
             [group(1, {"website": "https://www.Acme.com:8080/about?x#y", "domain": "x.io"})],
-            {"domain": "www.acme.com"},
+            {"domain": "acme.com"},
         ),
         ("a website without a scheme", [group(1, {"website": "acme.com/about"})], {"domain": "acme.com"}),
         ("a website with a port", [group(1, {"website": "acme.com:80"})], {"domain": "acme.com"}),
@@ -109,12 +114,12 @@ def member(at: float, group_id: str, /, **fields: Any) -> Message:
         (
             "the first and the last message that named it",
             [group(2), group(1), member(3, "acme")],
-            {"first_seen_at": second(1), "last_seen_at": second(3)},
+            {"first_named_at": second(1), "last_named_at": second(3)},
         ),
         (
             "of every method",
             [company(1), group(3)],
-            {"first_seen_at": second(1), "last_seen_at": second(3), "connections": ["app", "site"]},
+            {"first_named_at": second(1), "last_named_at": second(3), "connections": ["app", "site"]},
         ),
         ("the newest explicit method", [company(1), group(3)], {"account_source": "group"}),
         ("in any order", [group(1), company(3)], {"account_source": "identify_traits"}),
@@ -123,7 +128,7 @@ def member(at: float, group_id: str, /, **fields: Any) -> Message:
         (
             "a delete changes nothing",
             [group(1, {"plan": "p"}), call(2, DELETE)],
-            {"plan": "p", "first_seen_at": second(1)},
+            {"plan": "p", "first_named_at": second(1)},
         ),
     ],
 )
@@ -157,7 +162,7 @@ def test_accounts(what: str, messages: list[Message], expected: dict[str, Any]) 
         (
             "explicit goes before a newer fallback",
             [group(1, {"website": "x.io"}, groupId="acme.io"), email(2, "acme.io", projectId="s1")],
-            {"account_source": "group", "domain": "x.io", "last_seen_at": second(2)},
+            {"account_source": "group", "domain": "x.io", "last_named_at": second(2)},
         ),
         (
             "an explicit domain is as good as any other",

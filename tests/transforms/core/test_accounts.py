@@ -213,7 +213,20 @@ def in_group(group_id: Any, **traits: Any) -> Message:
         ("malformed mail", identify(email="ann@acme"), BY_EMAIL, None),
         ("mail of another type", identify(email=["ann@acme.com"]), BY_EMAIL, None),
         ("no mail", identify(), BY_EMAIL, None),
-        ("mail in another spelling: unspecified, none", identify(Email="ann@acme.com"), BY_EMAIL, None),
+        (
+            "mail in another spelling",
+            identify(Email="ann@acme.com"),
+            BY_EMAIL,
+            NamedAccount("acme.com", Way.EMAIL_DOMAIN, "acme.com"),
+        ),
+        (
+            "no mail, but an id that is an address",
+            {**identify(email=" "), "userId": "ann@acme.com"},
+            BY_EMAIL,
+            NamedAccount("acme.com", Way.EMAIL_DOMAIN, "acme.com"),
+        ),
+        ("mail that is malformed", {**identify(email="ann@"), "userId": "ann@acme.com"}, BY_EMAIL, None),
+        ("an IP address", identify(email="ann@192.0.2.1"), BY_EMAIL, None),
         (
             "a group is not looked at",
             in_group("g", email="ann@acme.com"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from schemas.tables import EVENTS, IDENTITY_CALLS
@@ -88,10 +89,15 @@ def test_an_event_s_row_has_everything_as_it_was_sent(message: Message, expected
         "anonymousId": " a ",
         "sentAt": START_MS + 1000,
         "receivedAt": START_MS + 2000,
+        "originalTimestamp": START_MS - 1,
+        "projectId": "7",
+        "channel": "server",
+        "version": 2,
+        "writeKey": "secret",
         "properties": {"b": 1.50, "a": "\u00e9"},
         "context": {"groupId": 7},
         "integrations": {"All": True},
-        "traits": {"not": "kept"},
+        "traits": {"kept": "too"},
     }
     event = call_rows.event(accepted(message))
     assert event is not None
@@ -109,6 +115,10 @@ def test_an_event_s_row_has_everything_as_it_was_sent(message: Message, expected
         "properties": {"b": 1.5, "a": "\u00e9"},
         "context": {"groupId": 7},
         "integrations": {"All": True},
+        "original_timestamp": second(-0.001),
+        "project_id": "7",
+        "channel": "server",
+        "extra": {"version": 2, "traits": {"kept": "too"}},
     }
     assert columns(event, row) == row
     assert bytes(event.properties) == json.dumps(message["properties"], ensure_ascii=False).encode()
@@ -151,7 +161,7 @@ def test_the_log_keeps_the_message_with_what_it_was_given_written_into_it() -> N
 
 
 def test_a_message_that_was_given_nothing_is_kept_to_the_byte() -> None:
-    payload = b' {"receivedAt":0,"type":"identify",  "userId":"u","messageId":"m","timestamp":0,"x":1.50 } '
+    payload = b' {"receivedAt":1e9,"type":"identify",  "userId":"u","messageId":"m","timestamp":1e9,"x":1.50 } '
     assert call_rows.identity_call(accepted(payload)).payload == payload.decode()
 
 
@@ -166,7 +176,7 @@ TOO_GREAT = [b"1e400", b"-1e400", b"1" + b"0" * 400, b"1" * 5000]
         (GROUP, ("traits", "context")),
         (ALIAS, ("traits", "context")),
         (DELETE, ("traits", "context")),
-        ({**TRACK, "context": ENGAGE}, ("traits", "properties", "integrations")),
+        ({**TRACK, "context": ENGAGE}, ("traits", "properties", "integrations", "x")),
     ],
 )
 def test_a_number_that_a_column_cannot_hold_is_refused_before_the_call_is_in_the_log(
@@ -183,5 +193,66 @@ def test_a_number_that_a_column_cannot_hold_is_refused_before_the_call_is_in_the
 @pytest.mark.parametrize("number", TOO_GREAT)
 def test_elsewhere_such_a_number_is_kept_as_it_was_written(number: bytes) -> None:
     for part in ("properties", "integrations", "x"):
-        payload = line({**IDENTIFY, part: {"k": ["?"]}, "receivedAt": 0}).replace(b'"?"', number)
+        payload = line({**IDENTIFY, part: {"k": ["?"]}, "receivedAt": START_MS}).replace(b'"?"', number)
         assert call_rows.identity_call(accepted(payload)).payload == payload.decode()
+
+
+@pytest.mark.parametrize("name", ["writeKey", "WRITE_KEY", "Write Key"])
+@pytest.mark.parametrize("message", [IDENTIFY, {**TRACK, "context": ENGAGE}])
+def test_a_sender_s_secret_is_in_no_row(message: Message, name: str) -> None:
+    call = accepted({**without(message, "messageId"), name: "secret", "other": 1})
+    rows = (call_rows.event(call), call_rows.identity_call(call))
+    assert all(b"secret" not in msgspec.json.encode(row) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("what", "message", "expected"),
+    [
+        (
+            "an identify's",
+            {**IDENTIFY, "userId": "a@acme.com", "traits": {"First-Name": "Ann", "phone": 5, "createdAt": 0, "x": 1}},
+            {
+                "email": "a@acme.com",
+                "name": "Ann",
+                "first_name": "Ann",
+                "phone": "5",
+                "created_at": "1970-01-01T00:00:00.000000Z",
+            },
+        ),
+        ("a group's", {**GROUP, "traits": {"NAME": "Acme", "employees": "5"}}, {"name": "Acme", "employees": 5}),
+        ("none", {**IDENTIFY, "traits": {"phone": ""}}, None),
+        ("another call's", {**ALIAS, "traits": {"phone": "5"}}, None),
+    ],
+)
+def test_what_the_traits_of_one_call_give(what: str, message: Message, expected: Message | None) -> None:
+    promoted = call_rows.identity_call(accepted(message)).promoted
+    assert (promoted and json.loads(bytes(promoted))) == expected
+
+
+@pytest.mark.parametrize("part", ["traits", "context"])
+def test_a_row_that_no_warehouse_could_hold_is_refused(part: str) -> None:
+    for length, fits in ((3_900_000, True), (4_100_000, False)):
+        call = accepted({**IDENTIFY, part: {"x": "x" * length}})
+        row = call_rows.identity_call(call)
+        if fits:
+            call_rows.check_size(row, call, 4 * call_rows.size(call))
+            continue
+        with pytest.raises(Refused, match="bytes, SHA-256") as refused:
+            call_rows.check_size(row, call, 4 * call_rows.size(call))
+        assert refused.value.reason is Reason.TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    "message", [PAGE, {**TRACK, "name": "N" * 50}, {**SCREEN, "category": "c", "x": "\u00fc" * 99}]
+)
+def test_the_estimate_of_an_event_s_size_never_tells_too_little(message: Message) -> None:
+    call = accepted(line({"context": {"a": "x" * 500}, "batch": [{**message, "properties": {"a": ["b"]}}]}))
+    event = call_rows.event(call)
+    assert event is not None
+    exact = sum(len(value.encode()) if isinstance(value, str) else len(value or b"") for value in texts(event))
+    assert exact <= call_rows.size(call)
+
+
+def texts(row: msgspec.Struct) -> list[Any]:
+    values = msgspec.structs.astuple(row)
+    return [value for value in values if isinstance(value, str | bytes | msgspec.Raw)]

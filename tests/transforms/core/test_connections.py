@@ -108,6 +108,7 @@ def test_the_default_is_one_connection_of_group_calls_else_email_domains() -> No
         "registrable_domain": False,
         "link_anonymous_ids": True,
         "integration_names": [],
+        "placeholder_ids": [],
         "connections": [
             {
                 "name": "default",

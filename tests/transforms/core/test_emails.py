@@ -21,6 +21,7 @@ LONGEST = ".".join(["a" * 49] * 5)
         ("\u00e4nn@acme.com", "acme.com"),
         ("ann@a-b.c-d.com", "a-b.c-d.com"),
         ("ann@1und1.de", "1und1.de"),
+        ("ann@ab--cd.com", "ab--cd.com"),
         # IDNA
         ("max@xn--mnchen-3ya.de", "m\u00fcnchen.de"),
         ("max@XN--MNCHEN-3YA.DE", "m\u00fcnchen.de"),
@@ -31,6 +32,11 @@ LONGEST = ".".join(["a" * 49] * 5)
         ("max@fa\u00df.de", "fa\u00df.de"),
         ("max@\u4f8b\u3048.\u30c6\u30b9\u30c8", "\u4f8b\u3048.\u30c6\u30b9\u30c8"),
         ("max@xn--r8jz45g.xn--zckzah", "\u4f8b\u3048.\u30c6\u30b9\u30c8"),
+        ("x@ab--cd.m\u00fcnchen.de", "ab--cd.m\u00fcnchen.de"),
+        ("x@\uff41cme\uff0ecom", "acme.com"),
+        ("x@acme\u3002com", "acme.com"),
+        ("x@ac\u00adme.com", "acme.com"),
+        ("x@\u039f\u0394\u039f\u03a3.gr", "\u03bf\u03b4\u03bf\u03c3.gr"),
         # length
         (f"ann@{'a' * 63}.com", f"{'a' * 63}.com"),
         (f"ann@{LONGEST}.com", f"{LONGEST}.com"),
@@ -50,6 +56,7 @@ def test_domains(address: str, expected: str) -> None:
         *("an n@acme.com", "ann\t@acme.com", "ann@ac me.com", "ann@acme.com x", "ann @acme.com"),
         *("ann@-acme.com", "ann@acme-.com", "ann@ac_me.com", "ann@acme.com;"),
         *("ann@acme.com,bob@acme.com", "<ann@acme.com>", "Ann <ann@acme.com>", "mailto:ann@"),
+        *("ann@[::1]", "ann@::1", "x@c.\u00ad", "x@\uff0ecom", "x@a\uff0e"),
         *("ann@[192.0.2.1]", "ann@acme!.com", "ann@\u2603.com", "ann@xn--.com", "ann@xn--a-.com", "ann@\u00fc-.de"),
         *("ann@acme.com\0", f"ann@{'a' * 64}.com", f"ann@{LONGEST}.coms", "ann@" + "\u00fc" * 60 + ".com"),
     ],
@@ -57,6 +64,11 @@ def test_domains(address: str, expected: str) -> None:
 def test_malformed_addresses(address: str) -> None:
     assert emails.domain(address) is None
     assert emails.company(address, personal=True, registrable=True) is None
+
+
+def test_an_ip_address_is_no_company() -> None:
+    assert emails.domain("root@192.0.2.1") == "192.0.2.1"
+    assert emails.company("root@192.0.2.1", personal=True, registrable=False) is None
 
 
 @pytest.mark.parametrize(

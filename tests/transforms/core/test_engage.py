@@ -15,6 +15,7 @@ from transforms.core import engage
 from transforms.core.engage import Property
 
 KEY = "Big Spender"
+NAME = "big_spender"
 
 
 def identify(traits: Message, class_: Any = "audience", key: Any = KEY) -> Message:
@@ -110,7 +111,24 @@ def context(class_: Any, key: Any) -> Message:
         ("personas of another type", {**IDENTIFY, "traits": {KEY: True}, "context": {"personas": "audience"}}, None),
         ("personas that are a list", {**TRACK, "properties": {KEY: True}, "context": {"personas": ["audience"]}}, None),
         ("a page", {**PAGE, "properties": {KEY: True}, "context": context("audience", KEY)}, None),
-        ("a group", {**GROUP, "traits": {KEY: True}, "context": context("audience", KEY)}, None),
+        # an account's
+        ("a group", {**GROUP, "traits": {KEY: True}, "context": context("audience", KEY)}, (KEY, NAME, b"true", True)),
+        ("a group without it", {**GROUP, "context": context("journey_step", KEY)}, None),
+        # a journey step that is entered
+        ("a track without a value", {**TRACK, "context": context("journey_step", KEY)}, (KEY, NAME, b"true", True)),
+        ("an identify without one", {**IDENTIFY, "context": context("journey_step", KEY)}, (KEY, NAME, b"true", True)),
+        (
+            "an identify with plain traits",
+            {**IDENTIFY, "traits": {"email": "x", "a": 1, "b": 2}, "context": context("journey_step", KEY)},
+            (KEY, NAME, b"true", True),
+        ),
+        (
+            "a track that leaves",
+            {**TRACK, "properties": {KEY: False}, "context": context("journey_step", KEY)},
+            (KEY, NAME, b"false", True),
+        ),
+        ("a step without a key", {**IDENTIFY, "context": context("journey_step", None)}, None),
+        ("an audience without a value", {**TRACK, "context": context("audience", KEY)}, None),
     ],
 )
 def test_the_property_that_a_call_sets(

@@ -29,14 +29,13 @@ from transforms.core.facts import (
     AccountKnown,
     Known,
     Learned,
-    Span,
-    Stamp,
     copied,
     copied_account,
     learn,
     learn_account,
     learned,
 )
+from transforms.core.stamps import Span, Stamp
 
 STAMP: Stamp = (second(0), "m")
 SEEN: Span = (STAMP, STAMP)
@@ -60,9 +59,9 @@ def known(connection: str = "default", **fields: Any) -> Known:
             Learned((("u", known(traits={"a": (STAMP, b'{"b": 1}'), "c": (STAMP, b"null")})),)),
         ),
         (
-            "the context's traits say nothing",
-            {**IDENTIFY, "context": {"traits": {"a": 1}}},
-            Learned((("u", IDENTIFIED),)),
+            "the context's traits, where it has none",
+            {**without(IDENTIFY, "traits"), "context": {"traits": {"a": 1}}},
+            Learned((("u", replace(IDENTIFIED, traits={"a": (STAMP, b"1")})),)),
         ),
         (
             "both ids: facts of the userId, which an edge names",

@@ -18,7 +18,7 @@ def fields(message: Message | bytes) -> dict[str, Any]:
     """What a message says, by the spec's names."""
     parsed = parse(message if isinstance(message, bytes) else line(message))
     assert isinstance(parsed, MessageFields)
-    values = {name: plain(getattr(parsed, name)) for name in parsed.__struct_fields__}
+    values = {name: plain(getattr(parsed, name)) for name in MessageFields.__struct_fields__}
     return {name: value for name, value in values.items() if value not in (None, {})}
 
 

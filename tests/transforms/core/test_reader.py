@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -36,10 +36,11 @@ from tests.transforms.core.calls import (
 from transforms.core import call_rows, facts
 from transforms.core.connections import DEFAULT, Connection, Connections, Router
 from transforms.core.dead_letters import Stage
-from transforms.core.reader import Call, Disabled, OversizedMessage, Reader, Received, account_id
+from transforms.core.reader import Call, Disabled, OversizedMessage, Reader, Received
 
 DAY_MS = 86_400_000
 SITE_ONLY = Connections(connections=(Connection("site", ("s1",)),))
+ITEM = without(PAGE, "timestamp")
 NO_OBJECTS: Message = {"traits": {}, "properties": {}, "context": {}}
 SEVERAL = Connections(connections=(Connection("site", ("s1",)), Connection("app", ("s2", "s3")), Connection("rest")))
 
@@ -125,7 +126,17 @@ def test_the_smallest_of_each_call(message: Message) -> None:
         ("a placeholder in the context", {**PAGE, "context": {"groupId": "NULL"}}, {"group_id": None}),
         ("an unusable one in the context", {**PAGE, "context": {"groupId": ["x"]}}, {"group_id": None}),
         ("an unusable number in the context", {**PAGE, "context": {"groupId": 1.5}}, {"group_id": None}),
-        ("a groupId means nothing in another call", {**PAGE, "groupId": []}, {"group_id": None}),
+        ("in snake case", {**PAGE, "context": {"group_id": "x"}}, {"group_id": "x"}),
+        ("as the spec spells it first", {**PAGE, "context": {"groupId": "x", "group_id": "y"}}, {"group_id": "x"}),
+        ("at the top level", {**PAGE, "groupId": "x"}, {"group_id": "x"}),
+        ("the context first", {**IDENTIFY, "groupId": "x", "context": {"groupId": 5}}, {"group_id": "5"}),
+        ("an unusable one at the top level", {**PAGE, "groupId": []}, {"group_id": None, "unusable": ["groupId"]}),
+        # ids that cannot be used
+        ("a bad id beside a good one", {**PAGE, "anonymousId": {}}, {"user_id": "u", "unusable": ["anonymousId"]}),
+        ("a long id beside a good one", {**PAGE, "anonymousId": "x" * 1025}, {"anonymous_id": None}),
+        ("a bad previousId beside a good id", {**ALIAS, "previousId": [], "anonymousId": "b"}, {"previous_id": "b"}),
+        ("a group without a person", without(GROUP, "userId"), {"user_id": None, "group_id": "acme"}),
+        ("a group with a bad person", {**GROUP, "userId": {}}, {"user_id": None, "unusable": ["userId"]}),
         # objects
         ("traits", {**IDENTIFY, "traits": {"a": [1]}}, {"traits": {"a": [1]}, "properties": {}, "context": {}}),
         ("objects that are null", {**PAGE, "traits": None, "properties": None, "context": None}, NO_OBJECTS),
@@ -133,6 +144,42 @@ def test_the_smallest_of_each_call(message: Message) -> None:
         ("empty strings", {**PAGE, "traits": "", "properties": "", "context": ""}, NO_OBJECTS),
         ("false", {**PAGE, "traits": False, "properties": False, "context": False}, NO_OBJECTS),
         ("zero", {**PAGE, "traits": 0, "properties": 0.0, "context": -0.0}, NO_OBJECTS),
+        ("traits in the context", {**IDENTIFY, "context": {"traits": {"a": 1}}}, {"traits": {"a": 1}}),
+        ("no traits in it", {**IDENTIFY, "context": {"traits": "x"}}, {"traits": {}}),
+        ("traits of null", {**IDENTIFY, "traits": None, "context": {"traits": {"a": 1}}}, {"traits": {"a": 1}}),
+        ("traits of its own", {**IDENTIFY, "traits": {}, "context": {"traits": {"a": 1}}}, {"traits": {}}),
+        ("those of another call", {**GROUP, "context": {"traits": {"a": 1}}}, {"traits": {}}),
+        ("a category", {**PAGE, "category": "Docs"}, {"properties": {"category": "Docs"}, "extra": None}),
+        (
+            "a category beside properties",
+            {**SCREEN, "Category": 5, "properties": {"a": 1, "category": None}},
+            {"properties": {"a": 1, "category": 5}, "extra": None},
+        ),
+        (
+            "a category where there is one",
+            {**PAGE, "category": "Docs", "properties": {"category": "x"}},
+            {"properties": {"category": "x"}, "extra": {"category": "Docs"}},
+        ),
+        ("a track's category", {**TRACK, "category": "Docs"}, {"properties": {}, "extra": {"category": "Docs"}}),
+        # what no column has
+        (
+            "fields of Segment's own",
+            {**PAGE, "_metadata": {"b": []}, "version": 2, "channel": "server", "projectId": "p", "writeKey": "k"},
+            {"extra": {"_metadata": {"b": []}, "version": 2}, "channel": "server", "project_id": "p"},
+        ),
+        (
+            "unknown fields",
+            {**TRACK, "context_ip": "1", "event_text": "E", "Write Key": "k", "x": None, "User_Id": "v", "a": 1.50},
+            {"extra": {"context_ip": "1", "event_text": "E", "User_Id": "v", "a": 1.5}, "user_id": "u"},
+        ),
+        (
+            "fields of other calls",
+            {**TRACK, "name": "N", "traits": {"a": 1}, "previousId": "p", "to": 1, "from": 2, "batch": {}},
+            {"extra": {"name": "N", "traits": {"a": 1}, "previousId": "p", "to": 1, "from": 2, "batch": {}}},
+        ),
+        ("another group", {**PAGE, "groupId": "x", "context": {"groupId": "y"}}, {"extra": {"groupId": "x"}}),
+        ("a channel that is none", {**PAGE, "channel": ["x"]}, {"channel": None, "extra": {"channel": ["x"]}}),
+        ("an identity call has its payload", {**IDENTIFY, "x": 1}, {"extra": None}),
         ("integrations", {**PAGE, "integrations": {"All": True}}, {"integrations": {"All": True}}),
         ("integrations of another type", {**PAGE, "integrations": "All"}, {"integrations": None}),
         ("integrations that are a list", {**PAGE, "integrations": [1]}, {"integrations": None}),
@@ -143,14 +190,30 @@ def test_the_smallest_of_each_call(message: Message) -> None:
         ("a message id of zero", {**PAGE, "messageId": 0}, {"message_id": "0"}),
         # times
         (
-            "its own time first",
-            {**PAGE, "originalTimestamp": START_MS + 1, "sentAt": START_MS + 2},
-            {"timestamp": second(0), "sent_at": second(0.002)},
+            "what Segment has corrected",
+            {**PAGE, "originalTimestamp": START_MS + 1, "sentAt": START_MS + 2, "receivedAt": START_MS + 9},
+            {"timestamp": second(0), "sent_at": second(0.002), "original_timestamp": second(0.001)},
         ),
         (
-            "the original time next",
+            "the original time",
             {**PAGE, "timestamp": None, "originalTimestamp": START_MS + 1, "sentAt": START_MS},
             {"timestamp": second(0.001)},
+        ),
+        (
+            "corrected as Segment does it",
+            {
+                **PAGE,
+                "timestamp": "?",
+                "originalTimestamp": START_MS - 1,
+                "sentAt": START_MS,
+                "receivedAt": START_MS + 9,
+            },
+            {"timestamp": second(0.008), "unusable": ["timestamp"]},
+        ),
+        (
+            "its own time, corrected",
+            {**PAGE, "sentAt": START_MS + 5, "receivedAt": START_MS + 9},
+            {"timestamp": second(0.004), "original_timestamp": None},
         ),
         (
             "then when it was sent",
@@ -159,10 +222,15 @@ def test_the_smallest_of_each_call(message: Message) -> None:
         ),
         (
             "then when it was received",
-            {**PAGE, "timestamp": {}, "sentAt": str(START_MS), "receivedAt": START_MS + 3},
+            {**PAGE, "timestamp": {}, "sentAt": "?", "receivedAt": START_MS + 3},
             {"timestamp": second(0.003), "sent_at": None, "received_at": second(0.003)},
         ),
-        ("a time in seconds is in milliseconds", {**PAGE, "timestamp": START_MS // 1000}, {"timestamp": START_MS}),
+        (
+            "a correction out of all range",
+            {**PAGE, "timestamp": "1980-01-01", "sentAt": "9000-01-01", "receivedAt": START_MS},
+            {"timestamp": second(0)},
+        ),
+        ("a time in seconds", {**PAGE, "timestamp": START_MS // 1000}, {"timestamp": second(0)}),
         (
             "when it was received",
             {**PAGE, "receivedAt": START_MS + 3},
@@ -187,9 +255,23 @@ def test_the_smallest_of_each_call(message: Message) -> None:
         (
             "the year 1",
             {**PAGE, "timestamp": "0001-01-01", "receivedAt": START_MS},
-            {"timestamp": -62_135_596_800_000_000},
+            {"timestamp": second(0), "unusable": ["timestamp"]},
         ),
-        ("the first partition", {**PAGE, "receivedAt": "1960-01-01"}, {"received_at": -315_619_200_000_000}),
+        ("1970", {**PAGE, "timestamp": 0, "receivedAt": START_MS}, {"timestamp": second(0)}),
+        ("the end of 1970", {**PAGE, "timestamp": "1970-12-31", "sentAt": START_MS}, {"timestamp": second(0)}),
+        ("1971", {**PAGE, "timestamp": "1971-01-01"}, {"timestamp": 31_536_000_000_000}),
+        ("sent in 1970", {**PAGE, "sentAt": 1}, {"sent_at": None, "received_at": second(0), "unusable": ["sentAt"]}),
+        ("received in 1970", {**PAGE, "receivedAt": "1960-01-01"}, {"received_at": second(0)}),
+        (
+            "received when it was sent",
+            {**PAGE, "sentAt": START_MS + 5},
+            {"timestamp": second(0), "received_at": second(0.005)},
+        ),
+        (
+            "a fast clock, sent by another",
+            {**PAGE, "timestamp": START_MS + 2 * DAY_MS, "sentAt": START_MS},
+            {"timestamp": second(0)},
+        ),
         (
             "the last partition",
             {**PAGE, "receivedAt": "2159-12-31T23:59:59.999999Z"},
@@ -229,11 +311,12 @@ def test_fields(what: str, message: Message, expected: dict[str, Any]) -> None:
         ("a type of another type", {**PAGE, "type": ["page"]}, "unsupported_type"),
         ("a type that is an object", {**PAGE, "type": {}}, "unsupported_type"),
         ("an id of another type", {**PAGE, "userId": True}, "invalid_field"),
-        ("an id that is a list", {**PAGE, "anonymousId": ["a"]}, "invalid_field"),
+        ("an id that is a list", {**without(PAGE, "userId"), "anonymousId": ["a"]}, "invalid_field"),
         ("an id with a fraction", {**PAGE, "userId": 1.5}, "invalid_field"),
         ("an id beyond FLOAT64", line(PAGE).replace(b'"u"', b"1e400"), "invalid_field"),
         ("an id of 5,000 digits", line(PAGE).replace(b'"u"', b"1" * 5000), "invalid_field"),
-        ("a bad id beside a good one", {**PAGE, "anonymousId": {}}, "invalid_field"),
+        ("a bad id beside a placeholder", {**PAGE, "userId": "null", "anonymousId": {}}, "invalid_field"),
+        ("an id of 1,025 characters", {**PAGE, "userId": "x" * 1025}, "invalid_field"),
         ("a bad previousId", {**ALIAS, "previousId": []}, "invalid_field"),
         ("a bad from", {**without(ALIAS, "previousId"), "from": False}, "invalid_field"),
         ("a bad to", {**without(ALIAS, "userId"), "to": {}}, "invalid_field"),
@@ -248,9 +331,8 @@ def test_fields(what: str, message: Message, expected: dict[str, Any]) -> None:
         ("501 levels in the context", line({**PAGE, "context": "?"}).replace(b'"?"', deep(500)), "invalid_field"),
         ("1,000 levels", line({**PAGE, "traits": "?"}).replace(b'"?"', deep(1000)), "invalid_field"),
         ("100,000 levels", line({**PAGE, "x": "?"}).replace(b'"?"', deep(100_000)), "invalid_field"),
-        ("received before partitions", {**PAGE, "receivedAt": "1959-12-31T23:59:59.999999Z"}, "invalid_field"),
         ("received after partitions", {**PAGE, "receivedAt": "2160-01-01"}, "invalid_field"),
-        ("a timestamp alone before partitions", {**PAGE, "timestamp": "1959-12-31"}, "invalid_field"),
+        ("a timestamp alone after partitions", {**PAGE, "timestamp": "2160-01-01"}, "invalid_field"),
         ("an alias without a userId", without(ALIAS, "userId"), "missing_field"),
         ("an alias without a previousId", without(ALIAS, "previousId"), "missing_field"),
         ("an alias of anonymous ids only", {**without(ALIAS, "userId"), "anonymousId": "a"}, "missing_field"),
@@ -277,6 +359,7 @@ def test_fields(what: str, message: Message, expected: dict[str, Any]) -> None:
             {**PAGE, "timestamp": "?", "originalTimestamp": "?", "sentAt": [], "receivedAt": ""},
             "missing_field",
         ),
+        ("1970 alone", {**PAGE, "timestamp": "1970-12-31T23:59:59.999Z", "sentAt": 0}, "missing_field"),
         ("the year 0", {**PAGE, "timestamp": "0000-01-01T00:00:00.000Z"}, "missing_field"),
         ("a time of 5,000 digits", line(PAGE).replace(b'"2023-11-14T22:13:20.000Z"', b"1" * 5000), "missing_field"),
     ],
@@ -327,7 +410,7 @@ def test_of_several_reasons_the_first_applies(
     [
         ("an alias misses fields before ids", without(ALIAS, "userId", "previousId"), "missing_field"),
         ("a track misses ids before an event", without(TRACK, "userId", "event"), "missing_id"),
-        ("a group misses ids before a groupId", without(GROUP, "userId", "groupId"), "missing_id"),
+        ("a group misses its groupId alone", without(GROUP, "userId", "groupId"), "missing_field"),
         ("a bad id goes before a missing one", {**without(TRACK, "event"), "userId": []}, "invalid_field"),
         (
             "a bad time of receipt goes before a missing id",
@@ -539,9 +622,6 @@ def test_a_bad_item_does_not_cost_its_siblings(bad: bytes, reason: str, body: by
     assert (one.reason, one.payload, one.attributes) == (reason, bad, msgspec.Raw(b'{"k":"v"}'))
 
 
-ITEM = without(PAGE, "timestamp")
-
-
 @pytest.mark.parametrize(
     ("what", "batch", "item", "expected"),
     [
@@ -550,7 +630,7 @@ ITEM = without(PAGE, "timestamp")
             "times",
             {"sentAt": START_MS + 1000, "receivedAt": START_MS + 2000},
             ITEM,
-            {"timestamp": second(1), "sent_at": second(1), "received_at": second(2)},
+            {"timestamp": second(2), "sent_at": second(1), "received_at": second(2)},
         ),
         (
             "in other spellings",
@@ -560,7 +640,7 @@ ITEM = without(PAGE, "timestamp")
         ),
         (
             "the item's own times",
-            {"sentAt": 1, "receivedAt": 2},
+            {"sentAt": START_MS + 1, "receivedAt": START_MS + 2},
             {**PAGE, "sentAt": START_MS, "received_at": START_MS},
             {"sent_at": second(0), "received_at": second(0)},
         ),
@@ -664,6 +744,17 @@ LOGGED: list[tuple[str, Message | list[Any], Timestamp | None]] = [
     ("without a time", without(IDENTIFY, "timestamp"), second(3)),
     ("with times that do not parse", {**IDENTIFY, "timestamp": "?", "received_at": "2023-02-30"}, second(3)),
     ("with a wrong clock", {**IDENTIFY, "timestamp": "2090-01-01", "receivedAt": START_MS}, None),
+    ("received when it was published", {**IDENTIFY, "sentAt": START_MS + 5}, second(3)),
+    (
+        "received long after it was published",
+        {**IDENTIFY, "sentAt": START_MS + 5, "receivedAt": "2090-01-01"},
+        second(3),
+    ),
+    ("its clock corrected", {**IDENTIFY, "sentAt": START_MS + 5, "receivedAt": START_MS + 9}, second(3)),
+    ("corrected by Segment", {**IDENTIFY, "originalTimestamp": 10**10, "sentAt": START_MS}, second(3)),
+    ("its clock wrong beyond correction", {**IDENTIFY, "sentAt": "9000-01-01", "receivedAt": START_MS}, second(3)),
+    ("its traits in its context", {**without(IDENTIFY, "traits"), "context": {"traits": {"a": 1}}}, None),
+    ("with its sender's secret", {**without(IDENTIFY, "messageId"), "writeKey": "s3cret", "write_key": "s3cret"}, None),
     ("without a message id", without(IDENTIFY, "messageId"), None),
     ("with a message id that is none", {**without(IDENTIFY, "messageId"), "message_id": ["m"]}, None),
     ("of a batch", {**PERSON, "batch": [without(IDENTIFY, "messageId", "timestamp")]}, None),
@@ -692,7 +783,9 @@ def test_the_payload_in_the_log_reads_the_same_again(
     for name in ("message_id", "timestamp", "received_at", "sent_at", "group_id", "connection", "traits", "context"):
         assert plain(getattr(again, name)) == plain(getattr(call, name)), name
     assert again.given == {}
-    assert call_rows.identity_call(again) == logged
+    assert "s3cret" not in logged.payload
+    rewritten = call_rows.identity_call(again)
+    assert msgspec.structs.replace(rewritten, original_timestamp=logged.original_timestamp) == logged
 
 
 def test_what_the_log_added_does_not_make_a_message_too_large() -> None:
@@ -702,6 +795,10 @@ def test_what_the_log_added_does_not_make_a_message_too_large() -> None:
     (again,) = Reader(Router(DEFAULT)).read(Received(logged.payload.encode(), connection=logged.connection))
     assert isinstance(again, Call)
     assert facts.learned(again, DEFAULT) == facts.learned(call, DEFAULT)
+
+
+def iterate(body: bytes) -> Iterable[Any]:
+    return Reader.of(DEFAULT).read(Received(body))
 
 
 def test_what_history_refuses_says_so() -> None:
@@ -718,17 +815,34 @@ def test_the_log_s_connection_goes_before_what_the_message_says() -> None:
         assert call.connection.name == name
 
 
+# ---- what a message may become is bounded ----
+
+
 @pytest.mark.parametrize(
-    ("raw", "expected"),
+    ("what", "items", "context", "accepted_items"),
     [
-        (b'" acme "', "acme"),
-        (b"7", "7"),
-        (b"7.0", "7"),
-        (b"null", None),
-        (b'"null"', None),
-        (b"1.5", None),
-        (b"[]", None),
+        ("as many items as there may be", 10_000, 0, 10_000),
+        ("one more", 10_001, 0, None),
+        ("64 MB", 640, 99_000, 640),
+        ("more", 660, 99_000, None),
     ],
 )
-def test_an_account_id_that_is_unusable_is_none(raw: bytes, expected: str | None) -> None:
-    assert account_id(msgspec.Raw(raw)) == expected
+def test_what_a_batch_may_become_is_bounded(what: str, items: int, context: int, accepted_items: int | None) -> None:
+    item = line(PAGE)
+    body = b'{"context":{"a":"%b"},"batch":[%b]}' % (b"x" * context, b",".join([item] * items))
+    if accepted_items is None:
+        row = refused(body)
+        assert (row.reason, row.payload) == ("too_large", body[:1_000_000])
+        assert f"{len(body)} bytes, SHA-256 {hashlib.sha256(body).hexdigest()}" in row.detail
+    else:
+        assert sum(isinstance(call, Call) for call in iterate(body)) == accepted_items
+
+
+def test_an_array_is_bounded_as_well() -> None:
+    assert refused(b"[%b]" % b",".join([b"1"] * 10_001)).reason == "too_large"
+
+
+def test_the_calls_of_a_batch_are_read_one_at_a_time() -> None:
+    outcomes = iter(iterate(b'{"context":{"a":"%b"},"batch":[%b,1]}' % (b"x" * 1000, line(PAGE))))
+    assert isinstance(next(outcomes), Call)
+    assert isinstance(next(outcomes), DeadLetter)

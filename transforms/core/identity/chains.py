@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from transforms.core.facts import Stamp
 from transforms.core.identity.protocol import Edge, Label, ProtocolMessage
 from transforms.core.rules_version import RULES_VERSION, UNVERSIONED
+from transforms.core.stamps import Stamp
 
 
 class ChainsState(msgspec.Struct, array_like=True, gc=False):

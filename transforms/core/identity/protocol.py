@@ -6,7 +6,8 @@ from typing import Final
 
 import msgspec
 
-from transforms.core.facts import Known, Stamp
+from transforms.core.facts import Known
+from transforms.core.stamps import Stamp
 
 CHAINS: Final = ""
 """The one key of the stage chains; no id is empty."""

@@ -75,7 +75,7 @@ def test_a_writer_schema_has_the_columns_in_order_and_needs_no_other_file(table:
             {"name": "Prix · é", "timestamp": NOON, "properties": '{"a": [1]}', "context": '{"é": 1}', "sent_at": None},
         ),
         ("empty text is not NULL", "accounts", Account("a", "", plan=""), {"name": "", "plan": "", "industry": None}),
-        ("zero is not NULL", "accounts", Account("a", "", employees=0), {"employees": 0, "first_seen_at": None}),
+        ("zero is not NULL", "accounts", Account("a", "", employees=0), {"employees": 0, "first_named_at": None}),
         ("a negative number", "accounts", Account("a", "", employees=-1), {"employees": -1}),
         (
             "structs and arrays",

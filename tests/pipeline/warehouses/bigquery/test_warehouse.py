@@ -444,8 +444,8 @@ def test_a_reader_sees_the_log_its_pairs_and_every_column(double: BigQueryDouble
         traits=Raw('{"é":[1.5,null]}'.encode()),
         audiences=(Audience("a", True, NOON), Audience("b", False, Timestamp(NOON + 1))),
         previous_ids=("x", "é"),
-        first_seen_at=NOON,
-        last_seen_at=Timestamp(253_402_300_799_999_999),
+        first_identified_at=NOON,
+        last_identified_at=Timestamp(253_402_300_799_999_999),
     )
     feed([Upsert(("ann",), (1,), contact)], warehouse.upsert(CONTACTS, job))
     with warehouse.contents() as contents:
@@ -466,8 +466,8 @@ def test_a_reader_sees_the_log_its_pairs_and_every_column(double: BigQueryDouble
             {"audience_key": "b", "is_member": False, "updated_at": NOON + 1},
         ],
         "previous_ids": ["x", "é"],
-        "first_seen_at": NOON,
-        "last_seen_at": 253_402_300_799_999_999,
+        "first_identified_at": NOON,
+        "last_identified_at": 253_402_300_799_999_999,
     }
 
 

@@ -253,8 +253,8 @@ def test_every_column_of_every_type_comes_back(warehouse: Warehouse, file: Path)
         audiences=(Audience("a", True, NOON), Audience("b", False, Timestamp(NOON + 1))),
         previous_ids=("x", "é"),
         connections=(),
-        first_seen_at=NOON,
-        last_seen_at=Timestamp(253_402_300_799_999_999),
+        first_identified_at=NOON,
+        last_identified_at=Timestamp(253_402_300_799_999_999),
     )
     account = Account("7", "Seven", employees=2**63 - 1, connections=("web", "app"))
     job = start(warehouse)
@@ -273,8 +273,8 @@ def test_every_column_of_every_type_comes_back(warehouse: Warehouse, file: Path)
         ],
         "previous_ids": ["x", "é"],
         "connections": [],
-        "first_seen_at": NOON,
-        "last_seen_at": 253_402_300_799_999_999,
+        "first_identified_at": NOON,
+        "last_identified_at": 253_402_300_799_999_999,
     }
     (row,) = stored(warehouse, file, "accounts")
     assert (row["employees"], row["connections"]) == (2**63 - 1, ["web", "app"])

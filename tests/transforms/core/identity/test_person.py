@@ -9,11 +9,12 @@ import pytest
 
 from tests.transforms.core.identity.network import Network
 from transforms.core.accounts import Way
-from transforms.core.facts import Known, Stamp
+from transforms.core.facts import Known
 from transforms.core.identity import household, person
 from transforms.core.identity.person import PersonState
 from transforms.core.identity.protocol import Label, Member
 from transforms.core.rows import Upsert
+from transforms.core.stamps import Stamp
 
 
 def at(number: int) -> Stamp:

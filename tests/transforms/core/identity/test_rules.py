@@ -8,9 +8,10 @@ from random import Random
 import pytest
 
 from tests.transforms.core.identity.network import Network
-from transforms.core.facts import Known, Stamp
+from transforms.core.facts import Known
 from transforms.core.identity.chains import resolve
 from transforms.core.identity.protocol import Edge
+from transforms.core.stamps import Stamp
 
 CASES: list[tuple[str, str, dict[str, str]]] = [
     ("an edge from an id to itself is ignored", "a>a", {}),

@@ -1,0 +1,72 @@
+"""Secrets in messages that are kept as they came."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.segment import folded
+from transforms.core.secrets import redacted
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (b'{"writeKey":"s3cret","a":1}', b'{"writeKey":null,"a":1}'),
+        (b'{"a":1, "write_key" :\n "s\\"3" }', b'{"a":1, "write_key" :\n null }'),
+        (b'{"Write Key":5}', b'{"Write Key":null}'),
+        (b'{"\\u0077riteKey":"s"}', b'{"\\u0077riteKey":null}'),
+        (b'{"batch":[{"writeKey":"s"},{"writeKey":"t"}],"WRITEKEY":"u"}', None),
+        (b'{"context":{"writeKey":"s"}}', b'{"context":{"writeKey":null}}'),
+        # what is no JSON
+        (b'{"writeKey":"s3cret', b'{"writeKey":null'),
+        (b'{"writeKey":"s3cret\\', b'{"writeKey":null'),
+        (b'{"writeKey":s3cret}', b'{"writeKey":null}'),
+        (b'\xff"writeKey":"s"', b'\xff"writeKey":null'),
+        (b'"a":"writeKey":"s"', b'"a":"writeKey":null'),
+        # what is no secret
+        (b'{"a":"writeKey","b":"s"}', b'{"a":"writeKey","b":"s"}'),
+        (b'{"a":"\\"writeKey\\":\\"s\\""}', b'{"a":"\\"writeKey\\":\\"s\\""}'),
+        (b'{"write\xffKey":"s","key":1}', b'{"write\xffKey":"s","key":1}'),
+        (b'{"writeKeys":"s"}', b'{"writeKeys":"s"}'),
+        (b"", b""),
+    ],
+)
+def test_secrets(payload: bytes, expected: bytes | None) -> None:
+    if expected is None:
+        expected = b'{"batch":[{"writeKey":null},{"writeKey":null}],"WRITEKEY":null}'
+    assert redacted(payload) == expected
+    assert redacted(expected) == expected
+
+
+NAMES = st.sampled_from(["writeKey", "write_key", "a", 'wr"ite', "key"])
+DOCUMENTS = st.recursive(
+    st.text(max_size=5) | st.integers() | st.booleans() | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+)
+
+
+def without_secrets(value: Any) -> Any:
+    if isinstance(value, list):
+        return [without_secrets(item) for item in value]
+    if isinstance(value, dict):
+        return {
+            name: None if folded(name) == "writekey" and not isinstance(item, dict | list) else without_secrets(item)
+            for name, item in value.items()
+        }
+    return value
+
+
+@given(DOCUMENTS, st.booleans())
+def test_of_json_nothing_else_changes(document: Any, ascii_only: bool) -> None:
+    payload = json.dumps(document, ensure_ascii=ascii_only).encode()
+    assert json.loads(redacted(payload)) == without_secrets(document)
+
+
+@given(st.binary(max_size=60) | st.text(alphabet='"\\:writeKy{},', max_size=60).map(str.encode))
+def test_any_bytes_can_be_redacted(payload: bytes) -> None:
+    assert redacted(redacted(payload)) == redacted(payload)
