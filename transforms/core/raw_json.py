@@ -73,7 +73,7 @@ def is_array(raw: Raw) -> bool:
 
 def value(raw: Raw | bytes) -> Any:
     """The JSON value as Python has it; integers of any size are exact."""
-    return json.loads(bytes(raw), parse_int=_integer)
+    return json.loads(bytes(raw), parse_int=integer)
 
 
 def canonical(raw: Raw | bytes) -> str:
@@ -128,6 +128,6 @@ def _brackets(document: bytes) -> Iterator[tuple[int, int]]:
         yield level, token.start()
 
 
-def _integer(digits: str) -> int | float:
+def integer(digits: str) -> int | float:
     """Python refuses to convert integers of more than 4,300 digits; as a float they are infinite."""
     return int(digits) if len(digits) < 4000 else float(digits)

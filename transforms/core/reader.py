@@ -127,7 +127,7 @@ class _Ids(NamedTuple):
     top_level_group: bool = False
 
 
-class _Times(NamedTuple):
+class CallTimes(NamedTuple):
     timestamp: Timestamp | None
     received_at: Timestamp | None
     sent_at: Timestamp | None
@@ -208,7 +208,7 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
             connection = self._connection(received, fields.projectId).name
         except Refused:
             connection = None
-        return {"message_id": _message_id(fields.messageId), "connection": connection}
+        return {"message_id": read_message_id(fields.messageId), "connection": connection}
 
     def _call(
         self, received: Received, item: bytes, fields: MessageFields, defaults: InheritedFields
@@ -230,7 +230,7 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
         for field in lacking:
             if field in unusable:
                 raise Refused(Reason.INVALID_FIELD, f"{field}: {unusable[field]}")
-        moments = _times(received, fields, given, unusable)
+        moments = read_times(received, fields, given, unusable)
         if lacking:
             raise _missing(call_type)
         name = fields.event if call_type == TRACK else fields.name
@@ -245,7 +245,7 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
             integrations = None
         if self.integration_names and integrations is not None and not self._enabled(integrations):
             return Disabled(call_type)
-        message_id = _message_id(fields.messageId) or _digest_as_message_id(item, given)
+        message_id = read_message_id(fields.messageId) or _digest_as_message_id(item, given)
         given.update(dict.fromkeys(write_keys(item, fields), NULL))
         columns = _EVENT_COLUMNS.get(call_type)
         extra = (
@@ -439,7 +439,7 @@ def _missing(call_type: str) -> Refused:
     return Refused(Reason.MISSING_ID, "neither a usable userId nor a usable anonymousId")
 
 
-def _times(received: Received, fields: MessageFields, given: InheritedFields, unusable: Unusable) -> _Times:
+def read_times(received: Received, fields: MessageFields, given: InheritedFields, unusable: Unusable) -> CallTimes:
     """The times of a call; those of what happened and of its receipt are None where nothing tells them. What the call
     does not carry itself is added to `given`, so that it reads the same without its time of publication."""
     stated = _call_time("timestamp", fields.timestamp, unusable)
@@ -451,7 +451,7 @@ def _times(received: Received, fields: MessageFields, given: InheritedFields, un
     own = by_sender if corrected else _corrected(by_sender, sent_at, receipt)
     timestamp = _first(own, receipt, received.published_at)
     if timestamp is None:
-        return _Times(None, None, sent_at, original)
+        return CallTimes(None, None, sent_at, original)
     received_at = _received_at(receipt, received.published_at, sent_at, timestamp)
     if received_at not in PARTITIONS:
         raise Refused(Reason.INVALID_FIELD, f"receivedAt {times.iso(received_at)} is outside 1960 to 2159")
@@ -463,7 +463,7 @@ def _times(received: Received, fields: MessageFields, given: InheritedFields, un
         given["timestamp"] = _time(timestamp)
         if sent_at is not None:  # else what is given would be corrected again
             given["originalTimestamp"] = _time(timestamp if by_sender is None else by_sender)
-    return _Times(timestamp, received_at, sent_at, original)
+    return CallTimes(timestamp, received_at, sent_at, original)
 
 
 def _call_time(field: str, value: object, unusable: Unusable) -> Timestamp | None:
@@ -565,7 +565,7 @@ def _digest_as_message_id(item: bytes, given: InheritedFields) -> str:
     return message_id
 
 
-def _message_id(value: object) -> str | None:
+def read_message_id(value: object) -> str | None:
     if isinstance(value, str):
         return value or None
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
