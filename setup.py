@@ -23,7 +23,7 @@ setup(
     package_data={
         "judge": ["py.typed"],
         "pipeline": ["py.typed"],
-        "schemas": ["py.typed", "purge.sql", "sql/*.sql"],
+        "schemas": ["py.typed", "sql/*.sql"],
         "transforms": ["py.typed"],
     },
     python_requires=">=3.10,<3.15",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Final, Protocol
 
@@ -14,6 +14,9 @@ from schemas.tables import Table, Timestamp
 LOGGED: Final = "logged"
 DEAD_LETTERS: Final = "dead_letters"
 """The outputs of `Warehouse.log`."""
+
+Parameters = Mapping[str, int | str | Sequence[str]]
+"""The parameters of a statement: INT64, STRING, or ARRAY<STRING>."""
 
 
 class JobRun(msgspec.Struct, frozen=True):
@@ -39,23 +42,20 @@ class JobRun(msgspec.Struct, frozen=True):
         return max(now, (self.log_until or 0) + 1)
 
 
-class Purged(msgspec.Struct, frozen=True):
-    """What a purge did: `deleted` says whether a delete call names the person. By table, the `rows` that it removed or
-    stripped, and those of the person that are `left`, since they came after the delete."""
+class GoogleSql(Protocol):
+    """Runs GoogleSQL on the tables of a warehouse, for a command that changes them while no job does. Names with an `@`
+    are parameters."""
 
-    deleted: bool
-    rows: Mapping[str, int]
-    left: Mapping[str, int]
+    def rows(self, statement: str, parameters: Parameters | None = None) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query. Another statement may run when the last of them is read."""
 
-    @classmethod
-    def of(cls, result: Iterable[tuple[str, bool, int, int]]) -> Purged:
-        """Reads the result of the script of `schemas.purge`."""
-        tables = list(result)
-        return cls(
-            any(deleted for _, deleted, _, _ in tables),
-            {name: rows for name, _, rows, _ in tables},
-            {name: left for name, _, _, left in tables},
-        )
+    def newest_rows(
+        self, table: Table, statement: str, parameters: Parameters | None = None
+    ) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query of one keyed table, with every change that the warehouse has received."""
+
+    def change(self, statement: str, parameters: Parameters | None = None) -> int:
+        """Changes a table; returns how many rows. It may be durable at once, or when all changes are."""
 
 
 class Contents(Protocol):
@@ -115,8 +115,16 @@ class Warehouse(Protocol):
     def contents(self) -> AbstractContextManager[Contents]:
         """What it holds, while no job runs. Raises UsageError where it cannot be read, or no job has written it."""
 
-    def purge(self, id: str) -> Purged:
-        """Removes what a deleted person left behind, by any of the person's ids. Raises UsageError."""
+    def googlesql(self) -> AbstractContextManager[GoogleSql]:
+        """Its tables, to be changed; what was changed is durable at the end. Raises UsageError where they cannot be
+        changed, or no job has written them."""
+
+    def running_since(self) -> Timestamp | None:
+        """When the job was started that may still write the tables, None where there is none. Raises UsageError."""
+
+    def erase_removed(self) -> None:
+        """Leaves nothing in its storage of rows that were removed, as far as that is in its hands. Raises
+        UsageError."""
 
     def open_command(self) -> str:
         """What to type to look into the warehouse."""

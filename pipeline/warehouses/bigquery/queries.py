@@ -54,6 +54,7 @@ def query_freshest(
     table: Table,
     dataset: Dataset,
     parameters: Mapping[str, int | str | Sequence[str]] | None = None,
+    default_dataset: Dataset | None = None,
 ) -> RowIterator:
     """Runs a query of a keyed table that sees every change that BigQuery has received.
 
@@ -67,7 +68,7 @@ def query_freshest(
     for _ in range(_LIFTS):
         mark = _lift_max_staleness(client, name)
         try:
-            rows = query(client, statement, parameters)
+            rows = query(client, statement, parameters, default_dataset)
         finally:
             was_lifted = _restore_max_staleness(client, name, mark)
         if was_lifted:

@@ -18,7 +18,7 @@ from apache_beam.pvalue import PCollection
 from google.cloud import bigquery
 
 from pipeline.errors import UsageError
-from pipeline.warehouses.base import Contents, JobRun, Purged
+from pipeline.warehouses.base import Contents, GoogleSql, JobRun, Parameters
 from pipeline.warehouses.bigquery import catalog, statements
 from pipeline.warehouses.bigquery.append_stream import AppendStream
 from pipeline.warehouses.bigquery.catalog import Dataset, UnusableDatasetError
@@ -26,7 +26,6 @@ from pipeline.warehouses.bigquery.history import ReadLog
 from pipeline.warehouses.bigquery.queries import plain, query, query_freshest
 from pipeline.warehouses.bigquery.sink import AppendRows, LogCalls, UpsertRows
 from pipeline.warehouses.bigquery.sweep import Sweep
-from schemas import purge
 from schemas.tables import DEAD_LETTERS, KEYED, Table, Timestamp
 from schemas.upgrade import IncompatibleSchemaError
 from transforms.core import times
@@ -90,11 +89,21 @@ class BigQueryWarehouse:
             self._check(client, "name the dataset that a job has written, or run the job on it first")
             yield BigQueryContents(client, self.dataset)
 
-    def purge(self, id: str) -> Purged:
+    @contextmanager
+    def googlesql(self) -> Iterator[GoogleSql]:
         with self._usable():
             client = catalog.connect(self.dataset.project)
             self._check(client, "name the dataset that a job has written, or run the job on it first")
-            return Purged.of(row.values() for row in query(client, purge.GOOGLESQL, {"id": id}, self.dataset))
+            yield BigQueryGoogleSql(client, self.dataset)
+
+    def running_since(self) -> Timestamp | None:
+        with self._usable():
+            client = catalog.connect(self.dataset.project)
+            newest = next(iter(query(client, statements.newest_job(str(self.dataset)))), None)
+            return Timestamp(newest.started_at) if newest is not None and newest.is_running else None
+
+    def erase_removed(self) -> None:
+        """BigQuery keeps what was removed for its time travel, and then forgets it by itself."""
 
     def open_command(self) -> str:
         project, name = self.dataset
@@ -172,6 +181,26 @@ class _Upsert(beam.PTransform):
         outputs = upserts | "Rows" >> self.rows
         _ = outputs[UpsertRows.DEAD_LETTERS] | "DeadLetters" >> self.dead_letters
         return outputs[UpsertRows.ACCEPTED]
+
+
+class BigQueryGoogleSql:
+    """The tables of a dataset, changed by jobs that are each durable when they end."""
+
+    def __init__(self, client: bigquery.Client, dataset: Dataset) -> None:
+        self._client = client
+        self._dataset = dataset
+
+    def rows(self, statement: str, parameters: Parameters | None = None) -> Iterator[tuple[Any, ...]]:
+        return (row.values() for row in query(self._client, statement, parameters, self._dataset))
+
+    def newest_rows(
+        self, table: Table, statement: str, parameters: Parameters | None = None
+    ) -> Iterator[tuple[Any, ...]]:
+        rows = query_freshest(self._client, statement, table, self._dataset, parameters, self._dataset)
+        return (row.values() for row in rows)
+
+    def change(self, statement: str, parameters: Parameters | None = None) -> int:
+        return query(self._client, statement, parameters, self._dataset).num_dml_affected_rows or 0
 
 
 class BigQueryContents:

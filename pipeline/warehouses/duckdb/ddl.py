@@ -1,4 +1,4 @@
-"""DuckDB's DDL of tables and views, and its purge: what is written in GoogleSQL is transpiled."""
+"""DuckDB's DDL of tables and views: what is written in GoogleSQL is transpiled."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from pipeline.warehouses.duckdb.sql import literal
-from schemas import purge, tables, views
+from schemas import tables, views
 from schemas.tables import Column, Mode, Table, Type
 from schemas.views import View
 
@@ -84,20 +84,6 @@ def _removes_copies(select: exp.Select) -> bool:
     table = tables.BY_NAME.get(source.name)
     numbered = isinstance(window.this, exp.RowNumber) and isinstance(qualify.this, exp.EQ)
     return numbered and table is not None and {*table.key} <= {column.name for column in window.args["partition_by"]}
-
-
-@functools.cache
-def purge_statements() -> tuple[str, ...]:
-    """The statements of the purge script."""
-    from sqlglot import ErrorLevel, exp, parse
-
-    statements = []
-    for statement in parse(purge.GOOGLESQL, read="bigquery"):
-        assert statement is not None
-        for call in statement.find_all(exp.SafeConvertBytesToString):
-            call.replace(exp.Anonymous(this="TRY", expressions=[exp.Anonymous(this="DECODE", expressions=[call.this])]))
-        statements.append(statement.sql("duckdb", comments=False, unsupported_level=ErrorLevel.RAISE))
-    return tuple(statements)
 
 
 def type_name(column: Column) -> str:

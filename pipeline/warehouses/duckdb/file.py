@@ -14,7 +14,7 @@ from pipeline.warehouses.duckdb import ddl
 from schemas import tables, upgrade, views
 from schemas.upgrade import IncompatibleSchemaError
 
-_STORAGE = "v1.2.0"
+STORAGE = "v1.2.0"
 """The oldest DuckDB that can open the file; older formats cannot compress JSON, at ten times the size."""
 _LOCK = re.compile(r"Conflicting lock is held in .*?(PID \d+)")
 
@@ -46,7 +46,7 @@ def connect(file: str, *, read_only: bool = False) -> DuckDBPyConnection:
     if read_only and not os.path.exists(file):
         raise UnusableFileError(f"there is no file {file}", "name the file that a job has written")
     try:
-        return duckdb.connect(file, read_only, config={"storage_compatibility_version": _STORAGE})
+        return duckdb.connect(file, read_only, config={"storage_compatibility_version": STORAGE})
     except duckdb.Error as error:
         problem = str(error).partition("\n")[0]
     if lock := _LOCK.search(problem):

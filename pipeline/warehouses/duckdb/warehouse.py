@@ -17,14 +17,15 @@ import apache_beam as beam
 import duckdb
 
 from pipeline.errors import UsageError
-from pipeline.warehouses.base import Contents, JobRun, Purged
-from pipeline.warehouses.duckdb import ddl
+from pipeline.warehouses.base import Contents, GoogleSql, JobRun
 from pipeline.warehouses.duckdb.contents import DuckDbContents
 from pipeline.warehouses.duckdb.database import Database
 from pipeline.warehouses.duckdb.file import UnusableFileError, connect
+from pipeline.warehouses.duckdb.googlesql import DuckDbGoogleSql
 from pipeline.warehouses.duckdb.history import ReadLogTable
+from pipeline.warehouses.duckdb.rewrite import rewrite
 from pipeline.warehouses.duckdb.sink import InsertCalls, InsertRows, MergeRows, Publish
-from schemas.tables import APPENDED, JOBS, KEYED, Table
+from schemas.tables import APPENDED, JOBS, KEYED, Table, Timestamp
 from schemas.upgrade import IncompatibleSchemaError
 
 
@@ -75,17 +76,28 @@ class DuckDbWarehouse:
         with self._opened(read_only=True) as connection:
             yield DuckDbContents(connection)
 
-    def purge(self, id: str) -> Purged:
+    @contextmanager
+    def googlesql(self) -> Iterator[GoogleSql]:
         with self._opened() as connection:
             cursor = connection.cursor()
             cursor.execute("SET TimeZone = 'UTC'")
             cursor.begin()
-            for statement in ddl.purge_statements():
-                cursor.execute(statement, {"id": id} if "$id" in statement else None)
-            result = cursor.fetchall()
+            yield DuckDbGoogleSql(cursor)
             cursor.commit()
             cursor.execute("CHECKPOINT")  # what was removed leaves the log file, too
-            return Purged.of(result)
+
+    def running_since(self) -> Timestamp | None:
+        return None  # the process of a job has the file for itself
+
+    def erase_removed(self) -> None:
+        with self._opened() as connection:
+            try:
+                rewrite(connection, self.file)
+            except (duckdb.Error, OSError) as error:
+                why = str(error).partition("\n")[0]
+                problem = f"the file cannot be rewritten, and its free blocks may hold what was removed: {why}"
+                remedy = "make room for a second copy of the file, and run it again"
+                raise UsageError(problem, remedy, option="--warehouse", value=self.file) from None
 
     def open_command(self) -> str:
         return f"duckdb {os.path.relpath(self.file)}"
