@@ -324,10 +324,8 @@ def _report(console: Console, removed: Removed, hashed: bool) -> None:
     commands.say(console, f"{removed.dead_letters:,} removed from dead_letters")
     commands.say(console, f"{removed.calls:,} of identity_calls keep nothing but ids and times")
     if hashed:
-        line = (
-            f"Hashes took the place of ids in {removed.hashed_calls:,} of identity_calls and {removed.hashed_events:,}"
-        )
-        commands.say(console, f"{line} of events")
+        line = f"Hashes took the place of ids in {removed.hashed_calls:,} of identity_calls"
+        commands.say(console, f"{line}, and of {removed.hashed_events:,} ids of events")
 
 
 def _conclude(console: Console, id: str, person: Person, remains: Remains, hashed: bool) -> int:
@@ -344,10 +342,8 @@ def _conclude(console: Console, id: str, person: Person, remains: Remains, hashe
             commands.say(console, f"{rows:,} of {name} are left: they came after the delete", "yellow")
     addresses = 0 if hashed else sum(emails.domain(known) is not None for known in person.ids)
     if addresses:
-        line = (
-            f"{addresses:,} of the ids {'is an e-mail address' if addresses == 1 else 'are e-mail addresses'}, which"
-            " stays in the ids that are kept: --hash_ids puts hashes in their place"
-        )
+        are = "is an e-mail address, which stays" if addresses == 1 else "are e-mail addresses, which stay"
+        line = f"{addresses:,} of the ids {are} in what is kept of ids: --hash_ids puts hashes in their place"
         commands.say(console, line, "yellow")
     if any(remains.old.values()) or remains.plain:
         return 1
