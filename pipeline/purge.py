@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from transforms.core.facts import Stamp
 from transforms.core.hashed_ids import keyed_hash, replaced
 from transforms.core.named_ids import named_calls
 
+_INTERRUPTED_STATUS: Final = 130
 _KEY: Final = "SEGMENT_PURGE_KEY"
 _LETTERS_A_STATEMENT: Final = 1_000
 _CALLS_A_STATEMENT: Final = 500
@@ -125,12 +127,12 @@ def _purge(options: argparse.Namespace) -> int:
         if hindrance is not None and hashed is not None:
             raise UsageError(hindrance.problem, hindrance.remedy, option="--hash_ids")
         removed = purge_person(sql, person, hashed)
+    _report(console, removed, hashed is not None)
     if hindrance is None and not options.no_rebuild:
         _rebuild(options)
     with warehouse.googlesql() as sql:
         remains = look(sql, find_person(sql, id, hashed) or person, person.plain if hashed else ())
     warehouse.erase_removed()
-    _report(console, removed, hashed is not None)
     if hindrance is not None:
         line = f"{_KEYED_TABLES} are as they were until the next job makes them anew: {hindrance.problem}"
         commands.say(console, line[0].upper() + line[1:], "yellow")
@@ -256,7 +258,16 @@ def _rebuild(options: argparse.Namespace) -> None:
     if options.connections is not None:
         arguments.append(f"--connections={options.connections}")
     settings, beam_options = parse(arguments)
-    run(settings, beam_options, options_without_secrets(arguments))
+    before = signal.signal(signal.SIGINT, _end_interrupted)  # as an exception it would be the failure of some step
+    try:
+        run(settings, beam_options, options_without_secrets(arguments))
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _end_interrupted(*_: object) -> None:
+    os.write(sys.stderr.fileno(), b"python -m pipeline.purge: interrupted; the same command finishes it\n")
+    os._exit(_INTERRUPTED_STATUS)
 
 
 def _attributes(text: str | None) -> Mapping[str, object]:
@@ -289,7 +300,7 @@ def _unknown_configuration(sql: GoogleSql, options: argparse.Namespace, known: s
     logged = {name for (name,) in sql.rows(purge.CONNECTIONS)}
     last_options = next((text for (text,) in sql.rows(purge.LAST_OPTIONS)), "")
     remedy = "give the connections file of the last job with --connections"
-    if options.connections is None and "--connections=" in last_options:
+    if options.connections is None and "--connections" in last_options:
         return _Hindrance(problem="the last job had a connections file", remedy=remedy)
     if options.connections is None and logged - known:
         name = min(logged - known)

@@ -102,14 +102,17 @@ def _calls(payload: bytes) -> Iterator[NamedCall]:
 
 
 def _parsed(message: bytes) -> MessageFields | list[Any] | None:
-    """What can be read of a message; of one that the reader refuses for its depth or for half a surrogate pair, its
-    outline. None where nothing can."""
-    for document in (message, raw_json.outline(message)):
-        try:
-            return parse(document)
-        except Refused:
-            continue
-    return None
+    """What can be read of a message, None where nothing can. Of a call that the reader refuses for its depth or for
+    half a surrogate pair, its outline has the fields."""
+    try:
+        return parse(message)
+    except Refused:
+        pass
+    try:
+        outlined = parse(raw_json.outline(message))
+    except Refused:
+        return None
+    return outlined if isinstance(outlined, MessageFields) and not is_array(outlined.batch) else None
 
 
 def _call(item: bytes, fields: MessageFields, batch: MessageFields | None) -> NamedCall:
@@ -155,11 +158,18 @@ def _named_by_text(text: str) -> set[str]:
 
 
 def _named_by_document(document: object) -> set[str]:
-    if isinstance(document, _Fields):
-        return _ids_of(document)
-    if isinstance(document, list):
-        return set().union(*map(_named_by_document, document))
-    return _named_by_text(document) if isinstance(document, str) and '"' in document else set()
+    named: set[str] = set()
+    values = [document]
+    while values:
+        value = values.pop()
+        if isinstance(value, _Fields):
+            named |= _ids_of(value)
+            values += [items for name, items in value if folded(name) == BATCH and isinstance(items, list)]
+        elif isinstance(value, list):
+            values += value
+        elif isinstance(value, str) and '"' in value:
+            named |= _named_by_text(value)
+    return named
 
 
 def _ids_of(fields: _Fields, *, nested: bool = True) -> set[str]:
@@ -172,9 +182,6 @@ def _ids_of(fields: _Fields, *, nested: bool = True) -> set[str]:
         named |= _ids_in([value for name, value in fields if name == "key"])
         rows = [row for name, row in fields if name == "row" and isinstance(row, _Fields)]
         named |= _ids_in([value for row in rows for name, value in row if folded(name) in _ROW_FIELDS])
-    for name, value in fields:
-        if folded(name) == BATCH and isinstance(value, list):
-            named |= _named_by_document(value)
     if named or not nested:
         return named
     return set(_nested([value for _, value in fields]))
@@ -226,32 +233,34 @@ def _searched(text: str) -> set[str]:
     text = _ASCII_ESCAPE.sub(_unescaped_ascii, text)
     named: set[str] = set()
     pattern = _ALIAS_NAME if _IS_ALIAS.search(text) else _ID_NAME
-    for name in pattern.finditer(text):
-        before = text[name.start() - 1 : name.start()]
-        after = text[name.end() : name.end() + 1]
+    at = 0
+    while (name := pattern.search(text, at)) is not None:
+        at = name.end()
+        before, after = text[name.start() - 1 : name.start()], text[at : at + 1]
         if before.isalnum() or before in ("_", "-") or (after in ('"', "'") and before.isspace()):
             continue  # the end of another name
-        colon = _TO_VALUE.match(text, name.end())
+        colon = _TO_VALUE.match(text, at)
         value = _VALUE.match(text, colon.end()) if colon else None
         if value is not None:
-            for written in _values(text, value):
-                named.update(_read(written))
+            at, written = _values(text, value)
+            named.update(id for each in written for id in _read(each))
     return named
 
 
-def _values(text: str, value: re.Match[str]) -> Iterator[object]:
+def _values(text: str, value: re.Match[str]) -> tuple[int, list[object]]:
+    """Where the value of an id field ends, and the strings and numbers in it."""
     if value["bracket"]:
         closing = "]" if value["bracket"] == "[" else "}"
         end = text.find(closing, value.end(), value.end() + _LONGEST_LIST)
-        for token in _STRING_OR_NUMBER.finditer(text, value.end(), end if end >= 0 else value.end() + _LONGEST_LIST):
-            yield _number(token[2]) if token[2] else _unescaped(token[1])
-    elif value["bare"]:
-        yield _number(value["bare"])
-        yield value["bare"]
-    elif value["escaped"]:
-        yield _unescaped(_unescaped(value["quoted_again"]))
-    else:
-        yield _unescaped(value["quoted"] or value["single"] or "")
+        if end < 0:
+            end = min(len(text), value.end() + _LONGEST_LIST)
+        tokens = _STRING_OR_NUMBER.finditer(text, value.end(), end)
+        return end, [_number(token[2]) if token[2] else _unescaped(token[1]) for token in tokens]
+    if value["bare"]:
+        return value.end(), [_number(value["bare"]), value["bare"]]
+    if value["escaped"]:
+        return value.end(), [_unescaped(_unescaped(value["quoted_again"]))]
+    return value.end(), [_unescaped(value["quoted"] or value["single"] or "")]
 
 
 def _unescaped(string: str) -> str:

@@ -60,6 +60,8 @@ def named(payload: bytes, attributes: dict[str, object] | None = None) -> set[st
         ("UTF-16", '{"userId":"ann"}'.encode("utf-16"), {"ann"}),
         ("UTF-32", '{"userId":"ann"}'.encode("utf-32-le"), {"ann"}),
         ("a byte order mark", b'\xef\xbb\xbf{"userId":"ann"}', {"ann"}),
+        ("deep arrays beside a byte that is no UTF-8", b'{"userId":"ann","a":"\xff"},' + b"[" * 900, {"ann"}),
+        ("an array of arrays of no UTF-8", b"[" * 800 + b'{"userId":"ann","a":"\xff"}' + b"]" * 800, {"ann"}),
         ("cut off", b'{"type":"track","userId":"ann","event":"Bou', {"ann"}),
         ("cut off in an escaped id", b'{"user_id": " \\u0061nn \\n', {"ann"}),
         ("cut off within a character", '{"userId":"ann","a":"é'.encode()[:-1], {"ann"}),
@@ -148,6 +150,14 @@ def test_an_id_is_named_however_it_is_written(id: str, escaped: bool, at: int, b
     places = (payload, payload.replace(b'"x"', b'"' + bad + b'"'), payload[:-5], b"[" + payload + b",")
     if expected is not None and not any(0xD800 <= ord(char) < 0xE000 for char in id):
         assert expected in named(places[at])
+
+
+@pytest.mark.parametrize(
+    "part", [b"userId:[", b'"userId":{"userId":', b'userId:\\"', b'\\"userId\\":\\"', b"[", b'"', b"user "]
+)
+def test_a_text_is_searched_in_time_that_grows_with_its_length(part: bytes) -> None:
+    """A search that is quadratic would not end within a test."""
+    assert len(named_calls(part * (1_000_000 // len(part)) + b"\xff")) == 1
 
 
 @given(st.binary(max_size=200))
