@@ -32,6 +32,8 @@ from transforms.core.hashed_ids import keyed_hash, replaced
 from transforms.core.named_ids import named_calls
 
 _INTERRUPTED_STATUS: Final = 130
+_OWN_JOB: Final = "pipeline.purge"
+"""What the options of a job begin with that a purge has run."""
 _KEY: Final = "SEGMENT_PURGE_KEY"
 _LETTERS_A_STATEMENT: Final = 1_000
 _CALLS_A_STATEMENT: Final = 500
@@ -116,14 +118,16 @@ def _purge(options: argparse.Namespace) -> int:
     hashed = _hashed() if options.hash_ids else None
     connections = commands.connections_of(options)
     warehouse = open_warehouse(options.warehouse)
-    hindrance = _running(warehouse)
     with warehouse.googlesql() as sql:
         person = find_person(sql, id, hashed)
         if person is None:
             line = f"No delete call of the log names {id} or another id of the same contact: nothing was purged"
             commands.say(console, line, "bold red")
             return 1
-        hindrance = hindrance or _unknown_configuration(sql, options, {c.name for c in connections.connections})
+        last_options = next((text for (text,) in sql.rows(purge.LAST_OPTIONS)), "")
+        hindrance = _running(warehouse, last_options) or _unknown_configuration(
+            sql, last_options, options, {connection.name for connection in connections.connections}
+        )
         if hindrance is not None and hashed is not None:
             raise UsageError(hindrance.problem, hindrance.remedy, option="--hash_ids")
         removed = purge_person(sql, person, hashed)
@@ -260,7 +264,7 @@ def _rebuild(options: argparse.Namespace) -> None:
     settings, beam_options = parse(arguments)
     before = signal.signal(signal.SIGINT, _end_interrupted)  # as an exception it would be the failure of some step
     try:
-        run(settings, beam_options, options_without_secrets(arguments))
+        run(settings, beam_options, f"{_OWN_JOB} {options_without_secrets(arguments)}")
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -285,9 +289,9 @@ class _Hindrance:
     remedy: str
 
 
-def _running(warehouse: Warehouse) -> _Hindrance | None:
+def _running(warehouse: Warehouse, last_options: str) -> _Hindrance | None:
     since = warehouse.running_since()
-    if since is None:
+    if since is None or last_options.startswith(_OWN_JOB):  # which a purge began that broke off
         return None
     problem = f"the job started at {times.iso(since)} has not entered its end, and keeps the ids while it runs"
     return _Hindrance(
@@ -295,10 +299,11 @@ def _running(warehouse: Warehouse) -> _Hindrance | None:
     )
 
 
-def _unknown_configuration(sql: GoogleSql, options: argparse.Namespace, known: set[str]) -> _Hindrance | None:
+def _unknown_configuration(
+    sql: GoogleSql, last_options: str, options: argparse.Namespace, known: set[str]
+) -> _Hindrance | None:
     """Whether the log was written under a configuration that the command does not have."""
     logged = {name for (name,) in sql.rows(purge.CONNECTIONS)}
-    last_options = next((text for (text,) in sql.rows(purge.LAST_OPTIONS)), "")
     remedy = "give the connections file of the last job with --connections"
     if options.connections is None and "--connections" in last_options:
         return _Hindrance(problem="the last job had a connections file", remedy=remedy)

@@ -26,7 +26,7 @@ from pipeline import audit, purge
 from pipeline.options import parse
 from pipeline.run import run
 from pipeline.warehouses import open_warehouse
-from pipeline.warehouses.bigquery.warehouse import BigQueryGoogleSql
+from pipeline.warehouses.bigquery.warehouse import BigQueryGoogleSql, BigQueryWarehouse
 from schemas.tables import APPENDED, KEYED
 from tests import warehouse
 from tests.bigquery_double import BigQueryDouble
@@ -291,7 +291,8 @@ def test_nothing_removed_is_in_the_bytes_of_the_file(hash_ids: bool, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("hash_ids", "change"), [(True, 0), (True, 2), (True, 3), (True, 5), (True, 6), (True, 7), (False, 1), (False, 3)]
+    ("hash_ids", "change"),
+    [(True, 0), (True, 2), (True, 3), (True, 5), (True, 6), (True, 7), (True, 8), (False, 1), (False, 3)],
 )
 def test_one_that_broke_off_is_finished_by_the_next(hash_ids: bool, change: int, tmp_path: Path) -> None:
     """In BigQuery each change is durable at once."""
@@ -325,7 +326,8 @@ class Died(Exception):
 
 @contextlib.contextmanager
 def dying_at(change: int) -> Iterator[None]:
-    """Ends a purge in BigQuery before its change of that number, or else before the tables are made anew."""
+    """Ends a purge in BigQuery before its change of that number. The seventh is to make the tables anew, the eighth is
+    the end of that."""
     sent = itertools.count()
     send = BigQueryGoogleSql.change
 
@@ -334,7 +336,8 @@ def dying_at(change: int) -> Iterator[None]:
             raise Died
         return send(self, statement, parameters)
 
-    with mock.patch.object(BigQueryGoogleSql, "change", dying), mock.patch.object(purge, "run", side_effect=Died):
+    rebuilding = (BigQueryWarehouse, "finish") if change == 8 else (purge, "run")
+    with mock.patch.object(BigQueryGoogleSql, "change", dying), mock.patch.object(*rebuilding, side_effect=Died):
         yield
 
 
