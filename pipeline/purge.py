@@ -7,6 +7,7 @@ person are read from `identities`, which is made anew last.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import signal
 import sys
@@ -79,12 +80,12 @@ class Removed:
 
 @dataclass(frozen=True, kw_only=True)
 class Remains:
-    """What the tables hold of a person: `old` up to the delete, `later` after it, by table; `plain` is how many calls
-    of the log still carry an id that must be a hash."""
+    """What the tables hold of a person: `old` up to the delete, `later` after it, by table; `plain` is how many
+    events, and calls of the log, still carry an id that must be a hash."""
 
     old: Mapping[str, int]
     later: Mapping[str, int]
-    plain: int
+    plain: Mapping[str, int]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -199,7 +200,11 @@ def look(sql: GoogleSql, person: Person, unwanted: Iterable[str]) -> Remains:
     ((calls, old_calls, unstripped),) = sql.rows(purge.CALLS_OF, person.parameters)
     letters = find_dead_letters(sql, person)
     unwanted = frozenset(unwanted)
-    carriers = sql.rows(purge.CARRIERS, {"ids": sorted(unwanted)}) if unwanted else ()
+    plain = {}
+    if unwanted:
+        carriers = sql.rows(purge.CARRIERS, {"ids": sorted(unwanted)})
+        plain[IDENTITY_CALLS.name] = sum(not unwanted.isdisjoint(ids) for _, *ids, _ in carriers)
+        ((plain[EVENTS.name],),) = sql.rows(purge.CARRYING_EVENTS, {"ids": sorted(unwanted)})
     return Remains(
         old={EVENTS.name: old_events, IDENTITY_CALLS.name: unstripped, DEAD_LETTERS.name: len(letters.old)},
         later={
@@ -207,7 +212,7 @@ def look(sql: GoogleSql, person: Person, unwanted: Iterable[str]) -> Remains:
             IDENTITY_CALLS.name: calls - old_calls,
             DEAD_LETTERS.name: letters.later,
         },
-        plain=sum(not unwanted.isdisjoint(ids) for _, *ids, _ in carriers),
+        plain=plain,
     )
 
 
@@ -231,7 +236,8 @@ def _changed_calls(rows: Iterable[tuple[str, ...]], hashes: Mapping[str, str]) -
         if after != before:
             names = ("user_id", "anonymous_id", "previous_id", "payload")
             new = dict(zip(names, after, strict=True))
-            yield msgspec.json.encode({"message_id": message_id, "old_payload": payload, **new}).decode()
+            digest = hashlib.sha256(payload.encode()).hexdigest()
+            yield msgspec.json.encode({"message_id": message_id, "old_digest": digest, **new}).decode()
 
 
 def _replaced(payload: str, hashes: Mapping[str, str]) -> str:
@@ -350,9 +356,9 @@ def _conclude(console: Console, id: str, person: Person, remains: Remains, hashe
     for name, rows in remains.old.items():
         if rows:
             commands.say(console, f"{rows:,} of {name} up to the delete are left: {again}", "bold red")
-    if remains.plain:
-        line = f"{remains.plain:,} of identity_calls carry ids that are no hashes: {again}"
-        commands.say(console, line, "bold red")
+    for name, rows in remains.plain.items():
+        if rows:
+            commands.say(console, f"{rows:,} of {name} carry ids that are no hashes: {again}", "bold red")
     for name, rows in remains.later.items():
         if rows:
             commands.say(console, f"{rows:,} of {name} are left: they came after the delete", "yellow")
@@ -361,7 +367,7 @@ def _conclude(console: Console, id: str, person: Person, remains: Remains, hashe
         are = "is an e-mail address, which stays" if addresses == 1 else "are e-mail addresses, which stay"
         line = f"{addresses:,} of the ids {are} in what is kept of ids: --hash_ids puts hashes in their place"
         commands.say(console, line, "yellow")
-    if any(remains.old.values()) or remains.plain:
+    if any(remains.old.values()) or any(remains.plain.values()):
         return 1
     if not any(remains.later.values()) and not addresses:
         commands.say(console, f"Nothing is left of {id} up to the delete, and nothing came after it", "green")

@@ -62,6 +62,10 @@ DEAD_LETTERS_READ: Final = (
     f"SELECT dead_letter_id, payload, TO_JSON_STRING(attributes) AS attributes FROM {_all_of(DEAD_LETTERS)}"
 )
 REMOVE_DEAD_LETTERS: Final = f"DELETE FROM {_all_of(DEAD_LETTERS)} AND dead_letter_id IN UNNEST(@ids)"
+CARRYING_EVENTS: Final = (
+    f"SELECT COUNT(*) AS events FROM {_all_of(EVENTS)} AND (user_id IN UNNEST(@ids) OR anonymous_id IN UNNEST(@ids))"
+)
+"""How many events carry one of `@ids`."""
 CARRIERS: Final = (
     f"SELECT message_id, {', '.join(_IDS)}, payload FROM {_all_of(IDENTITY_CALLS)}"
     f" AND ({' OR '.join(f'{name} IN UNNEST(@ids)' for name in _IDS)}"
@@ -78,13 +82,13 @@ _NEW: Final = (*_IDS, "payload")
 _LOG: Final = IDENTITY_CALLS.name
 REPLACE_IN_CALLS: Final = (
     f"UPDATE {IDENTITY_CALLS.name} SET {', '.join(f'{name} = changed.new_{name}' for name in _NEW)}"
-    f" FROM (SELECT {_of_change('message_id', 'changed_id')}, {_of_change('old_payload', 'old_payload')},"
+    f" FROM (SELECT {_of_change('message_id', 'changed_id')}, {_of_change('old_digest', 'old_digest')},"
     f" {', '.join(_of_change(name, f'new_{name}') for name in _NEW)} FROM UNNEST(@changes) AS change) AS changed"
     f" WHERE {_all_partitions(IDENTITY_CALLS)}"
-    f" AND {_LOG}.message_id = changed.changed_id AND {_LOG}.payload = changed.old_payload"
+    f" AND {_LOG}.message_id = changed.changed_id AND TO_HEX(SHA256({_LOG}.payload)) = changed.old_digest"
 )
-"""Gives calls of the log other ids and another payload. Each of `@changes` is a JSON object: the `message_id` and the
-`old_payload` of a row, and its new columns."""
+"""Gives calls of the log other ids and another payload. Each of `@changes` is a JSON object: the `message_id` of a row
+and the SHA-256 of its payload, in hexadecimal, as `old_digest`, and its new columns."""
 
 
 def replace_in_events(column: str) -> str:
@@ -144,6 +148,7 @@ STATEMENTS: Final = (
     DEAD_LETTERS_READ,
     REMOVE_DEAD_LETTERS,
     STRIP_CALLS,
+    CARRYING_EVENTS,
     CARRIERS,
     REPLACE_IN_CALLS,
     *map(replace_in_events, _IDS[:2]),

@@ -387,6 +387,21 @@ def test_what_came_while_it_ran_is_told(tmp_path: Path, capsys: pytest.CaptureFi
         assert lines == ["1 of events up to the delete are left: they came while this ran, so run it again"]
 
 
+def test_an_id_that_came_while_it_ran_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"duckdb:///{tmp_path / 'warehouse.duckdb'}"
+    job(url, tmp_path, EVE)
+    capsys.readouterr()
+    late = [at(30, "page", userId="bob", anonymousId="eves-phone"), at(31, "identify", userId="eve@acme.com")]
+    rebuilding = mock.patch.object(purge, "_rebuild", side_effect=lambda _: job(url, tmp_path, late))
+    with rebuilding, mock.patch.dict(os.environ, {"SEGMENT_PURGE_KEY": KEY}):
+        assert purge.main([f"--warehouse={url}", "--id=eve@acme.com", "--hash_ids"]) == 1
+    assert capsys.readouterr().out.splitlines()[4:] == [
+        "1 of identity_calls carry ids that are no hashes: they came while this ran, so run it again",
+        "1 of events carry ids that are no hashes: they came while this ran, so run it again",
+        "1 of identity_calls are left: they came after the delete",
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
