@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from schemas.segment import ALIAS, ALIAS_FIELDS, BATCH, CALL_TYPES, folded
 from schemas.tables import ACCOUNTS, KEYED, Timestamp
@@ -66,12 +67,9 @@ class NamedCall(msgspec.Struct, frozen=True, kw_only=True):
 def named_calls(payload: bytes, attributes: Mapping[str, object] | None = None) -> list[NamedCall]:
     """What the calls of a message name, one for each call that can be read, at least one for every message. What the
     message's attributes name counts for each."""
-    beside = _ids_of(_Fields((attributes or {}).items()), nested=False)
-    return [_with(call, beside) for call in _calls(payload)]
-
-
-def _with(call: NamedCall, ids: set[str]) -> NamedCall:
-    return msgspec.structs.replace(call, ids=call.ids | ids) if ids else call
+    pairs = (attributes or {}).items()
+    ids_of_attributes = set().union(*(_ids_in(value) for name, value in pairs if folded(name) in ID_FIELDS))
+    return [replace(call, ids=call.ids | ids_of_attributes) for call in _calls(payload)]
 
 
 def _calls(payload: bytes) -> Iterator[NamedCall]:
@@ -172,7 +170,7 @@ def _named_by_document(document: object) -> set[str]:
     return named
 
 
-def _ids_of(fields: _Fields, *, nested: bool = True) -> set[str]:
+def _ids_of(fields: _Fields) -> set[str]:
     """What an object names: by its own id fields; where these name nobody, by those of what is nested in it."""
     kinds = {value.lower() for name, value in fields if folded(name) == "type" and isinstance(value, str)}
     names = ID_FIELDS if kinds & CALL_TYPES - {ALIAS} else ALIAS_ID_FIELDS
@@ -182,9 +180,7 @@ def _ids_of(fields: _Fields, *, nested: bool = True) -> set[str]:
         named |= _ids_in([value for name, value in fields if name == "key"])
         rows = [row for name, row in fields if name == "row" and isinstance(row, _Fields)]
         named |= _ids_in([value for row in rows for name, value in row if folded(name) in _ROW_FIELDS])
-    if named or not nested:
-        return named
-    return set(_nested([value for _, value in fields]))
+    return named or set(_nested([value for _, value in fields]))
 
 
 def _nested(values: list[Any]) -> Iterator[str]:
@@ -243,7 +239,7 @@ def _searched(text: str) -> set[str]:
         value = _VALUE.match(text, colon.end()) if colon else None
         if value is not None:
             at, written = _values(text, value)
-            named.update(id for each in written for id in _read(each))
+            named.update(id for string_or_number in written for id in _read(string_or_number))
     return named
 
 
