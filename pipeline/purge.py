@@ -28,9 +28,9 @@ from pipeline.warehouses.base import GoogleSql, Warehouse
 from schemas import purge
 from schemas.tables import DEAD_LETTERS, EVENTS, IDENTITIES, IDENTITY_CALLS
 from transforms.core import emails, times
-from transforms.core.facts import Stamp
-from transforms.core.hashed_ids import keyed_hash, replaced
+from transforms.core.hashed_ids import keyed_hash, promoted, replaced
 from transforms.core.named_ids import named_calls
+from transforms.core.stamps import Stamp
 
 _INTERRUPTED_STATUS: Final = 130
 _OWN_JOB: Final = "pipeline.purge"
@@ -235,7 +235,7 @@ def _changed_calls(rows: Iterable[tuple[str, ...]], hashes: Mapping[str, str]) -
         after = (*(hashes.get(id, id) for id in before[:3]), _replaced(payload, hashes))
         if after != before:
             names = ("user_id", "anonymous_id", "previous_id", "payload")
-            new = dict(zip(names, after, strict=True))
+            new = {**dict(zip(names, after, strict=True)), "promoted": promoted(after[3])}
             digest = hashlib.sha256(payload.encode()).hexdigest()
             yield msgspec.json.encode({"message_id": message_id, "old_digest": digest, **new}).decode()
 

@@ -81,9 +81,11 @@ def _of_change(name: str, alias: str) -> str:
 _NEW: Final = (*_IDS, "payload")
 _LOG: Final = IDENTITY_CALLS.name
 REPLACE_IN_CALLS: Final = (
-    f"UPDATE {IDENTITY_CALLS.name} SET {', '.join(f'{name} = changed.new_{name}' for name in _NEW)}"
-    f" FROM (SELECT {_of_change('message_id', 'changed_id')}, {_of_change('old_digest', 'old_digest')},"
-    f" {', '.join(_of_change(name, f'new_{name}') for name in _NEW)} FROM UNNEST(@changes) AS change) AS changed"
+    f"UPDATE {IDENTITY_CALLS.name} SET {', '.join(f'{name} = changed.new_{name}' for name in _NEW)},"
+    " promoted = PARSE_JSON(changed.new_promoted) FROM"
+    f" (SELECT {_of_change('message_id', 'changed_id')}, {_of_change('old_digest', 'old_digest')},"
+    f" {', '.join(_of_change(name, f'new_{name}') for name in (*_NEW, 'promoted'))}"
+    " FROM UNNEST(@changes) AS change) AS changed"
     f" WHERE {_all_partitions(IDENTITY_CALLS)}"
     f" AND {_LOG}.message_id = changed.changed_id AND TO_HEX(SHA256({_LOG}.payload)) = changed.old_digest"
 )

@@ -23,7 +23,7 @@ from transforms.core.rows import Upsert
 S = TypeVar("S", bound=msgspec.Struct)
 
 VERSION: Final = 2
-"""The first byte of every encoding. It is raised as well where calls give other facts **instead of** those of before, so
+"""The first byte of every encoding. It is raised as well where calls give other facts in place of those of before, so
 that no job goes on from facts that no call gives any more."""
 
 _HEADER: Final = bytes([VERSION])

@@ -88,7 +88,7 @@ def identity_call(call: Call) -> IdentityCall:
         sent_at=call.sent_at,
         original_timestamp=call.original_timestamp,
         project_id=call.project_id,
-        promoted=_promoted(call),
+        promoted=promoted(call),
         payload=bytes(payload).decode(),
     )
 
@@ -112,7 +112,7 @@ def _column_bytes(value: object) -> int:
     return len(value) if isinstance(value, Raw) else 8
 
 
-def _promoted(call: Call) -> Raw | None:
+def promoted(call: Call) -> Raw | None:
     """The columns that the traits of this call alone would give its contact or its account."""
     if call.type not in (IDENTIFY, GROUP):
         return None

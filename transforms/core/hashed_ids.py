@@ -11,9 +11,11 @@ import msgspec
 from msgspec import Raw
 
 from schemas.segment import ALIAS, folded
-from transforms.core import ids, raw_json
+from transforms.core import call_rows, ids, raw_json
+from transforms.core.connections import DEFAULT
 from transforms.core.named_ids import ALIAS_ID_FIELDS, ID_FIELDS
 from transforms.core.raw_json import NULL, peek
+from transforms.core.reader import Call, Reader, Received
 
 
 def keyed_hash(id: str, key: bytes) -> str:
@@ -35,6 +37,13 @@ def replaced(payload: str, hashes: Mapping[str, str]) -> str:
             if new != value:
                 changed[name] = Raw(msgspec.json.encode(new))
     return bytes(raw_json.encode({**fields, **changed})).decode() if changed else payload
+
+
+def promoted(payload: str) -> str | None:
+    """The column `promoted` of a logged call with this payload, as JSON; None where it has none."""
+    (call,) = Reader.of(DEFAULT).read(Received(payload.encode(), connection=DEFAULT.connections[0].name))
+    document = call_rows.promoted(call) if isinstance(call, Call) else None
+    return None if document is None else bytes(document).decode()
 
 
 def _replaced(value: Any, hashes: Mapping[str, str]) -> Any:

@@ -18,10 +18,10 @@ from schemas.segment import ALIAS, ALIAS_FIELDS, BATCH, CALL_TYPES, folded
 from schemas.tables import ACCOUNTS, KEYED, Timestamp
 from transforms.core import ids, raw_json
 from transforms.core.dead_letters import Refused
-from transforms.core.facts import Stamp
 from transforms.core.fields import MessageFields, items, parse
 from transforms.core.raw_json import is_array
 from transforms.core.reader import Received, read_message_id, read_times
+from transforms.core.stamps import Stamp
 
 ID_FIELDS: Final = frozenset(map(folded, ("userId", "anonymousId", "previousId")))
 """The fields that name a person, folded."""
@@ -119,7 +119,7 @@ def _call(item: bytes, fields: MessageFields, batch: MessageFields | None) -> Na
         fields.sentAt = batch.sentAt if fields.sentAt is None else fields.sentAt
         fields.receivedAt = batch.receivedAt if fields.receivedAt is None else fields.receivedAt
     try:
-        timestamp, _ = read_times(Received(item), fields, {})
+        timestamp = read_times(Received(item), fields, {}, {}).timestamp
     except Refused:
         timestamp = None
     named = frozenset(_loosely_named(item))
