@@ -82,8 +82,8 @@ def _run(settings: Settings, options: PipelineOptions, shown_options: str) -> Su
             result.wait_until_finish()
         warehouse.finish(job)
     except RuntimeError:
-        failures = (source.explain() for source in settings.sources)
-        if (failure := next((failure for failure in failures if failure is not None), None)) is not None:
+        failures = (warehouse.explain(), *(source.explain() for source in settings.sources))
+        if (failure := next(filter(None, failures), None)) is not None:
             raise failure from None
         raise
     finally:
@@ -126,6 +126,7 @@ def _prepared(
         runner=settings.runner,
         options=shown_options,
         history=settings.history == "warehouse",
+        new=bool(settings.sources),
     )
     pipeline = beam.Pipeline(options=options)
     build(pipeline, settings, warehouse, job)

@@ -115,8 +115,8 @@ NAMES = {
 }
 """The words that name sources and warehouses, by the registry that may use them."""
 PRODUCT = "segment-bigquery"
-OTHERS = {"IsADirectoryError", "TemporaryDirectory", "tempfile.TemporaryDirectory", "bigquery_config"}
-"""Python's own names, and a field of Pub/Sub's."""
+OTHERS = {"IsADirectoryError", "TemporaryDirectory", "tempfile.TemporaryDirectory", "temp_directory", "bigquery_config"}
+"""Python's own names, a setting of DuckDB's and a field of Pub/Sub's."""
 
 
 def words(module: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final, Protocol
 import apache_beam as beam
 import msgspec
 
+from pipeline.errors import UsageError
 from schemas.tables import Table, Timestamp
 
 LOGGED: Final = "logged"
@@ -80,9 +81,10 @@ class Warehouse(Protocol):
     sample_query: ClassVar[str]
     """A query to try, in the warehouse's own SQL."""
 
-    def start(self, *, bounded: bool, runner: str, options: str, history: bool) -> JobRun:
+    def start(self, *, bounded: bool, runner: str, options: str, history: bool, new: bool = True) -> JobRun:
         """Creates what is missing, and enters the job in `jobs`. Raises UsageError, also where the log must not be
-        left out (`history` is False) but holds something."""
+        left out (`history` is False) but holds something, and where no job has written a local warehouse that must not
+        be `new`."""
 
     def read_log(self, job: JobRun) -> beam.PTransform:
         """PBegin → `Received`: what the log held when the job started."""
@@ -108,6 +110,9 @@ class Warehouse(Protocol):
 
     def finish(self, job: JobRun) -> None:
         """Enters the end of the job."""
+
+    def explain(self) -> UsageError | None:
+        """Why the job failed, where it was for the warehouse."""
 
     def close(self) -> None:
         """Lets go of the warehouse, whatever became of the job."""
@@ -154,7 +159,8 @@ class WarehouseKind(Protocol):
         """Whether only processes of this machine can write it."""
 
     def check(self, url: str) -> None:
-        """Raises UsageError for a URL that names no warehouse of this kind."""
+        """Raises UsageError for a URL that names no warehouse of this kind, or a place of this machine where there can
+        be none."""
 
     def open(self, url: str, *, create: bool, update: bool) -> Warehouse:
         """The warehouse of a URL. `create` says whether a job makes what is missing, `update` that it takes the place

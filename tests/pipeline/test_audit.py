@@ -306,7 +306,7 @@ def test_the_replay_knows_every_key_of_a_connections_file(struct: Any, own: Any)
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--warehouse=duckdb:///{folder}/none.duckdb"], "there is no file {folder}/none.duckdb; name the file"),
+        (["--warehouse=duckdb:///{folder}/none.duckdb"], "there is no such file; name the file"),
         (["--warehouse=duckdb:///{folder}/no/w.duckdb"], "there is no folder {folder}/no; make it, or name"),
         (["--warehouse=duckdb:///{folder}/other.duckdb"], "is no warehouse of this version: Catalog Error: "),
         (["--warehouse=bigquery://project"], "is not the URL of a dataset; give bigquery://PROJECT_ID/DATASET"),

@@ -402,7 +402,7 @@ def test_the_connections_file_is_the_one_that_is_given(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--warehouse=duckdb:///{folder}/none.duckdb", "--id=a"], "there is no file {folder}/none.duckdb; name the"),
+        (["--warehouse=duckdb:///{folder}/none.duckdb", "--id=a"], "there is no such file; name the"),
         (["--warehouse=duckdb:///{folder}", "--id=a"], "is a folder; name a file in it"),
         (["--warehouse=duckdb:///{folder}/text", "--id=a"], "is not a DuckDB file; name another file"),
         (["--warehouse=mysql:///x", "--id=a"], "is no warehouse's URL; give duckdb:///FILE or bigquery"),

@@ -97,9 +97,13 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (
             "no DuckDB file",
             "--warehouse=duckdb:///text.duckdb",
-            "text.duckdb is not a DuckDB file; name another file, or one that does not exist yet",
+            "--warehouse=duckdb:///text.duckdb: is not a DuckDB file; name another file, or one that does not",
         ),
-        ("a folder for a file", "--warehouse=duckdb:///folder", "folder is a folder; name a file in it"),
+        (
+            "a folder for a file",
+            "--warehouse=duckdb:///folder",
+            "--warehouse=duckdb:///folder: is a folder; name a file in it",
+        ),
         ("no folder for it", "--warehouse=duckdb:///none/w.duckdb", "none; make it, or name a file in another one"),
         (
             "another's tables",
@@ -244,7 +248,7 @@ def test_a_second_job_on_a_file_is_told_who_has_it(tmp_path: Path) -> None:
         assert first.stdout.readline() == "open\n"
         ended = command(INPUT, WAREHOUSE, folder=tmp_path)
     assert ended.returncode == 2
-    said = f"{tmp_path}/w.duckdb is in use by another process (PID {first.pid}); close it, or wait until it ends\n"
+    said = f"is in use by another process (PID {first.pid}); close it, or wait until it ends\n"
     assert ended.stderr == f"segment-pipeline: --warehouse={tmp_path}/w.duckdb: {said}"
 
 

@@ -102,7 +102,7 @@ MISTAKES = [
         "--warehouse=duckdb://a.duckdb: is not the URL of a file; give duckdb:///a.duckdb",
     ),
     (["create", "--warehouse=oracle://a\nb"], rf"--warehouse='oracle://a\nb': is no warehouse's URL; give {FORMS}"),
-    (["create", "--warehouse=duckdb:////"], "--warehouse=duckdb:////: / is a folder; name a file in it"),
+    (["create", "--warehouse=duckdb:////"], "--warehouse=duckdb:////: is a folder; name a file in it"),
 ]
 
 

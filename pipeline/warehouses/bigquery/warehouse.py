@@ -50,7 +50,7 @@ class BigQueryWarehouse:
     create: bool = True
     update: bool = False
 
-    def start(self, *, bounded: bool, runner: str, options: str, history: bool) -> JobRun:
+    def start(self, *, bounded: bool, runner: str, options: str, history: bool, new: bool = True) -> JobRun:
         with self._usable():
             client = catalog.connect(self.dataset.project)
             if self.create:
@@ -78,6 +78,9 @@ class BigQueryWarehouse:
         with self._usable():
             client = catalog.connect(self.dataset.project)
             query(client, statements.enter_end(str(self.dataset)), {"generation": job.generation})
+
+    def explain(self) -> UsageError | None:
+        return None
 
     def close(self) -> None:
         AppendStream.close_all()

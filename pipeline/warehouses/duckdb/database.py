@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,8 +17,8 @@ from pipeline.errors import UsageError
 from pipeline.warehouses.base import JobRun
 from pipeline.warehouses.clock import now_us
 from pipeline.warehouses.duckdb.arrow import misfits, upsert_batch
-from pipeline.warehouses.duckdb.file import UnusableFileError, connect, create
-from pipeline.warehouses.duckdb.sql import literal, quoted, scalar, stream
+from pipeline.warehouses.duckdb.file import FAILURES, UnusableFileError, connect, create, unusable
+from pipeline.warehouses.duckdb.sql import literal, new_cursor, quoted, scalar, stream
 from schemas.tables import APPENDED, IDENTITY_CALLS, JOBS, KEYED, IdentityCall, Table, Timestamp
 from transforms.core.rows import Append, Upsert
 from transforms.core.rules_version import RULES_VERSION
@@ -31,6 +32,9 @@ _KEY_TEXT_BYTES: Final = 1.6
 rest of DuckDB's memory is bounded as long as messages are read."""
 _KEYS_A_LOOK: Final = 1_000
 """So many keys are looked up in the index at once; for a greater share of a table DuckDB scans all of it."""
+_STAGED_CATALOG: Final = "staged"
+_STAGED: Final = f"{_STAGED_CATALOG}.main"
+"""Where the rows of a bounded job wait, in memory; by its full name, since a file may have a schema of that name."""
 _REFUSALS: Final = (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException)
 """What DuckDB raises for a value that a column cannot hold."""
 
@@ -54,6 +58,7 @@ class Database:
     def __init__(self, path: str) -> None:
         self._connection = connect(path)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="duckdb-writer")
+        self._failure: UnusableFileError | None = None
         self._indexed = 0.0
         self._most = scalar(self._connection, "SELECT current_setting('memory_limit')")
         self._limit = self._most
@@ -70,6 +75,19 @@ class Database:
             return cls._open[path]
 
     @classmethod
+    def is_open(cls, path: str) -> bool:
+        """Whether this process has the file open."""
+        with cls._lock:
+            return path in cls._open
+
+    @classmethod
+    def failure(cls, path: str) -> UnusableFileError | None:
+        """Why the open file could be used no longer, or None."""
+        with cls._lock:
+            database = cls._open.get(path)
+        return None if database is None else database._failure
+
+    @classmethod
     def close(cls, path: str) -> None:
         with cls._lock:
             database = cls._open.pop(path, None)
@@ -79,14 +97,28 @@ class Database:
 
     def run(self, write: Any, *arguments: Any) -> Future[Any]:
         """Queues a write for the writing thread."""
-        return self._writer.submit(write, *arguments)
+        return self._writer.submit(self._noted, write, *arguments)
+
+    def _noted(self, write: Any, *arguments: Any) -> Any:
+        with self._noting():
+            return write(*arguments)
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Keeps the first failure of the file: those that follow only say that there was one."""
+        try:
+            yield
+        except FAILURES as error:
+            self._failure = self._failure or unusable(error)
+            raise
 
     def start(self, *, bounded: bool, runner: str, options: str, history: bool) -> JobRun:
+        """Makes what is missing, and enters the job. Raises UsageError where the log must not be left out."""
         db = self._connection
         db.execute(f"SET TimeZone = 'UTC'; SET checkpoint_threshold = '{_CHECKPOINT}'; SET threads = 1")
         create(db)
         db.execute("CREATE SCHEMA IF NOT EXISTS internal")
-        db.execute("ATTACH IF NOT EXISTS ':memory:' AS staged")
+        db.execute(f"ATTACH IF NOT EXISTS ':memory:' AS {_STAGED_CATALOG}")
         for table in KEYED:
             key = ", ".join(f"{quoted(name)} VARCHAR" for name in table.key)
             names = ", ".join(map(quoted, table.key))
@@ -94,8 +126,8 @@ class Database:
                 f"CREATE TABLE IF NOT EXISTS internal.{table.name} ({key}, version BIGINT[], PRIMARY KEY ({names}))"
             )
             db.execute(
-                f"CREATE OR REPLACE TABLE staged.{table.name} AS SELECT *, NULL::BIGINT[] AS version, FALSE AS removed"
-                f" FROM main.{table.name} LIMIT 0"
+                f"CREATE OR REPLACE TABLE {_STAGED}.{table.name} AS SELECT *, NULL::BIGINT[] AS version,"
+                f" FALSE AS removed FROM main.{table.name} LIMIT 0"
             )
         self._measure_indexes()
         self._fit_buffer()
@@ -124,7 +156,8 @@ class Database:
     def log(self, until: Timestamp) -> Iterator[tuple[str, str]]:
         """(payload, connection) of each call that the log held, streamed."""
         query = f"SELECT payload, connection FROM {IDENTITY_CALLS.name} WHERE written_at <= make_timestamptz($until)"
-        return stream(self._connection, query, {"until": until})
+        with self._noting():
+            yield from stream(self._connection, query, {"until": until})
 
     def append(self, table: Table, appends: Sequence[Append], batch: pa.Table) -> Inserted:
         """Inserts rows whose keys are new. The batch is made by the thread that gathered it: this one then hardly needs
@@ -143,7 +176,7 @@ class Database:
         halves, so that it costs the others nothing."""
         if not rows:
             return 0
-        cursor = self._connection.cursor()
+        cursor = new_cursor(self._connection)
         cursor.register("batch", batch if len(rows) == batch.num_rows else batch.take(list(rows)))
         columns = ", ".join(quoted(column.name) for column in table.columns)
         try:
@@ -176,10 +209,10 @@ class Database:
         """Takes rows and tombstones: a bounded job's wait for `publish`, others are shown at once. Returns the rows
         shown."""
         batch = upsert_batch(table, upserts, job)
-        cursor = self._connection.cursor()
+        cursor = new_cursor(self._connection)
         cursor.register("batch", batch)
         if job.bounded:
-            cursor.execute(f"INSERT INTO staged.{table.name} BY NAME SELECT * FROM batch")
+            cursor.execute(f"INSERT INTO {_STAGED}.{table.name} BY NAME SELECT * FROM batch")
             return 0
         cursor.begin()
         before = scalar(cursor, f"SELECT count(*) FROM internal.{table.name}")
@@ -194,11 +227,11 @@ class Database:
         """In one transaction: shows what was staged, removes what no job since this one started has written, and enters
         that the history is through. Returns the rows shown, by table."""
         self._allow(self._most)  # the changes of one transaction are held in memory
-        cursor = self._connection.cursor()
+        cursor = new_cursor(self._connection)
         cursor.begin()
         shown = {}
         for table in KEYED:
-            shown[table.name] = _merge(cursor, table, f"staged.{table.name}") if job.bounded else 0
+            shown[table.name] = _merge(cursor, table, f"{_STAGED}.{table.name}") if job.bounded else 0
             same_key = " AND ".join(f"v.{quoted(name)} = t.{quoted(name)}" for name in table.key)
             cursor.execute(
                 f"DELETE FROM {table.name} t WHERE NOT EXISTS"
@@ -209,7 +242,7 @@ class Database:
         cursor.execute(f"UPDATE {JOBS.name} SET history_done = TRUE WHERE generation = ?", [job.generation])
         cursor.commit()
         for table in KEYED:
-            cursor.execute(f"TRUNCATE staged.{table.name}")
+            cursor.execute(f"TRUNCATE {_STAGED}.{table.name}")
         self._measure_indexes()
         self._fit_buffer()
         return shown

@@ -9,6 +9,7 @@ from typing import Final
 
 from pipeline.errors import UsageError
 from pipeline.warehouses.duckdb import ddl, file
+from pipeline.warehouses.duckdb.database import Database
 from pipeline.warehouses.duckdb.warehouse import DuckDbWarehouse
 
 
@@ -22,7 +23,14 @@ class DuckDbKind:
     is_local: Final = True
 
     def check(self, url: str) -> None:
-        self._path(url)
+        """Makes nothing, and does not wait for a job that has the file."""
+        path = self._path(url)
+        if Database.is_open(path):
+            return
+        try:
+            file.check_content(path)
+        except file.UnusableFileError as error:
+            raise UsageError(error.problem, error.remedy, option="--warehouse", value=url) from None
 
     def open(self, url: str, *, create: bool, update: bool) -> DuckDbWarehouse:
         """A file's tables are always made, and no job takes over from another one that runs."""
@@ -40,7 +48,10 @@ class DuckDbKind:
             with file.connect(self._path(url)) as connection:
                 return file.create(connection)
         except file.UnusableFileError as error:
-            raise UsageError(error.problem, error.remedy, option="--warehouse", value=url) from None
+            problem = error
+        except file.FAILURES as error:
+            problem = file.unusable(error)
+        raise UsageError(problem.problem, problem.remedy, option="--warehouse", value=url)
 
     def _path(self, url: str) -> str:
         path = file.path(url)

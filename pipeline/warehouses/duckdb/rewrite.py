@@ -38,7 +38,7 @@ def _copy(connection: DuckDBPyConnection, copy: str) -> None:
     connection.execute("CHECKPOINT")
     name = scalar(connection, "SELECT current_database()")
     source, target = _escaped(name), _escaped(f"copy of {name}")
-    connection.execute(f"ATTACH {literal(copy)} AS {target} (STORAGE_VERSION '{STORAGE}')")
+    connection.execute(f"ATTACH {literal(copy)} AS {target} (TYPE duckdb, STORAGE_VERSION '{STORAGE}')")
     try:
         connection.execute(f"COPY FROM DATABASE {source} TO {target}")
     finally:

@@ -7,14 +7,21 @@ from typing import Any, Final
 
 import duckdb
 
+CATALOG: Final = "warehouse"
+"""The name of a warehouse's file in its connection, whatever the file's own name is."""
 _STREAMED_ROWS: Final = 2_000
+
+
+def new_cursor(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """A cursor for which, as for its connection, a name without a catalog is one of the file's."""
+    return connection.cursor().execute(f"USE {CATALOG}.main")
 
 
 def stream(
     connection: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, Any] | None = None
 ) -> Iterator[Any]:
     """The rows of a query, never all at once."""
-    cursor = connection.cursor()
+    cursor = new_cursor(connection)
     cursor.execute(query, parameters)
     while rows := cursor.fetchmany(_STREAMED_ROWS):
         yield from rows
@@ -27,7 +34,7 @@ def scalar(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
 
 
 def quoted(name: str) -> str:
-    return f'"{name}"'
+    return '"' + name.replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:

@@ -8,10 +8,11 @@ Keyed rows of a bounded job are gathered beside the file and shown in one transa
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import apache_beam as beam
 import duckdb
@@ -20,13 +21,16 @@ from pipeline.errors import UsageError
 from pipeline.warehouses.base import Contents, GoogleSql, JobRun
 from pipeline.warehouses.duckdb.contents import DuckDbContents
 from pipeline.warehouses.duckdb.database import Database
-from pipeline.warehouses.duckdb.file import UnusableFileError, connect
+from pipeline.warehouses.duckdb.file import FAILURES, UnusableFileError, connect, unusable
 from pipeline.warehouses.duckdb.googlesql import DuckDbGoogleSql
 from pipeline.warehouses.duckdb.history import ReadLogTable
 from pipeline.warehouses.duckdb.rewrite import rewrite
 from pipeline.warehouses.duckdb.sink import InsertCalls, InsertRows, MergeRows, Publish
-from schemas.tables import APPENDED, JOBS, KEYED, Table, Timestamp
+from pipeline.warehouses.duckdb.sql import CATALOG, new_cursor
+from schemas.tables import APPENDED, IDENTITY_CALLS, JOBS, KEYED, Table, Timestamp
 from schemas.upgrade import IncompatibleSchemaError
+
+_WRITTEN: Final = "name the file that a job has written, or run the job on it first"
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,16 @@ class DuckDbWarehouse:
 
     file: str
 
-    def start(self, *, bounded: bool, runner: str, options: str, history: bool) -> JobRun:
+    def start(self, *, bounded: bool, runner: str, options: str, history: bool, new: bool = True) -> JobRun:
+        if not new:
+            self._check_written()
         database = Database.of(self.file)
         try:
             return database.start(bounded=bounded, runner=runner, options=options, history=history)
         except IncompatibleSchemaError as error:
-            raise UsageError(
-                "; ".join(error.lines), "name another file", option="--warehouse", value=self.file
-            ) from None
+            raise self._refused("; ".join(error.lines), "name another file") from None
+        except FAILURES as error:
+            raise self._unusable(unusable(error)) from None
 
     def read_log(self, job: JobRun) -> beam.PTransform:
         return ReadLogTable(self.file, job)
@@ -66,7 +72,14 @@ class DuckDbWarehouse:
 
     def finish(self, job: JobRun) -> None:
         database = Database.of(self.file)
-        database.run(database.end, job).result()
+        try:
+            database.run(database.end, job).result()
+        except FAILURES as error:
+            raise self._unusable(unusable(error)) from None
+
+    def explain(self) -> UsageError | None:
+        failure = Database.failure(self.file)
+        return None if failure is None else self._unusable(failure)
 
     def close(self) -> None:
         Database.close(self.file)
@@ -79,7 +92,7 @@ class DuckDbWarehouse:
     @contextmanager
     def googlesql(self) -> Iterator[GoogleSql]:
         with self._opened() as connection:
-            cursor = connection.cursor()
+            cursor = new_cursor(connection)
             cursor.execute("SET TimeZone = 'UTC'")
             try:
                 cursor.begin()
@@ -106,24 +119,45 @@ class DuckDbWarehouse:
                 raise UsageError(problem, remedy, option="--warehouse", value=self.file) from None
 
     def open_command(self) -> str:
-        return f"duckdb {os.path.relpath(self.file)}"
+        return f"duckdb {shlex.quote(os.path.relpath(self.file))}"
 
     @contextmanager
     def _opened(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The file, which a job has written. Raises UsageError where it is none."""
-        remedy = "name the file that a job has written, or run the job on it first"
-        if not read_only and not os.path.exists(self.file):  # it would be made
-            raise UsageError(f"there is no file {self.file}", remedy, option="--warehouse", value=self.file)
-        try:
-            connection = connect(self.file, read_only=read_only)
-        except UnusableFileError as error:
-            raise UsageError(error.problem, error.remedy, option="--warehouse", value=self.file) from None
-        with connection:
+        """The file, with every table and column. Raises UsageError where it is none, lacks one or is damaged."""
+        with self._connected(read_only=read_only) as connection:
             contents = DuckDbContents(connection)
             try:
                 for table in (*APPENDED, *KEYED, JOBS):
                     next(contents.rows(table), None)
             except (duckdb.BinderException, duckdb.CatalogException) as error:
                 problem = f"is no warehouse of this version: {str(error).partition(chr(10))[0]}"
-                raise UsageError(problem, remedy, option="--warehouse", value=self.file) from None
+                raise self._refused(problem, _WRITTEN) from None
             yield connection
+
+    def _check_written(self) -> None:
+        """Raises UsageError where no job has written the file."""
+        with self._connected(read_only=True) as connection:
+            query = f"SELECT 1 FROM duckdb_tables() WHERE database_name = '{CATALOG}' AND table_name = ?"
+            if connection.execute(query, [IDENTITY_CALLS.name]).fetchone() is None:
+                raise self._refused(f"has no table {IDENTITY_CALLS.name}", _WRITTEN)
+
+    @contextmanager
+    def _connected(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The file, which is never made here. Raises UsageError where it is none or is damaged."""
+        if not os.path.exists(self.file):
+            raise self._refused("there is no such file", _WRITTEN)
+        if os.path.isfile(self.file) and not os.path.getsize(self.file):
+            raise self._refused("is empty", _WRITTEN)
+        try:
+            with connect(self.file, read_only=read_only) as connection:
+                yield connection
+        except UnusableFileError as error:
+            raise self._unusable(error) from None
+        except FAILURES as error:
+            raise self._unusable(unusable(error)) from None
+
+    def _unusable(self, error: UnusableFileError) -> UsageError:
+        return self._refused(error.problem, error.remedy)
+
+    def _refused(self, problem: str, remedy: str) -> UsageError:
+        return UsageError(problem, remedy, option="--warehouse", value=self.file)

@@ -104,7 +104,7 @@ def test_a_file_that_is_no_warehouse_is_one_line(what: str, name: str, message: 
     with pytest.raises(UsageError) as error:
         start(open_warehouse(f"duckdb:///{tmp_path / name}"))
     line = str(error.value)
-    assert line.startswith(f"--warehouse={tmp_path / name}: ")
+    assert line.startswith(f"--warehouse=duckdb:///{tmp_path / name}: ")
     assert message in line
     assert "\n" not in line
 
