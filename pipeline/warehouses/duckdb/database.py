@@ -39,6 +39,13 @@ _REFUSALS: Final = (duckdb.ConversionException, duckdb.InvalidInputException, du
 """What DuckDB raises for a value that a column cannot hold."""
 
 
+class FileFailedError(RuntimeError):
+    """What a step of the job raises when the file fails it: `Database.failure` says why."""
+
+    _tagged_with_step = True
+    """Beam then does not print where it was raised: it is no bug of the step's."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Inserted:
     """What became of a batch: how many rows are new; why rows cannot be stored, by their index; and the indexes of rows
@@ -105,12 +112,12 @@ class Database:
 
     @contextmanager
     def _noting(self) -> Iterator[None]:
-        """Keeps the first failure of the file: those that follow only say that there was one."""
+        """Keeps the first failure of the file, which those that follow do not tell. Raises FileFailedError."""
         try:
             yield
         except FAILURES as error:
             self._failure = self._failure or unusable(error)
-            raise
+            raise FileFailedError(str(error)) from error
 
     def start(self, *, bounded: bool, runner: str, options: str, history: bool) -> JobRun:
         """Makes what is missing, and enters the job. Raises UsageError where the log must not be left out."""

@@ -20,7 +20,7 @@ import duckdb
 from pipeline.errors import UsageError
 from pipeline.warehouses.base import Contents, GoogleSql, JobRun
 from pipeline.warehouses.duckdb.contents import DuckDbContents
-from pipeline.warehouses.duckdb.database import Database
+from pipeline.warehouses.duckdb.database import Database, FileFailedError
 from pipeline.warehouses.duckdb.file import FAILURES, UnusableFileError, connect, unusable
 from pipeline.warehouses.duckdb.googlesql import DuckDbGoogleSql
 from pipeline.warehouses.duckdb.history import ReadLogTable
@@ -74,8 +74,8 @@ class DuckDbWarehouse:
         database = Database.of(self.file)
         try:
             database.run(database.end, job).result()
-        except FAILURES as error:
-            raise self._unusable(unusable(error)) from None
+        except FileFailedError as error:
+            raise self.explain() or error from None
 
     def explain(self) -> UsageError | None:
         failure = Database.failure(self.file)
