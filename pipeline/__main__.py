@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
-from pipeline.errors import UsageError
+from pipeline.errors import SecretlessFormatter, UsageError
 from pipeline.job_kind import JobKind
 from pipeline.options import options_without_secrets, parse
 from pipeline.run import run, stop
@@ -30,7 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the job that the arguments ask for. Returns 0 when it is done, 2 for a usage error, reported in one line,
     and 130 when it was interrupted. A job without end is done when it is told to stop."""
     atexit.register(gc.freeze)  # at its end Python need not look for garbage in all that was loaded
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(SecretlessFormatter("%(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("pipeline").setLevel(logging.INFO)
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 import shlex
 from collections.abc import Iterable
@@ -18,7 +19,20 @@ _SECRET = (
 )
 _SECRET_NAME = re.compile(_SECRET, re.IGNORECASE)
 _SECRET_PAIR = re.compile(rf"""(\w*(?:{_SECRET})\w*(?:=|["']\s*:\s*)["']?)(?!{REDACTED})[^\s&;,"'}}]+""", re.IGNORECASE)
-_URL_PASSWORD = re.compile(r"(://[^\s/:@]*:)[^\s/]*@")
+
+
+def _url_secrets(char: str) -> tuple[tuple[re.Pattern[str], str], ...]:
+    """What to replace in URLs that are made of such characters, and by what. A password may hold any of them."""
+    return (
+        (re.compile(rf"""(\b[a-z][\w+.-]*:/+[^\s/:@'"]*:){char}*@""", re.IGNORECASE), rf"\1{REDACTED}@"),
+        (re.compile(r"""(\b[a-z][\w+.-]*:/+)[^\s/:@'"]+@""", re.IGNORECASE), rf"\1{REDACTED}@"),
+        (re.compile(rf"""([^\s/:@'"=]+:)(?!//){char}*@(?=\w)(?!sha256:)"""), rf"\1{REDACTED}@"),
+        (re.compile(r"([?&#][^\s=&#?]+=)[^\s&#]+?(?=[,;.]?(?:[\s&#]|$))"), rf"\1{REDACTED}"),
+    )
+
+
+_IN_TEXT = _url_secrets(r"\S")
+_IN_VALUE = _url_secrets(r"[\s\S]")
 
 
 class UsageError(Exception):
@@ -33,7 +47,7 @@ class UsageError(Exception):
     ) -> None:
         subject = option
         if value is not None:
-            shown = REDACTED if is_secret(option) else without_secrets(value)
+            shown = REDACTED if is_secret(option) else value_without_secrets(value)
             if len(shown) > _LONGEST_VALUE:
                 shown = shown[:_LONGEST_VALUE] + "..."
             shown = shlex.quote(printable(shown))
@@ -58,8 +72,27 @@ def is_secret(name: str) -> bool:
 
 
 def without_secrets(text: str) -> str:
-    """The text with the passwords of its URLs, and the values of `password=`, `"token":` and the like, redacted."""
-    return _SECRET_PAIR.sub(rf"\1{REDACTED}", _URL_PASSWORD.sub(rf"\1{REDACTED}@", text))
+    """The text with the passwords and parameters of its URLs, and the values of `password=`, `"token":` and the like,
+    redacted. All that is printed or stored of what a user gave goes through here, or through the following."""
+    return _redacted(text, _IN_TEXT)
+
+
+def value_without_secrets(value: str) -> str:
+    """One value, such as a URL, redacted in the same way: its password may hold spaces, too."""
+    return _redacted(value, _IN_VALUE)
+
+
+def _redacted(text: str, secrets: Iterable[tuple[re.Pattern[str], str]]) -> str:
+    for pattern, replacement in secrets:
+        text = pattern.sub(replacement, text)
+    return _SECRET_PAIR.sub(rf"\1{REDACTED}", text)
+
+
+class SecretlessFormatter(logging.Formatter):
+    """Formats log records without secrets."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
 
 
 def choice(given: str, choices: Iterable[str]) -> str:

@@ -25,7 +25,7 @@ from apache_beam.runners.runner import PipelineRunner, create_runner
 from pipeline import sources, warehouses
 from pipeline.command_line import CommandParser
 from pipeline.connections_file import load_connections
-from pipeline.errors import REDACTED, UsageError, choice, is_secret, printable, without_secrets
+from pipeline.errors import REDACTED, UsageError, choice, is_secret, printable, value_without_secrets
 from pipeline.job_kind import BATCH_RUNNER, STREAMING_RUNNER, JobKind
 from pipeline.sources import Source, SourceKind
 from transforms.core.connections import DEFAULT, Connections
@@ -230,7 +230,7 @@ def options_without_secrets(argv: Sequence[str]) -> str:
             shown.append(f"{name}={REDACTED}" if equals else name)
             hide = not equals
         else:
-            shown.append(without_secrets(word))
+            shown.append(value_without_secrets(word))
             hide = False
     return shlex.join(printable(word) for word in shown)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from pipeline import warehouses
 from pipeline.command_line import CommandParser
-from pipeline.errors import UsageError, printable
+from pipeline.errors import UsageError, printable, value_without_secrets
 from schemas import tables, views
 from schemas.upgrade import IncompatibleSchemaError
 
@@ -31,9 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except IncompatibleSchemaError as error:
+        shown = value_without_secrets(options.warehouse)
         noun = warehouses.kind_of(options.warehouse).noun
         for line in error.lines:
-            problem = f"--warehouse={options.warehouse}: {line}; name another {noun}, or move this one away"
+            problem = f"--warehouse={shown}: {line}; name another {noun}, or move this one away"
             print(printable(problem), file=sys.stderr)
         return 2
     print(lines)
@@ -60,7 +61,7 @@ def _parser() -> CommandParser:
 
 def _create(url: str, location: str | None) -> Iterator[str]:
     yield from (f"created {line}" for line in warehouses.kind_of(url).create(url, location))
-    yield f"{url} has {len(tables.ALL)} tables and {len(views.ALL)} views"
+    yield f"{value_without_secrets(url)} has {len(tables.ALL)} tables and {len(views.ALL)} views"
 
 
 if __name__ == "__main__":

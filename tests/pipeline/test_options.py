@@ -530,7 +530,7 @@ def test_help_beam_shows_the_options_of_beam(capsys: pytest.CaptureFixture[str])
     [
         ("nothing to hide", [INPUT, "--connection=Marketing site"], "--input=a.jsonl '--connection=Marketing site'"),
         ("a password in a URL", ["--warehouse=x://me:pa@ss@host/d"], "--warehouse=x://me:REDACTED@host/d"),
-        ("a password in a query", ["--x=y://h/d?a=1&password=p&b=2"], "'--x=y://h/d?a=1&password=REDACTED&b=2'"),
+        ("a query", ["--x=y://h/d?a=1&password=p"], "'--x=y://h/d?a=REDACTED&password=REDACTED'"),
         ("a secret option", ["--s3_secret_access_key=k"], "--s3_secret_access_key=REDACTED"),
         ("a secret after a space", ["--s3_session_token", "-t", INPUT], "--s3_session_token REDACTED --input=a.jsonl"),
         ("a secret without a value", ["--s3_session_token", INPUT], "--s3_session_token --input=a.jsonl"),

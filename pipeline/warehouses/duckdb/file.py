@@ -98,11 +98,11 @@ def check_content(file: str) -> None:
     """Raises UnusableFileError where a file at an absolute path holds something that is not DuckDB's. This process must
     not have the file open: to close it here would give up DuckDB's lock."""
     check(file)
+    if not os.path.exists(file):
+        return
     try:
         with open(file, "rb") as opened:
             start = opened.read(_HEADERS_BYTES)
-    except FileNotFoundError:
-        return
     except OSError as error:
         raise UnusableFileError(f"cannot be opened: {error.strerror}", "name a file that you can read") from None
     if any(start) and not _is_duckdb(start):
@@ -226,6 +226,7 @@ def unusable(error: duckdb.Error) -> UnusableFileError:
     """Why a file can be used no longer, by what DuckDB raised."""
     text = str(error)
     reason = re.sub(r"^(?:[\w ]+ Error: )+", "", text.partition("\n")[0])
+    reason = re.sub(r' (?:from )?file "[^"]*"', "", reason)  # who tells the user names it
     if lock := _LOCK.search(text):
         return UnusableFileError(f"is in use by another process ({lock[1]})", _IN_USE)
     for full in _FULL:

@@ -12,6 +12,8 @@ from pipeline.warehouses.duckdb import ddl, file
 from pipeline.warehouses.duckdb.database import Database
 from pipeline.warehouses.duckdb.warehouse import DuckDbWarehouse
 
+_PARAMETERS: Final = re.compile(r"\?[^/]*=.*", re.DOTALL)
+
 
 class DuckDbKind:
     """`duckdb:///relative.duckdb` or `duckdb:////absolute.duckdb`."""
@@ -57,6 +59,9 @@ class DuckDbKind:
         path = file.path(url)
         if path is None:
             rest = re.sub("^duckdb:/*", "", url)
-            form = f"duckdb:///{rest}" if rest and "://" not in rest else self.url_form
+            form = f"duckdb:///{rest}" if rest and "://" not in rest and "@" not in rest else self.url_form
             raise UsageError("is not the URL of a file", f"give {form}", option="--warehouse", value=url)
+        if _PARAMETERS.search(path):
+            remedy = f"give duckdb:///{_PARAMETERS.sub('', path)}"
+            raise UsageError("has parameters, which a file does not take", remedy, option="--warehouse", value=url)
         return os.path.abspath(path)
