@@ -26,6 +26,7 @@ from pipeline.sources.subscriber import EMULATOR, Subscriber
 from pipeline.summary import Summary
 from pipeline.warehouses.bigquery.append_stream import AppendStream
 from pipeline.warehouses.duckdb.database import Database
+from pipeline.warehouses.duckdb.sql import new_cursor
 from schemas.tables import BY_NAME
 from tests import prism, pubsub_emulator, warehouse
 from tests.bigquery_double import BigQueryDouble
@@ -85,7 +86,7 @@ class Stream:
         if database is None:
             return 0
         try:
-            row = database._connection.cursor().execute(f"SELECT count(*) FROM {table} WHERE {where}").fetchone()
+            row = new_cursor(database._connection).execute(f"SELECT count(*) FROM {table} WHERE {where}").fetchone()
         except duckdb.CatalogException:
             return 0
         return int(row[0]) if row else 0

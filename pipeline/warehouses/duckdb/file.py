@@ -109,16 +109,17 @@ def check_content(file: str) -> None:
         raise UnusableFileError(*_FOREIGN)
 
 
-def connect(file: str, *, read_only: bool = False) -> DuckDBPyConnection:
-    """Opens the file, new if it is missing; until it is closed no other process can, unless both only read it, which
-    needs a file that is there. Raises UnusableFileError.
+def connect(file: str, *, read_only: bool = False, new: bool = True) -> DuckDBPyConnection:
+    """Opens the file; until it is closed no other process can, unless both only read it. It is made where it is
+    missing, unless it is only read or must not be `new`. Raises UnusableFileError.
 
     The file is attached to a database in memory, as the catalog `CATALOG`: its own name would be the catalog's, and
     may be that of a schema. Of a file that was left when it was being made, nothing is lost: it is made anew.
     """
     file = os.path.abspath(file)
     check(file)
-    if read_only and not os.path.exists(file):
+    new = new and not read_only
+    if not new and not os.path.exists(file):
         raise UnusableFileError("there is no such file", "name the file that a job has written")
     try:
         return _attached(file, read_only)
@@ -128,7 +129,7 @@ def connect(file: str, *, read_only: bool = False) -> DuckDBPyConnection:
         problem = unusable(error)
     except duckdb.BinderException:  # it says that a file is attached once
         raise UnusableFileError("is in use by this process", _IN_USE) from None
-    if read_only or not _removed(file):
+    if not new or not _removed(file):
         check_content(file)
         raise problem
     try:

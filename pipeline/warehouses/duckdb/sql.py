@@ -14,7 +14,9 @@ _STREAMED_ROWS: Final = 2_000
 
 def new_cursor(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """A cursor for which, as for its connection, a name without a catalog is one of the file's."""
-    return connection.cursor().execute(f"USE {CATALOG}.main")
+    cursor = connection.cursor()
+    cursor.execute(f"USE {CATALOG}.main")
+    return cursor
 
 
 def stream(

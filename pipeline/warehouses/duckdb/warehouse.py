@@ -149,7 +149,7 @@ class DuckDbWarehouse:
         if os.path.isfile(self.file) and not os.path.getsize(self.file):
             raise self._refused("is empty", _WRITTEN)
         try:
-            with connect(self.file, read_only=read_only) as connection:
+            with connect(self.file, read_only=read_only, new=False) as connection:
                 yield connection
         except UnusableFileError as error:
             raise self._unusable(error) from None

@@ -24,6 +24,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from google.api_core import exceptions
 from google.auth.exceptions import DefaultCredentialsError
 
+from pipeline.__main__ import main
 from pipeline.companion import free_endpoint
 from pipeline.errors import UsageError
 from pipeline.options import parse
@@ -215,6 +216,26 @@ def test_a_subscription_that_cannot_be_read_is_one_line(
     with pytest.raises(UsageError, match=f"--input_subscription={name}: {line}"):
         run(*parse(arguments), "")
     assert not stream.file.exists()
+
+
+@pytest.mark.parametrize("name", ["calls.json", "calls.jsonl", "calls.csv", ":memory:"])
+def test_nothing_is_pulled_for_a_warehouse_that_would_keep_nothing(
+    name: str, stream: Stream, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(EMULATOR, stream.host)
+    monkeypatch.chdir(stream.folder)
+    content = b'{"a": 1}\n{"a": 2}\n'
+    if name != ":memory:":
+        (stream.folder / name).write_bytes(content)
+    stream.subscription.publish([b"{}"] * 3)
+    pulled: list[object] = []
+    monkeypatch.setattr(Subscriber, "of", pulled.append)
+    monkeypatch.setattr(pubsub, "check_subscription", pulled.append)
+    assert main([f"--input_subscription={stream.subscription.name}", f"--warehouse=duckdb:///{name}"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert pulled == []
+    assert [path.read_bytes() for path in stream.folder.iterdir()] == [content] * (name != ":memory:")
+    assert len(stream.subscription.pull(3)) == 3
 
 
 def test_a_server_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
