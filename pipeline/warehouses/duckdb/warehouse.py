@@ -94,16 +94,10 @@ class DuckDbWarehouse:
         with self._opened() as connection:
             cursor = new_cursor(connection)
             cursor.execute("SET TimeZone = 'UTC'")
-            try:
-                cursor.begin()
-                yield DuckDbGoogleSql(cursor)
-                cursor.commit()
-                cursor.execute("CHECKPOINT")  # what was removed leaves the log file, too
-            except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
-                problem = str(error).partition("\n")[0]
-                raise UsageError(
-                    problem, "make room, and run it again", option="--warehouse", value=self.file
-                ) from None
+            cursor.begin()
+            yield DuckDbGoogleSql(cursor)
+            cursor.commit()
+            cursor.execute("CHECKPOINT")  # what was removed leaves the log file, too
 
     def running_since(self) -> Timestamp | None:
         return None  # the process of a job has the file for itself
