@@ -6,6 +6,7 @@ field by field and put under the names of the spec.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Set
 from typing import Any, Final
 
@@ -66,6 +67,8 @@ _FOLDED_WRITE_KEY: Final = folded(WRITE_KEY)
 _NO_ITEMS: Final = Raw(b"[]")
 _SHORTEST_TOO_DEEP: Final = 2 * MAX_DEPTH
 """JSON of fewer bytes cannot be nested too deep: each level takes two."""
+_OF_HALVES: Final = re.compile("truncated|surrogate")
+"""What the parser says of half a surrogate pair: near the end of a message, that it is truncated."""
 _decode: Final = msgspec.json.Decoder(MessageFields).decode
 
 
@@ -79,11 +82,11 @@ def parse(message: bytes, *, batches: bool = True) -> MessageFields | list[Raw]:
     try:
         return _decode_message(message)
     except UnicodeDecodeError as error:
-        raise _invalid_json(error) from None
+        raise _invalid_json(error, message) from None
     except (msgspec.DecodeError, RecursionError) as error:
         outline = raw_json.outline(message)
         if outline == message:
-            raise _invalid_json(error) from None
+            raise _invalid_json(error, message) from None
         problem = error
     parsed = _decode_or_refuse(outline)
     if isinstance(parsed, list):
@@ -92,7 +95,7 @@ def parse(message: bytes, *, batches: bool = True) -> MessageFields | list[Raw]:
         return _decode_around_batch(message, outline, parsed.batch)
     if isinstance(problem, RecursionError) and raw_json.depth(message) > MAX_DEPTH:
         return parsed
-    raise _invalid_json(problem)
+    raise _invalid_json(problem, message)
 
 
 def _decode_message(message: bytes) -> MessageFields | list[Raw]:
@@ -111,12 +114,14 @@ def _decode_or_refuse(document: bytes) -> MessageFields | list[Raw]:
     try:
         return _decode_message(document)
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
-        raise _invalid_json(error) from None
+        raise _invalid_json(error, document) from None
 
 
-def _invalid_json(error: Exception) -> Refused:
+def _invalid_json(error: Exception, document: bytes) -> Refused:
     if isinstance(error, UnicodeDecodeError):
         return Refused(Reason.INVALID_JSON, f"not UTF-8 at byte {error.start}")
+    if _OF_HALVES.search(str(error)) and raw_json.holds_half_surrogate(document):
+        return Refused(Reason.INVALID_JSON, "a string holds half of a surrogate pair")
     return Refused(Reason.INVALID_JSON, str(error))
 
 

@@ -115,6 +115,11 @@ def outline(document: bytes) -> bytes:
     return bytes(outlined[:start] if level >= _SHALLOW else outlined)
 
 
+def holds_half_surrogate(document: bytes) -> bool:
+    """Whether half of a surrogate pair stands alone in a document, as an escape sequence."""
+    return any(escape[1] for escape in _ESCAPE.finditer(document))
+
+
 def _brackets(document: bytes) -> Iterator[tuple[int, int]]:
     """(level, offset) of each bracket outside of strings; a closing one is of the level that it returns to."""
     level = 0

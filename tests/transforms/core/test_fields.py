@@ -198,3 +198,26 @@ def test_depth(what: str, levels: int, refused: bool, part: str) -> None:
 def test_brackets_in_strings_are_not_depth() -> None:
     check_depth(line({"a": "[{" * MAX_DEPTH, "b": '\\"[' * MAX_DEPTH}))
     check_depth(line([{}] * (MAX_DEPTH + 1)))
+
+
+@pytest.mark.parametrize(
+    ("what", "message", "detail"),
+    [
+        ("at its end", rb'{"type":"page","name":"\ud800"}', "a string holds half of a surrogate pair"),
+        ("in the middle", rb'{"name":"\ud800x12345678"}', "a string holds half of a surrogate pair"),
+        ("the second half", rb'{"a":"\udc00"}', "a string holds half of a surrogate pair"),
+        ("before another character", rb'{"a":"\ud800\u0041"}', "a string holds half of a surrogate pair"),
+        ("in a key", rb'{"na\udc00me":1}', "a string holds half of a surrogate pair"),
+        ("beside a batch", rb'{"batch":[{"a":"\ud800"}],"x":"\ud800"}', "a string holds half of a surrogate pair"),
+        ("a message cut behind a pair", rb'{"a":"\ud83d\ude00', "Input data was truncated"),
+        (
+            "another mistake before it",
+            rb'{"a":1,}{"b":"\ud800"}',
+            "JSON is malformed: trailing comma in object (byte 7)",
+        ),
+    ],
+)
+def test_half_a_surrogate_pair_is_called_so(what: str, message: bytes, detail: str) -> None:
+    with pytest.raises(Refused) as refused:
+        parse(message)
+    assert refused.value.detail == detail
