@@ -20,6 +20,7 @@ import judge
 from judge.comparison import Difference, Key, compare
 from judge.values import Row
 from pipeline import commands
+from pipeline.plurals import counted
 from pipeline.warehouses import Contents, open_warehouse
 from schemas.tables import ACCOUNTS, CONTACTS, IDENTITIES, JOBS, KEYED, MEMBERSHIPS, Column, Mode, Table, Type
 from transforms.core import times
@@ -35,7 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_connections()
     parser.add_argument(
-        "--show", type=int, default=100, metavar="NUMBER", help="How many differences are shown. Default: 100."
+        "--show",
+        type=commands.count,
+        default=100,
+        metavar="NUMBER",
+        help="How many differences are shown. Default: 100.",
     )
     return commands.run(parser, _audit, argv)
 
@@ -55,18 +60,18 @@ def _audit(options: argparse.Namespace) -> int:
     if counts.total() > options.show:
         commands.say(console, f"and {counts.total() - options.show:,} more")
     for reason, count in Counter(reason for reason, _ in tables.dead_letters).items():
-        commands.say(console, f"{_counted(count, 'call')} of the log cannot be read any more: {reason}", "yellow")
+        commands.say(console, f"{counted(count, 'call')} of the log cannot be read any more: {reason}", "yellow")
     for name in sorted({name for _, name in log}.difference(connection.name for connection in connections.connections)):
         commands.say(console, f"The configuration has no connection {name!r}, which the log names.", "yellow")
     if counts and last_job is not None and last_job["ended_at"] is None:
         commands.say(console, "The last job did not end: what it logged is in the tables after the next one.", "yellow")
-    replayed = f"{_counted(len(log), 'call')} of identity_calls replayed"
+    replayed = f"{counted(len(log), 'call')} of identity_calls replayed"
     if not counts:
         rows = ", ".join(f"{table.name} ({len(_expected(tables, table)):,})" for table in KEYED)
         commands.say(console, f"{replayed}: no difference in {rows}", "green")
         return 0
     by_table = ", ".join(f"{count:,} in {name}" for name, count in counts.items())
-    commands.say(console, f"{replayed}: {_counted(counts.total(), 'difference')}, {by_table}", "bold red")
+    commands.say(console, f"{replayed}: {counted(counts.total(), 'difference')}, {by_table}", "bold red")
     return 1
 
 
@@ -119,10 +124,6 @@ def _value(column: Column, value: Any) -> Any:
     if column.type is Type.STRUCT:
         return {field.name: _value(field, value[field.name]) for field in column.fields}
     return times.iso(value) if column.type is Type.TIMESTAMP else value
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 if __name__ == "__main__":

@@ -12,13 +12,16 @@ from apache_beam.io.filesystem import BeamIOError
 
 REDACTED = "REDACTED"
 
-_LONGEST_VALUE = 200
+_LONGEST_SHOWN = 200
+"""Characters of a value, or of a path, that are shown."""
 _SECRET = (
     r"passw(?:or)?d|pwd|secret|token|credential|signature|connection_?string"
     r"|(?:access|account|api|encryption|private|shared|signing|write)_?key"
 )
 _SECRET_NAME = re.compile(_SECRET, re.IGNORECASE)
-_SECRET_PAIR = re.compile(rf"""(\w*(?:{_SECRET})\w*(?:=|["']\s*:\s*)["']?)(?!{REDACTED})[^\s&;,"'}}]+""", re.IGNORECASE)
+_SECRET_PAIR = re.compile(
+    rf"""((?:{_SECRET})\w{{0,40}}(?:=|["']\s*:\s*)["']?)(?!{REDACTED})[^\s&;,"'}}]+""", re.IGNORECASE
+)
 
 
 def _url_secrets(char: str) -> tuple[tuple[re.Pattern[str], str], ...]:
@@ -48,10 +51,10 @@ class UsageError(Exception):
         subject = option
         if value is not None:
             shown = REDACTED if is_secret(option) else value_without_secrets(value)
-            if len(shown) > _LONGEST_VALUE:
-                shown = shown[:_LONGEST_VALUE] + "..."
-            shown = shlex.quote(printable(shown))
+            shown = shlex.quote(printable(shortened(shown)))
             subject = f"{option}={shown}" if option else shown
+            if value.startswith("/"):  # a path stands once in a line
+                problem = problem.removeprefix(f"{value} ").removesuffix(f" {value}")
         place = ", ".join(part for part in (subject, where) if part)
         message = without_secrets("; ".join(part for part in (problem, remedy) if part))
         super().__init__(printable(f"{place}: {message}" if place else message))
@@ -64,6 +67,23 @@ def printable(text: str) -> str:
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
     )
+
+
+def shortened(text: str) -> str:
+    """The text, of a long one its beginning and its end."""
+    if len(text) <= _LONGEST_SHOWN:
+        return text
+    kept = (_LONGEST_SHOWN - 3) // 2
+    return f"{text[:kept]}...{text[-kept:]}"
+
+
+def is_encodable(text: str) -> bool:
+    """Whether it is text: undecodable bytes of the command line, and halves of surrogate pairs, are none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_secret(name: str) -> bool:
@@ -102,7 +122,7 @@ def choice(given: str, choices: Iterable[str]) -> str:
     return f"did you mean {known[close[0]]}?" if close else f"choose from {', '.join(known.values())}"
 
 
-def reason(error: OSError) -> str:
+def reason(error: Exception) -> str:
     """Why a file could not be used, without the wrapping of Beam's file systems."""
     cause: BaseException = error
     while isinstance(cause, BeamIOError) and cause.exception_details:

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from pipeline.plurals import counted
 from transforms import metrics
 
 _LOGGER = logging.getLogger(__name__)
@@ -104,7 +105,8 @@ class Progress:
         elapsed = timedelta(seconds=int(now - self._started_at))
         lag_ms = self._counts.lag_ms()
         lag = "" if lag_ms is None else f"lag {lag_ms / 1000:.1f} s, "
-        return f"{messages:,} messages, {rate:,.0f}/s, {lag}{self._counts.dead_letters:,} dead letters, {elapsed}"
+        dead_letters = counted(self._counts.dead_letters, "dead letter")
+        return f"{counted(messages, 'message')}, {rate:,.0f}/s, {lag}{dead_letters}, {elapsed}"
 
     def _log(self) -> None:
         while not self._ended.wait(self._interval):

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 import apache_beam as beam
@@ -20,6 +21,7 @@ from pipeline import allocators, prism
 from pipeline.graph import build
 from pipeline.job_kind import STREAMING_RUNNER, JobKind
 from pipeline.options import Settings
+from pipeline.plurals import counted
 from pipeline.progress import Progress
 from pipeline.sources import Source
 from pipeline.summary import Summary
@@ -90,8 +92,9 @@ def _run(settings: Settings, options: PipelineOptions, shown_options: str) -> Su
         unacknowledged = sum(source.close() for source in settings.sources)
         warehouse.close()
     if unacknowledged:
-        _log.warning("%d messages could not be acknowledged; they come again, and count once", unacknowledged)
-    return _summary(result.metrics(), warehouse, time.monotonic() - started)
+        messages = counted(unacknowledged, "message")
+        _log.warning("%s could not be acknowledged; what comes again counts once", messages)
+    return _summary(result.metrics(), settings.sources, warehouse, time.monotonic() - started)
 
 
 def launch(settings: Settings, options: PipelineOptions, shown_options: str) -> PipelineResult:
@@ -148,25 +151,31 @@ def _interpreter_for_jobs() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _summary(results: MetricResults, warehouse: Warehouse, elapsed_s: float) -> Summary:
-    counted = metrics.counts(results)
+def _summary(results: MetricResults, sources: tuple[Source, ...], warehouse: Warehouse, elapsed_s: float) -> Summary:
+    counts = metrics.counts(results)
+    told = (metrics.READ, metrics.RECEIVED, metrics.LOST)
     notes = {
-        counter.meaning: counted[counter.name]
+        counter.phrase(count): count
         for counter in metrics.COUNTERS
-        if not counter.labels and counter not in (metrics.READ, metrics.RECEIVED) and counted.get(counter.name)
+        if not counter.labels and counter not in told and (count := counts.get(counter.name, 0))
     }
-    unreadable_history = sum(metrics.family(counted, metrics.UNREADABLE_HISTORY).values())
+    unreadable_history = sum(metrics.family(counts, metrics.UNREADABLE_HISTORY).values())
     if unreadable_history:
-        notes[metrics.UNREADABLE_HISTORY.meaning] = unreadable_history
-    return Summary(
-        read=counted.get(metrics.READ.name, 0),
-        outcomes=metrics.family(counted, metrics.OUTCOMES),
-        by_type=metrics.family(counted, metrics.TYPES),
-        written=metrics.family(counted, metrics.WRITTEN),
-        dead_letters=metrics.family(counted, metrics.DEAD_LETTERS),
+        notes[metrics.UNREADABLE_HISTORY.phrase(unreadable_history)] = unreadable_history
+    summary = Summary(
+        read=counts.get(metrics.READ.name, 0),
+        outcomes=metrics.family(counts, metrics.OUTCOMES),
+        by_type=metrics.family(counts, metrics.TYPES),
+        written=metrics.family(counts, metrics.WRITTEN),
+        dead_letters=metrics.family(counts, metrics.DEAD_LETTERS),
         notes=notes,
         unreadable=metrics.noted(results, metrics.UNREADABLE_PARTS),
+        lost=metrics.noted(results, metrics.LOST_FILES),
         elapsed_s=elapsed_s,
         warehouse_hint=warehouse.open_command(),
         query=warehouse.sample_query,
     )
+    if not summary.is_mostly_refused:
+        return summary
+    mistakes = (source.likely_mistake() for source in sources)
+    return replace(summary, likely_mistake=next(filter(None, mistakes), ""))

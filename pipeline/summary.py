@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from rich import box
@@ -12,6 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.errors import printable
+from pipeline.plurals import counted
+
+DEAD_LETTERS_QUERY = (
+    "SELECT reason, detail, COUNT(*) AS calls FROM dead_letters GROUP BY reason, detail ORDER BY calls DESC LIMIT 10"
+)
+"""Why calls were refused, in the SQL of every warehouse."""
 
 WIDTH = 80
 """Columns of a summary that goes to no terminal."""
@@ -24,6 +30,17 @@ _OUTCOMES = {
     "conflicting": ("conflicting", "conflicting"),
     "disabled": ("disabled", "disabled"),
 }
+_ONE_A_LINE = "is this one JSON object a line?"
+_LIKELY_MISTAKES = {
+    "too_large": _ONE_A_LINE,
+    "invalid_json": _ONE_A_LINE,
+    "unsupported_type": "are these Segment calls? Each has a type: page, screen, track, identify, group or alias",
+    "unknown_connection": "is it the right connections file? It has no connection for their projectId",
+    "invalid_field": "are these Segment calls, as Segment sends them?",
+    "missing_id": "are these Segment calls? Each has a userId or an anonymousId",
+    "missing_field": "are these Segment calls, with all their fields?",
+}
+"""What is likely where most calls are refused for a reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +49,9 @@ class Summary:
 
     `outcomes` are the first outcomes of what was read: `event`, `identity_call`, `dead_letter`, `duplicate`,
     `conflicting`, `disabled`. `written` are rows by table, `dead_letters` messages by reason, `notes` other counts
-    worth a line, `unreadable` the files that could be read in part only, one line each. `warehouse_hint` is the command
-    that opens the warehouse, `query` one to try there.
+    worth a line, `unreadable` the files that could be read in part only, `lost` those that were gone, one line each.
+    `warehouse_hint` is the command that opens the warehouse, `query` one to try there. `likely_mistake` says what the
+    input looks like that is not one JSON object a line, and is empty where that is not known.
     """
 
     read: int
@@ -46,6 +64,25 @@ class Summary:
     elapsed_s: float
     warehouse_hint: str
     query: str
+    lost: tuple[str, ...] = ()
+    likely_mistake: str = ""
+
+    @property
+    def refused(self) -> int:
+        """Messages that became dead letters."""
+        return self.outcomes.get("dead_letter", 0)
+
+    @property
+    def is_mostly_refused(self) -> bool:
+        """Whether more than half of what was read was refused."""
+        return 2 * self.refused > self.read
+
+    @property
+    def is_input_read(self) -> bool:
+        """Whether every file was there, and something of the input could be read, unless it holds nothing."""
+        if self.lost:
+            return False
+        return self.refused < self.read if self.read else not self.unreadable
 
     @property
     def missing(self) -> int:
@@ -55,8 +92,11 @@ class Summary:
 
 def render(summary: Summary, console: Console) -> None:
     """Prints the summary: in colour on a terminal, as plain lines of a fixed width elsewhere."""
-    rate = summary.read / summary.elapsed_s if summary.elapsed_s > 0 else 0.0
-    _say(console, f"{summary.read:,} messages in {summary.elapsed_s:,.1f} s, {rate:,.0f} messages per second", "bold")
+    for line in _warnings(summary):
+        _say(console, line, "bold red")
+    rate = round(summary.read / summary.elapsed_s) if summary.elapsed_s > 0 else 0
+    messages = counted(summary.read, "message")
+    _say(console, f"{messages} in {summary.elapsed_s:,.1f} s, {counted(rate, 'message')} per second", "bold")
     _say(console, f"{summary.read:,} read = {_sum(summary.outcomes)}")
     if summary.missing:
         what = f"{summary.missing:,} without an outcome" if summary.missing > 0 else f"{-summary.missing:,} too many"
@@ -70,13 +110,33 @@ def render(summary: Summary, console: Console) -> None:
         "rows written": summary.written,
         "dead letters": summary.dead_letters,
     }
-    tables = [_table(title, counts) for title, counts in titled.items() if counts]
+    tables = [_table(title, counts) for title, counts in titled.items() if any(counts.values())]
     console.print()
     if tables:
         _lay_out(tables, console)
         console.print()
     _say(console, f"Open the warehouse:  {summary.warehouse_hint}")
-    _say(console, f"A query to try:      {summary.query}")
+    query = DEAD_LETTERS_QUERY if summary.is_mostly_refused else summary.query
+    _say(console, f"A query to try:      {query}")
+
+
+def _warnings(summary: Summary) -> Iterator[str]:
+    """What went so wrong that it is told first."""
+    if summary.lost:
+        yield f"!!! {counted(len(summary.lost), 'file')} of the input could not be read:"
+        yield from (f"    {line}" for line in summary.lost)
+    if summary.is_mostly_refused:
+        whole = "all" if summary.refused == summary.read else f"{summary.refused:,}"
+        yield f"!!! Refused: {whole} of {counted(summary.read, 'message')}: {_likely_mistake(summary)}"
+        yield f"    Why, in the warehouse: {DEAD_LETTERS_QUERY}"
+    elif not summary.read and summary.unreadable:
+        yield "!!! Nothing of the input could be read"
+
+
+def _likely_mistake(summary: Summary) -> str:
+    reason = max(summary.dead_letters, key=summary.dead_letters.__getitem__, default="")
+    likely = _LIKELY_MISTAKES.get(reason, "the query says why")
+    return f"{likely} {summary.likely_mistake}".rstrip() if likely is _ONE_A_LINE else likely
 
 
 def _sum(outcomes: Mapping[str, int]) -> str:
@@ -90,7 +150,8 @@ def _table(title: str, counts: Mapping[str, int]) -> Table:
     table.add_column(title, no_wrap=True)
     table.add_column("", justify="right", no_wrap=True)
     for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-        table.add_row(Text(printable(name)), f"{count:,}")
+        if count:
+            table.add_row(Text(printable(name)), f"{count:,}")
     return table
 
 

@@ -24,11 +24,17 @@ _REPORTED_MESSAGES = 1_000
 
 @dataclass(frozen=True)
 class Counter:
-    """A counter, or with `labels` a family of them, one for each value of what `labels` names."""
+    """A counter, or with `labels` a family of them, one for each value of what `labels` names. `singular` is what one
+    is, where `meaning` says what several are."""
 
     name: str
     meaning: str
     labels: str = ""
+    singular: str = ""
+
+    def phrase(self, count: int) -> str:
+        """What so many are, to stand behind their number."""
+        return self.singular if count == 1 and self.singular else self.meaning
 
     def of(self, label: str) -> str:
         return f"{self.name}:{label}"
@@ -71,21 +77,51 @@ REPEATED = Counter("repeated-rows", "rows that were in the table already", label
 CONFLICTING = Counter(
     "conflicting-rows", "rows that are not stored, since the table holds another call under their key", labels="table"
 )
-EMPTY = Counter("empty-messages", "messages without a call in them: an empty array or batch")
-BLANK = Counter("blank-lines", "lines of white space only")
-UNREADABLE = Counter("unreadable-files", "files of which a part could not be read")
-HISTORY = Counter("history-calls", "identity calls of earlier jobs that were read again")
+EMPTY = Counter(
+    "empty-messages",
+    "messages without a call in them: an empty array or batch",
+    singular="message without a call in it: an empty array or batch",
+)
+BLANK = Counter(
+    "blank-lines",
+    "lines of white space only",
+    singular="line of white space only",
+)
+UNREADABLE = Counter(
+    "unreadable-files",
+    "files of which a part could not be read",
+    singular="file of which a part could not be read",
+)
+LOST = Counter(
+    "lost-files",
+    "files that were there when the job was checked, and could not be read",
+    singular="file that was there when the job was checked, and could not be read",
+)
+HISTORY = Counter(
+    "history-calls",
+    "identity calls of earlier jobs that were read again",
+    singular="identity call of earlier jobs that was read again",
+)
 UNKNOWN_CONNECTIONS = Counter(
-    "history-unknown-connection-calls", "calls of earlier jobs whose connection is not configured any more"
+    "history-unknown-connection-calls",
+    "calls of earlier jobs whose connection is not configured any more",
+    singular="call of earlier jobs whose connection is not configured any more",
 )
 UNREADABLE_HISTORY = Counter(
-    "history-refused-calls", "calls of earlier jobs that the rules refuse by now, or disable", labels="reason"
+    "history-refused-calls",
+    "calls of earlier jobs that the rules refuse by now, or disable",
+    labels="reason",
+    singular="call of earlier jobs that the rules refuse by now, or disable",
 )
 GROUPS_WITHOUT_EFFECT = Counter(
-    "group-without-effect-calls", "group calls through a connection that does not map accounts by group calls"
+    "group-without-effect-calls",
+    "group calls through a connection that does not map accounts by group calls",
+    singular="group call through a connection that does not map accounts by group calls",
 )
 LONG_PREVIOUS_IDS = Counter(
-    "contact-previous-ids-cut-rows", "contacts written with as many previous_ids as a row holds; identities has all"
+    "contact-previous-ids-cut-rows",
+    "contacts written with as many previous_ids as a row holds; identities has all",
+    singular="contact written with as many previous_ids as a row holds; identities has all",
 )
 APPENDS = Counter("sent-append-requests", "requests with rows that were sent to BigQuery", labels="table")
 APPEND_RETRIES = Counter(
@@ -95,8 +131,13 @@ STREAMS = Counter("opened-append-streams", "streams to BigQuery that were opened
 LATE = Counter(
     "late-messages",
     "messages of a subscription published before its watermark: they arrive with it, in the open window",
+    singular="message of a subscription published before its watermark: it arrives with it, in the open window",
 )
-RETRIES = Counter("retried-requests", "requests to Pub/Sub that failed and were tried again")
+RETRIES = Counter(
+    "retried-requests",
+    "requests to Pub/Sub that failed and were tried again",
+    singular="request to Pub/Sub that failed and was tried again",
+)
 APPEND_BYTES = Distribution("append-request-bytes", "rows of one request to BigQuery")
 IN_FLIGHT = Distribution("append-in-flight-bytes", "rows on their way to one BigQuery table, each time some are sent")
 LAG = Distribution(
@@ -109,6 +150,7 @@ RESIDENTS = Distribution("household-ids", "ids that live with an id, each time t
 MEMBERS = Distribution("contact-ids", "ids that belong to a contact, each time it is folded")
 
 UNREADABLE_PARTS = Notes("unreadable-file-lines", "what could not be read of a file, and why")
+LOST_FILES = Notes("lost-file-lines", "the files that could not be read, and why")
 
 COUNTERS = (
     RECEIVED,
@@ -124,6 +166,7 @@ COUNTERS = (
     EMPTY,
     BLANK,
     UNREADABLE,
+    LOST,
     HISTORY,
     UNKNOWN_CONNECTIONS,
     UNREADABLE_HISTORY,
@@ -136,7 +179,7 @@ COUNTERS = (
     RETRIES,
 )
 DISTRIBUTIONS = (APPEND_BYTES, IN_FLIGHT, LAG, WINDOW_KEYS, EDGES, CHAIN_EDGES, RESIDENTS, MEMBERS)
-NOTES = (UNREADABLE_PARTS,)
+NOTES = (UNREADABLE_PARTS, LOST_FILES)
 
 
 class Observer(Protocol):

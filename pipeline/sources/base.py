@@ -47,6 +47,11 @@ class Source(Protocol):
         """Why the source could not go on, in words for the user; None where it has not failed. It is asked when a job
         has failed, before `close`."""
 
+    def likely_mistake(self) -> str:
+        """What its messages look like that is not one JSON object each, in words for the user; empty where they look
+        right. It is asked when most of them were refused."""
+        return ""
+
 
 class BoundedSource:
     """What the sources share that end by themselves, whose process holds nothing of them: each is checked when it is
@@ -66,6 +71,9 @@ class BoundedSource:
 
     def explain(self) -> Exception | None:
         return None
+
+    def likely_mistake(self) -> str:
+        return ""
 
 
 class SourceKind(Protocol):

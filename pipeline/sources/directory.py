@@ -112,6 +112,9 @@ class Directory:
         remedy = "grant this user all rights on the directory and its files"
         return _refused(failure.filename or self.path, f"cannot be read or moved: {reason(failure)}", remedy)
 
+    def likely_mistake(self) -> str:
+        return ""
+
 
 class ReadDirectory(beam.PTransform):
     """PBegin → `Received`, one for each line; its timestamp is the later of the file's and the watermark."""

@@ -8,18 +8,31 @@ import shlex
 import stat
 from collections.abc import Iterable
 
+from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
-from pipeline.errors import UsageError, reason
+from pipeline import remote_files
+from pipeline.errors import UsageError, is_encodable, reason
 
 OPTION = "--input"
 
 
-def checked_patterns(values: Iterable[str]) -> tuple[str, ...]:
-    """The patterns of comma-separated values as Beam's file systems take them, each once. Raises UsageError for one
-    that matches no file, or a file that cannot be read."""
+Listing = tuple[tuple[str, int], ...]
+"""Files, each once: its path as `absolute` gives it, and its bytes."""
+
+
+def checked(values: Iterable[str]) -> tuple[tuple[str, ...], Listing]:
+    """The patterns of comma-separated values as Beam's file systems take them, each once, and the files that they
+    match. Raises UsageError for a pattern that matches no file, or a file that cannot be read."""
     pairs = ((pattern.strip(), value) for value in values for pattern in value.split(","))
-    return tuple(dict.fromkeys(_checked(pattern, value) for pattern, value in pairs))
+    matched = dict(_checked(pattern, value) for pattern, value in pairs)
+    files = {absolute(file.path): file.size_in_bytes for listed in matched.values() for file in listed}
+    return tuple(matched), tuple(files.items())
+
+
+def absolute(path: str) -> str:
+    """The path by which a file is known, however a pattern names it."""
+    return os.path.abspath(path) if is_local(path) else path
 
 
 def is_local(path: str) -> bool:
@@ -31,8 +44,8 @@ def refused(value: str, problem: str, remedy: str) -> UsageError:
     return UsageError(problem, remedy, option=OPTION, value=value)
 
 
-def _checked(pattern: str, value: str) -> str:
-    """The pattern as Beam wants it, once it is sure to match files, and only files that can be read."""
+def _checked(pattern: str, value: str) -> tuple[str, list[FileMetadata]]:
+    """The pattern as Beam wants it, and the files that it matches, once it is sure that they can be read."""
     if not pattern:
         raise refused(value, "holds no name", "give a file or a pattern on each side of a comma")
     local = is_local(pattern)
@@ -43,10 +56,10 @@ def _checked(pattern: str, value: str) -> str:
     folder = refused(pattern, "is a folder", f"give the files in it, such as --input={shlex.quote(inside)}")
     if os.path.isdir(beam_pattern) if local else beam_pattern.endswith("/"):
         raise folder
-    paths = _matches(beam_pattern)
-    if not paths and not local and _matches(inside):
+    files = _matches(beam_pattern)
+    if not files and not local and _matches(inside):
         raise folder
-    if not paths:
+    if not files:
         remedy = "give a file, or a pattern, in quotes, that matches one"
         if local and os.path.exists(beam_pattern):
             remedy = "this name reads as a pattern: write ? for each [ and * in it"
@@ -54,16 +67,19 @@ def _checked(pattern: str, value: str) -> str:
             remedy += "; a comma separates two: write ? for one in a name"
         raise refused(pattern, "no such file", remedy)
     if local:
-        for path in paths:
-            _check_file(path)
+        for file in files:
+            _check_file(file.path)
     else:
-        _matches(paths[0])  # asks for the file itself, which takes another permission than a listing
-    return beam_pattern
+        _matches(files[0].path)  # asks for the file itself, which takes another permission than a listing
+    return beam_pattern, files
 
 
-def _matches(pattern: str) -> list[str]:
+def _matches(pattern: str) -> list[FileMetadata]:
     try:
-        return [file.path for file in FileSystems.match([pattern])[0].metadata_list]
+        remote_files.check_answer(pattern)
+        return list(FileSystems.match([pattern])[0].metadata_list)
+    except remote_files.NoAnswer as error:
+        raise refused(pattern, str(error), error.remedy) from None
     except OSError as error:
         raise refused(pattern, f"cannot be read: {reason(error)}", "give files that you may read") from None
     except ValueError:
@@ -72,6 +88,8 @@ def _matches(pattern: str) -> list[str]:
 
 
 def _check_file(path: str) -> None:
+    if not is_encodable(absolute(path)):
+        raise refused(absolute(path), "has a name that is not UTF-8", "rename the file, or the folder that it is in")
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise refused(path, "is no regular file", "write what it gives to a file first")

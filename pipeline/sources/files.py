@@ -7,13 +7,13 @@ truncated or damaged gzip file, and of a line beyond the size limit all but its 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
 import logging
 import os
+import re
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, ClassVar, Final, cast
 
 import apache_beam as beam
@@ -23,11 +23,14 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
 from apache_beam.pvalue import PBegin, PCollection
 from apache_beam.transforms.core import RestrictionProvider
+from google.api_core.exceptions import Forbidden, NotFound
 
-from pipeline.errors import printable
+from pipeline.errors import printable, reason, shortened
 from pipeline.job_kind import JobKind
-from pipeline.sources import file_patterns
+from pipeline.plurals import counted
+from pipeline.sources import file_formats, file_patterns
 from pipeline.sources.base import BoundedSource
+from pipeline.sources.file_patterns import Listing
 from schemas.segment import KEPT_OF_TOO_LARGE_BYTES, MAX_MESSAGE_BYTES
 from transforms import metrics
 from transforms.core.reader import OversizedMessage, Received
@@ -37,7 +40,12 @@ _SPLIT_BYTES: Final = 64 << 20
 """Plain files are read in parallel pieces of about this size."""
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_WINDOW: Final = 31
+_CHECKSUM: Final = re.compile("incorrect (data|length) check")
+"""What zlib says where a member's data do not fit their checksum, which stands behind them."""
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+_UNREADABLE: Final = (OSError, NotFound, Forbidden)
+"""What reading fails with."""
 
 Line = bytes | Received
 """A line as it is, or what was kept of one beyond the size limit."""
@@ -66,37 +74,44 @@ class FilesKind:
         """Whether there are such files is found out when the source is made."""
 
     def source(self, value: list[str], kind: JobKind, connections: Collection[str]) -> Files:
-        patterns = file_patterns.checked_patterns(value)
+        patterns, listing = file_patterns.checked(value)
         for pattern in patterns:
             if kind.on_dataflow and file_patterns.is_local(pattern):
                 problem = "is a file of this machine, which Dataflow's workers cannot read"
                 raise file_patterns.refused(pattern, problem, "give gs://BUCKET/GLOB")
-        return Files(patterns)
+        return Files(patterns, () if kind.on_dataflow else listing)
 
 
 @dataclass(frozen=True)
 class Files(BoundedSource):
-    """The files that patterns match; each matches one at least, which was checked."""
+    """The files that patterns match; each matches one at least, which was checked. `listing` is what was there then,
+    so that what is gone later is told; on Dataflow it is empty, since a job's graph has no room for it."""
 
     patterns: tuple[str, ...]
+    listing: Listing = field(default=(), compare=False)
 
     label: ClassVar[str] = "Files"
 
     def read(self) -> ReadFiles:
-        return ReadFiles(self.patterns)
+        return ReadFiles(self.patterns, self.listing)
+
+    def likely_mistake(self) -> str:
+        return file_formats.likely_mistake(path for path, _ in self.listing)
 
 
 class ReadFiles(beam.PTransform):
-    """PBegin → `Received`, one for each line of the files that the patterns match."""
+    """PBegin → `Received`, one for each line of the files that the patterns match. What is gone of the listing is
+    noted; where there is none, a pattern that matches nothing is."""
 
-    def __init__(self, patterns: tuple[str, ...]) -> None:
+    def __init__(self, patterns: tuple[str, ...], listing: Listing = ()) -> None:
         super().__init__()
         self.patterns = patterns
+        self.listing = listing
 
     def expand(self, begin: PBegin) -> PCollection[Received]:
         return (
             begin
-            | "Patterns" >> beam.Create([self.patterns])
+            | "Patterns" >> beam.Create([(self.patterns, self.listing)])
             | "Match" >> beam.FlatMap(_match)
             | "Spread" >> beam.Reshuffle()
             | "Blocks" >> beam.ParDo(_ReadBlocksFn())
@@ -104,14 +119,19 @@ class ReadFiles(beam.PTransform):
         )
 
 
-def _match(patterns: tuple[str, ...]) -> Iterable[tuple[str, int]]:
-    """The path and size of each file, once. No grouping sees to that: it would move lines to the end of time, and in a
-    job that goes on after them they are the beginning."""
-    files = {}
+def _match(patterns_and_listing: tuple[tuple[str, ...], Listing]) -> Iterable[tuple[str, int]]:
+    """The path and size of each file, once; of one that has become shorter or is gone, the size that it had. No
+    grouping sees to that: it would move lines to the end of time, and in a job that goes on after them they are the
+    beginning."""
+    patterns, listing = patterns_and_listing
+    files = dict(listing)
     for pattern in patterns:
-        for file in FileSystems.match([pattern])[0].metadata_list:
-            is_local = FileSystems.get_scheme(file.path) is None
-            files[os.path.abspath(file.path) if is_local else file.path] = file.size_in_bytes
+        matched = FileSystems.match([pattern])[0].metadata_list
+        for file in matched:
+            path = file_patterns.absolute(file.path)
+            files[path] = max(file.size_in_bytes, files.get(path, 0))
+        if not matched and not listing:
+            files[pattern] = 0
     return files.items()
 
 
@@ -121,8 +141,13 @@ class _Pieces(RestrictionProvider):
 
     def initial_restriction(self, file: tuple[str, int]) -> OffsetRange:
         path, size = file
-        with _open(path) as opened:
-            return OffsetRange(0, 1 if is_gzip(opened) else max(size, 1))
+        try:
+            with _open(path) as opened:
+                return OffsetRange(0, 1 if is_gzip(opened) else max(size, 1))
+        except _UNREADABLE as error:
+            if not _is_lost(path, error):
+                raise
+            return OffsetRange(0, max(size, 1))  # told where it is read
 
     def create_tracker(self, restriction: OffsetRange) -> OffsetRestrictionTracker:
         return OffsetRestrictionTracker(restriction)
@@ -142,24 +167,47 @@ class _ReadBlocksFn(metrics.CountingFn):
         file: tuple[str, int],
         tracker: Any = beam.DoFn.RestrictionParam(_Pieces()),  # noqa: B008
     ) -> Iterator[list[Line]]:
-        path, _ = file
+        path, size = file
+        try:
+            with _open(path) as opened:
+                yield from self._blocks(opened, path, tracker)
+                if (left := opened.seek(0, os.SEEK_END)) < size:
+                    self._note_lost(path, f"has {counted(left, 'byte')} left of {size:,}")
+        except _UNREADABLE as error:
+            if not _is_lost(path, error):
+                raise
+            self._note_lost(path, reason(error))
+            tracker.try_claim(tracker.current_restriction().stop)
+
+    def _note_lost(self, path: str, problem: str) -> None:
+        line = printable(f"{shortened(path)}: {problem}")
+        self.tally[metrics.LOST.name] += 1
+        metrics.note(metrics.LOST_FILES, line)
+        _log.warning("%s", line)
+
+    def _blocks(self, opened: BinaryIO, path: str, tracker: Any) -> Iterator[list[Line]]:
         start, end = tracker.current_restriction().start, tracker.current_restriction().stop
-        with _open(path) as opened:
-            if is_gzip(opened):
-                if tracker.try_claim(start):
-                    gunzip = Gunzip(opened)
-                    for block in blocks(gunzip.read, 0):
-                        yield block.unmarked()
-                    if gunzip.problem:
-                        note_unreadable(self.tally, f"{path}: {gunzip.problem}")
-                return
-            for block in blocks(opened.read, _first_line(opened, start)):
-                if tracker.try_claim(block.last_start):
+        if is_gzip(opened):
+            if tracker.try_claim(start):
+                gunzip = Gunzip(opened)
+                for block in blocks(gunzip.read, 0):
                     yield block.unmarked()
-                    continue
-                yield block.before(tracker.current_restriction().stop).unmarked()
-                return
-            tracker.try_claim(max(end, tracker.current_restriction().stop))
+                if gunzip.problem:
+                    note_unreadable(self.tally, f"{shortened(path)}: {gunzip.problem}")
+            return
+        for block in blocks(opened.read, _first_line(opened, start)):
+            if tracker.try_claim(block.last_start):
+                yield block.unmarked()
+                continue
+            yield block.before(tracker.current_restriction().stop).unmarked()
+            return
+        tracker.try_claim(max(end, tracker.current_restriction().stop))
+
+
+def _is_lost(path: str, error: Exception) -> bool:
+    """Whether a file is gone or may not be read any more. What a service that is away fails with passes: the runner
+    tries it again."""
+    return not isinstance(error, OSError) or isinstance(error, FileNotFoundError) or file_patterns.is_local(path)
 
 
 def note_unreadable(tally: metrics.Tally, problem: str) -> None:
@@ -251,6 +299,7 @@ class Gunzip:
         self._inflate = zlib.decompressobj(_GZIP_WINDOW)
         self._pending = b""
         self._read_bytes = 0
+        self._member_start = 0
 
     def read(self, size: int) -> bytes:
         """At most `size` bytes of what the file holds, none at its end."""
@@ -265,6 +314,7 @@ class Gunzip:
                 if not self._pending:
                     continue
                 self._inflate = zlib.decompressobj(_GZIP_WINDOW)
+                self._member_start = self._read_bytes - len(self._pending)
             data = self._decompress(size)
             if data:
                 return data
@@ -273,7 +323,7 @@ class Gunzip:
     def _end(self) -> bytes:
         if self._inflate.eof:
             return b""
-        self.problem = f"the gzip data end early, after {self._read_bytes} bytes; what followed is lost"
+        self.problem = f"the gzip data end early, after {counted(self._read_bytes, 'byte')}; what followed is lost"
         return self._inflate.flush()
 
     def _decompress(self, size: int) -> bytes:
@@ -283,18 +333,27 @@ class Gunzip:
             self._pending = self._inflate.unconsumed_tail or self._inflate.unused_data
             return data
         except zlib.error as error:
-            near = self._read_bytes - len(self._pending)
-            self.problem = f"the gzip data are damaged near byte {near} ({error}); the rest is lost"
-        return _salvage(before, self._pending)
+            data, at = _salvage(before, self._pending)
+            self.problem = self._damage(self._read_bytes - len(self._pending) + at, str(error))
+            return data
+
+    def _damage(self, offset: int, error: str) -> str:
+        """What is wrong at an offset of the file: there, or where a checksum is wrong, somewhere before."""
+        if offset < self._member_start + len(_GZIP_MAGIC):
+            return f"what follows byte {self._member_start} is no gzip data, and is lost"
+        place = "before" if _CHECKSUM.search(error) else "near"
+        return f"the gzip data are damaged {place} byte {offset} ({error}); the rest is lost"
 
 
-def _salvage(inflate: Any, compressed: bytes) -> bytes:
-    """What can be read of damaged data, byte by byte up to the damage."""
+def _salvage(inflate: Any, compressed: bytes) -> tuple[bytes, int]:
+    """What can be read of damaged data, byte by byte up to the damage, and its offset in them."""
     data = []
-    with contextlib.suppress(zlib.error):
-        for at in range(len(compressed)):
+    for at in range(len(compressed)):
+        try:
             data.append(inflate.decompress(compressed[at : at + 1]))
-    return b"".join(data)
+        except zlib.error:
+            return b"".join(data), at
+    return b"".join(data), len(compressed)
 
 
 def _open(path: str) -> BinaryIO:

@@ -103,6 +103,9 @@ class Subscription:
         failure = Subscriber.failure()
         return None if failure is None else explained(failure, self.name)
 
+    def likely_mistake(self) -> str:
+        return ""
+
 
 class ReadPubSub(beam.PTransform):
     """PBegin → `Received`, one for each message of `projects/P/subscriptions/S`; its timestamp is the publish time.

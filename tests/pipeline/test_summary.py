@@ -8,14 +8,22 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from pipeline.summary import Summary, render
+from pipeline.summary import DEAD_LETTERS_QUERY, Summary, render
+from transforms.core.dead_letters import Reason
 
 SUMMARY = Summary(
     read=3012,
     outcomes={"event": 2100, "identity_call": 880, "dead_letter": 20, "duplicate": 12, "disabled": 0},
     by_type={"identify": 880, "page": 1200, "track": 900},
-    written={"events": 2100, "identity_calls": 880, "contacts": 300, "accounts": 12, "memberships": 40},
-    dead_letters={"missing_field": 8, "invalid_json": 12},
+    written={
+        "events": 2100,
+        "identity_calls": 880,
+        "contacts": 300,
+        "accounts": 12,
+        "memberships": 40,
+        "identities": 0,
+    },
+    dead_letters={"missing_field": 8, "invalid_json": 12, "too_large": 0},
     notes={"calls of history": 1234, "group calls ignored": 0},
     unreadable=("calls/b.jsonl.gz: ends too early, after 12,345 messages of what looks like rather a long story",),
     elapsed_s=4.0,
@@ -59,6 +67,54 @@ NOTHING = """\
 Open the warehouse:  duckdb w
 A query to try:      SHOW TABLES
 """
+REFUSED = f"""\
+!!! Refused: 8 of 9 messages: is this one JSON object a line? a.csv looks like CSV
+    Why, in the warehouse: {DEAD_LETTERS_QUERY}
+9 messages in 1.0 s, 9 messages per second
+9 read = 1 event + 8 dead letters
+
+dead letters
+────────────────
+invalid_json   8
+
+Open the warehouse:  duckdb w
+A query to try:      {DEAD_LETTERS_QUERY}
+"""
+LOST = """\
+!!! 2 files of the input could not be read:
+    /a.jsonl: No such file or directory
+    /b.jsonl: has 0 bytes left of 12
+1 message in 1.0 s, 1 message per second
+1 read = 1 event
+
+Open the warehouse:  duckdb w
+A query to try:      SHOW TABLES
+"""
+UNREADABLE = """\
+!!! Nothing of the input could be read
+0 messages in 0.0 s, 0 messages per second
+0 read = 0
+! Read in part only: a.gz: the gzip data end early, after 5 bytes; what followed is lost
+
+Open the warehouse:  duckdb w
+A query to try:      SHOW TABLES
+"""
+MOSTLY_REFUSED = replace(
+    EMPTY,
+    read=9,
+    outcomes={"event": 1, "dead_letter": 8},
+    dead_letters={"invalid_json": 8},
+    elapsed_s=1.0,
+    likely_mistake="a.csv looks like CSV",
+)
+FILES_LOST = replace(
+    EMPTY,
+    read=1,
+    outcomes={"event": 1},
+    elapsed_s=1.0,
+    lost=("/a.jsonl: No such file or directory", "/b.jsonl: has 0 bytes left of 12"),
+)
+DAMAGED = replace(EMPTY, unreadable=("a.gz: the gzip data end early, after 5 bytes; what followed is lost",))
 
 
 def piped(summary: Summary, encoding: str = "utf-8", width: int | None = None) -> str:
@@ -69,7 +125,15 @@ def piped(summary: Summary, encoding: str = "utf-8", width: int | None = None) -
 
 
 @pytest.mark.parametrize(
-    ("what", "summary", "expected"), [("a whole job", SUMMARY, WHOLE), ("a job on nothing", EMPTY, NOTHING)]
+    ("what", "summary", "expected"),
+    [
+        ("a whole job", SUMMARY, WHOLE),
+        ("a job on nothing", EMPTY, NOTHING),
+        ("a table of zeros", replace(EMPTY, by_type={"page": 0}, written={"events": 0}), NOTHING),
+        ("most is refused", MOSTLY_REFUSED, REFUSED),
+        ("files are lost", FILES_LOST, LOST),
+        ("nothing can be read", DAMAGED, UNREADABLE),
+    ],
 )
 def test_a_summary_reads(what: str, summary: Summary, expected: str) -> None:
     assert piped(summary) == expected
@@ -132,3 +196,37 @@ def test_a_wrong_sum_is_said_loudly(what: str, read: int, missing: int, expected
 
 def test_square_brackets_are_no_markup() -> None:
     assert "[bold]x[/bold]" in piped(replace(SUMMARY, dead_letters={"[bold]x[/bold]": 1}))
+
+
+@pytest.mark.parametrize(
+    ("what", "summary", "is_mostly_refused", "is_input_read"),
+    [
+        ("nothing is refused", SUMMARY, False, True),
+        ("there is nothing to read", EMPTY, False, True),
+        ("half is refused", replace(EMPTY, read=4, outcomes={"event": 2, "dead_letter": 2}), False, True),
+        ("more than half is", replace(EMPTY, read=5, outcomes={"event": 2, "dead_letter": 3}), True, True),
+        ("all but duplicates are", replace(EMPTY, read=5, outcomes={"duplicate": 1, "dead_letter": 4}), True, True),
+        ("all are", replace(EMPTY, read=1, outcomes={"dead_letter": 1}), True, False),
+        ("a file is lost", FILES_LOST, False, False),
+        ("nothing could be read", DAMAGED, False, False),
+        ("a part could not be read", replace(SUMMARY, unreadable=("a.gz",)), False, True),
+    ],
+)
+def test_a_job_knows_whether_its_input_was_read(
+    what: str, summary: Summary, is_mostly_refused: bool, is_input_read: bool
+) -> None:
+    assert (summary.is_mostly_refused, summary.is_input_read) == (is_mostly_refused, is_input_read)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_has_its_likely_mistake(reason: Reason) -> None:
+    summary = replace(EMPTY, read=1, outcomes={"dead_letter": 1}, dead_letters={reason.value: 1})
+    first = piped(summary).splitlines()[0]
+    assert first.startswith("!!! Refused: all of 1 message: ")
+    assert "?" in first
+
+
+@pytest.mark.parametrize(("count", "words"), [(0, "0 messages"), (1, "1 message"), (2, "2 messages")])
+def test_numbers_go_with_their_nouns(count: int, words: str) -> None:
+    summary = replace(EMPTY, read=count, outcomes={"event": count}, elapsed_s=1.0)
+    assert piped(summary).splitlines()[0] == f"{words} in 1.0 s, {words} per second"

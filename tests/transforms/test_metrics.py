@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 
 import apache_beam as beam
@@ -53,6 +54,19 @@ def test_every_metric_is_listed_once_with_its_unit_and_meaning() -> None:
         "requests",
     }
     assert all(metric.meaning for metric in declared)
+
+
+@pytest.mark.parametrize("counter", [counter for counter in COUNTERS if counter.singular], ids=lambda each: each.name)
+def test_one_of_a_thing_is_told_in_the_singular(counter: Counter) -> None:
+    assert counter.phrase(2) == counter.phrase(0) == counter.meaning
+    one = counter.phrase(1)
+    assert one == counter.singular != counter.meaning
+    assert not re.search(r"^\w+s\b|\b(were|they)\b", one)
+
+
+def test_every_counter_that_a_summary_may_show_has_a_singular() -> None:
+    shown = {counter for counter in COUNTERS if not counter.labels} - {READ, metrics.RECEIVED}
+    assert {counter.name for counter in shown if not counter.singular} == set()
 
 
 def test_what_was_counted_is_told_when_a_bundle_ends() -> None:

@@ -9,15 +9,20 @@ import itertools
 import random
 import tracemalloc
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import apache_beam as beam
 import pytest
+from apache_beam.io.filesystem import MatchResult
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
+from apache_beam.metrics.metric import MetricResults
 from apache_beam.testing.util import assert_that, equal_to
+from google.api_core.exceptions import Forbidden, NotFound
 
 from pipeline.sources import files
+from pipeline.sources.file_patterns import Listing, checked
 from pipeline.sources.files import Gunzip, ReadFiles, blocks
 from transforms import metrics
 from transforms.core.reader import OversizedMessage, Received
@@ -200,7 +205,7 @@ def test_damaged_gzip_is_read_up_to_the_damage() -> None:
         read, problem = gunzip(damage)
         assert len(read) == len(NOISE)
         assert read[1:] == NOISE[1:]
-        assert problem.startswith("the gzip data are damaged near byte 30")
+        assert problem.startswith(f"the gzip data are damaged before byte {len(compressed) - 5} (")
     two = gzip.compress(TEXT) + b"\x1f\x8b\x08\x00garbage"
     read, problem = gunzip(two)
     assert (read, "damaged" in problem or "end early" in problem) == (TEXT, True)
@@ -211,10 +216,31 @@ def test_garbage_behind_gzip_is_said(garbage: bytes) -> None:
     compressed = gzip.compress(TEXT)
     read, problem = gunzip(compressed + garbage)
     assert read == TEXT
-    assert problem == (
-        f"the gzip data are damaged near byte {len(compressed)} "
-        "(Error -3 while decompressing data: incorrect header check); the rest is lost"
-    )
+    assert problem == f"what follows byte {len(compressed)} is no gzip data, and is lost"
+
+
+def refused_at(compressed: bytes) -> int:
+    """The offset of the first byte that zlib refuses, as it refuses it when it gets one byte after the other."""
+    inflate = zlib.decompressobj(31)
+    for at in range(len(compressed)):
+        try:
+            inflate.decompress(compressed[at : at + 1])
+        except zlib.error:
+            return at
+    raise AssertionError("nothing is refused")
+
+
+@pytest.mark.parametrize("size", [1000, 1 << 20])
+@pytest.mark.parametrize("at", [30, 1000, (1 << 20) - 1, 1 << 20, (1 << 20) + 70_000])
+def test_damage_is_placed_in_the_compressed_file(at: int, size: int) -> None:
+    noise = random.Random(2).randbytes(1_400_000).hex().encode()  # more than is read at a time
+    compressed = gzip.compress(noise, 1)
+    damaged = compressed[:at] + b"\xff" * 40 + compressed[at + 40 :]
+    offset = refused_at(damaged)
+    assert offset >= at
+    read, problem = gunzip(damaged, size)
+    assert problem.startswith(f"the gzip data are damaged near byte {offset} (")
+    assert noise.startswith(read[: at - 30])
 
 
 def test_any_damage_at_all_costs_no_more_than_the_rest() -> None:
@@ -227,14 +253,19 @@ def test_any_damage_at_all_costs_no_more_than_the_rest() -> None:
 # ---- the whole source ----
 
 
-def check_source(patterns: Sequence[Path], expected: Sequence[bytes]) -> dict[str, int]:
-    """The source gives just these payloads, in any order; returns what it counted."""
+def read_source(patterns: Sequence[Path], expected: Sequence[bytes], listing: Listing = ()) -> MetricResults:
+    """The source gives just these payloads, in any order; returns what it reported."""
     pipeline = beam.Pipeline(runner="FnApiRunner")
-    received = pipeline | ReadFiles(tuple(map(str, patterns)))
+    received = pipeline | ReadFiles(tuple(map(str, patterns)), listing)
     assert_that(received | beam.Map(lambda each: each.payload), equal_to(expected))
     result = pipeline.run()
     result.wait_until_finish()
-    return metrics.counts(result.metrics())
+    return result.metrics()
+
+
+def check_source(patterns: Sequence[Path], expected: Sequence[bytes]) -> dict[str, int]:
+    """The source gives just these payloads, in any order; returns what it counted."""
+    return metrics.counts(read_source(patterns, expected))
 
 
 def test_overlapping_patterns_read_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,3 +310,79 @@ def test_what_cannot_be_read_is_noted(tmp_path: Path, caplog: pytest.LogCaptureF
     line = f"{path}: the gzip data end early, after {path.stat().st_size} bytes; what followed is lost"
     assert counts[metrics.UNREADABLE.name] == 1
     assert [record.getMessage() for record in caplog.records if record.name == files.__name__] == [line]
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def make_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:4])
+
+
+@pytest.mark.parametrize(
+    ("what", "pattern", "vanish", "expected", "problem"),
+    [
+        ("one of several", "*", remove, [b"two"], "No such file or directory"),
+        ("the only one", "a*", remove, [], "No such file or directory"),
+        ("one by its name", "a.jsonl", remove, [], "No such file or directory"),
+        ("a folder in its place", "*", make_folder, [b"two"], "Is a directory"),
+        ("one that was emptied", "*", empty, [b"two"], "has 0 bytes left of 8"),
+        ("one that was cut", "*", cut, [b"one", b"two"], "has 4 bytes left of 8"),
+    ],
+)
+def test_a_file_that_vanishes_is_noted_and_the_others_are_read(
+    what: str, pattern: str, vanish: Callable[[Path], None], expected: list[bytes], problem: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"one\none\n")
+    (tmp_path / "b.jsonl").write_bytes(b"two\n")
+    patterns, listing = checked([str(tmp_path / pattern)])
+    vanish(path)
+    results = read_source([Path(pattern) for pattern in patterns], expected, listing)
+    assert metrics.noted(results, metrics.LOST_FILES) == (f"{path}: {problem}",)
+    assert metrics.counts(results)[metrics.LOST.name] == 1
+
+
+def test_a_file_that_vanishes_is_noted_without_a_listing_where_a_pattern_names_it(tmp_path: Path) -> None:
+    results = read_source([tmp_path / "a.jsonl"], [])
+    assert metrics.noted(results, metrics.LOST_FILES) == (f"{tmp_path}/a.jsonl: No such file or directory",)
+
+
+def test_a_file_that_comes_or_grows_after_the_check_is_no_loss(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"one\n")
+    _, listing = checked([f"{tmp_path}/*"])
+    (tmp_path / "a").write_bytes(b"one\nmore\n")
+    (tmp_path / "b").write_bytes(b"two\n")
+    results = read_source([tmp_path / "*"], [b"one", b"more", b"two"], listing)
+    assert metrics.noted(results, metrics.LOST_FILES) == ()
+
+
+@pytest.mark.parametrize(
+    ("error", "is_lost"),
+    [(NotFound("gone"), True), (Forbidden("closed"), True), (FileNotFoundError(), True), (ConnectionError(), False)],
+    ids=lambda each: type(each).__name__,
+)
+def test_a_service_that_is_away_loses_no_file(
+    error: Exception, is_lost: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(FileSystems, "match", lambda patterns: [MatchResult(patterns[0], [])])
+    monkeypatch.setattr(FileSystems, "open", fail)
+    if is_lost:
+        results = read_source([Path("gs:/b/a.jsonl")], [])
+        assert len(metrics.noted(results, metrics.LOST_FILES)) == 1
+    else:
+        with pytest.raises(type(error)):
+            files._Pieces().initial_restriction(("gs://b/a.jsonl", 1))

@@ -9,6 +9,7 @@ import duckdb
 import pytest
 
 from pipeline.errors import UsageError
+from pipeline.summary import DEAD_LETTERS_QUERY
 from pipeline.warehouses import DEFAULT_DIALECT, KINDS, WarehouseKind, kind_of, open_warehouse, url_forms
 from schemas import tables, views
 from tests.schemas import googlesql
@@ -76,9 +77,11 @@ def test_the_sample_queries_are_valid_in_their_own_sql(tmp_path: Path) -> None:
     local = open_warehouse(f"duckdb:///{tmp_path}/a.duckdb")
     kind_of(f"duckdb:///{tmp_path}/a.duckdb").create(f"duckdb:///{tmp_path}/a.duckdb", None)
     with duckdb.connect(f"{tmp_path}/a.duckdb") as connection:
-        assert connection.execute(local.sample_query).fetchall() == []
+        for query in (local.sample_query, DEAD_LETTERS_QUERY):
+            assert connection.execute(query).fetchall() == []
     analyzer = googlesql.available()
     dataset = kind_of(URLS["bigquery"][0])
     for statement in dataset.ddl(None):
         analyzer.create(statement.removesuffix(";"))
-    analyzer.analyze(open_warehouse(URLS["bigquery"][0]).sample_query)
+    for query in (open_warehouse(URLS["bigquery"][0]).sample_query, DEAD_LETTERS_QUERY):
+        analyzer.analyze(query)
