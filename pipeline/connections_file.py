@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -13,10 +14,13 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from msgspec import inspect
 
-from pipeline.errors import UsageError, choice, reason
+from pipeline import remote_files
+from pipeline.errors import UsageError, choice, is_encodable, reason, shortened
 from transforms.core.connections import IDENTIFY_TRAITS, Connections
 
 _MAX_BYTES = 1 << 20
+_MOST_VALUES = _MAX_BYTES
+"""So many values fit into a file without aliases."""
 _TEXT, _BOOL, _NULL, _MERGE, _MAPPING, _LIST = (
     f"tag:yaml.org,2002:{name}" for name in ("str", "bool", "null", "merge", "map", "seq")
 )
@@ -27,6 +31,7 @@ _REMEDIES = {
     dict: "write its keys below it, indented",
     str: "put text that YAML reads as something else in quotes",
 }
+_HALF = ("holds half of a surrogate pair", "write the whole character")
 _FILL = "write something there, or leave the key out"
 
 KeyPath = tuple[str | int, ...]
@@ -61,17 +66,21 @@ class _DocumentError(Exception):
 
 def _written(path: KeyPath) -> str:
     """`connections[0].name`"""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+    return shortened("".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix("."))
 
 
 def _read(path: str) -> bytes:
     try:
         if FileSystems.get_scheme(path) is None:
             path = os.path.expanduser(path)
-        elif not FileSystems.match([path])[0].metadata_list:
-            raise FileNotFoundError
+        else:
+            remote_files.check_answer(path)
+            if not FileSystems.match([path])[0].metadata_list:
+                raise FileNotFoundError
         with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
             content: bytes = file.read(_MAX_BYTES + 1)
+    except remote_files.NoAnswer as error:
+        raise _DocumentError(str(error), error.remedy) from None
     except FileNotFoundError:
         raise _DocumentError("no such file", "give a YAML file, local or gs://") from None
     except IsADirectoryError:
@@ -108,6 +117,8 @@ class _Document:
             if not isinstance(root, yaml.MappingNode):
                 raise _DocumentError("is not a mapping of keys to values", "begin a line with `connections:`")
             self._index(root, (), set())
+            if _values(root, {}) > _MOST_VALUES:
+                raise _DocumentError("repeats itself too often by aliases", "write what they stand for")
             self._content = loader.construct_document(root)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
@@ -119,6 +130,9 @@ class _Document:
             raise _DocumentError("holds a control character", "remove it", line=line) from None
         except RecursionError:
             raise _DocumentError("is nested too deeply", "give the YAML file of the connections") from None
+        except (ValueError, OverflowError):  # of "\\U00110000", which it does not check
+            line = loader.line + 1
+            raise _DocumentError("has an escape sequence for no character", "write the character", line=line) from None
 
     def connections(self) -> Connections:
         """The configuration; raises _DocumentError where it is none."""
@@ -136,14 +150,18 @@ class _Document:
         if id(node) in visited:  # an alias, perhaps of what holds it
             return
         visited.add(id(node))
+        if isinstance(node, yaml.ScalarNode) and not is_encodable(node.value):
+            self._refuse(path, *_HALF)
         if node.tag not in (_TEXT, _BOOL, _NULL, _MAPPING, _LIST):
-            self._refuse(path, f"has the YAML tag {node.tag!r}", "write the value without a tag")
+            self._refuse(path, f"has the YAML tag {shortened(repr(node.tag))}", "write the value without a tag")
         if isinstance(node, yaml.MappingNode):
             lines: dict[str, int] = {}
             for key, value in node.value:
                 line = key.start_mark.line + 1
                 if key.tag not in (_TEXT, _MERGE):
                     raise _DocumentError("has a key that is not text", "put the key in quotes", line=line, path=path)
+                if not is_encodable(key.value):
+                    raise _DocumentError(*_HALF, line=line, path=path)
                 place = (*path, key.value)
                 if key.value in lines:
                     problem = f"is there already, on line {lines[key.value]}"
@@ -158,7 +176,7 @@ class _Document:
         elif node.tag == _NULL:
             self._refuse(path, "is empty", _FILL)
         elif node.tag == _BOOL and node.value.lower() not in yaml.SafeLoader.bool_values:
-            self._refuse(path, f"has the YAML tag {node.tag!r}", "write the value without a tag")
+            self._refuse(path, f"has the YAML tag {shortened(repr(node.tag))}", "write the value without a tag")
 
     def _check(self, value: Any, expected: inspect.Type, path: KeyPath) -> None:
         """Refuses the first value that is not of the expected type, so that what is left can be converted."""
@@ -176,7 +194,7 @@ class _Document:
         else:
             self._check_kind(value, str, path)
             if isinstance(expected, inspect.LiteralType) and value not in expected.values:
-                self._refuse(path, f"{value!r} is unknown", choice(value, map(str, expected.values)))
+                self._refuse(path, f"{shortened(repr(value))} is unknown", choice(value, map(str, expected.values)))
             if isinstance(expected, inspect.StrType) and expected.pattern and not re.search(expected.pattern, value):
                 self._refuse(path, "is blank", _FILL)
 
@@ -207,6 +225,20 @@ class _Document:
         while place not in self._lines:
             place = place[:-1]
         raise _DocumentError(problem, remedy, line=self._lines[place], path=path)
+
+
+def _values(node: yaml.Node, counted: dict[int, float]) -> float:
+    """How many values a node stands for once each alias in it is written out; infinite where it holds itself. `counted`
+    are those of the nodes that are known, so that each is looked at once."""
+    if id(node) not in counted:
+        counted[id(node)] = math.inf  # until it is known: an alias of it within it never ends
+        parts: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            parts = [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            parts = node.value
+        counted[id(node)] = 1 + sum(_values(part, counted) for part in parts)
+    return counted[id(node)]
 
 
 def _known_keys(key: str, struct: inspect.StructType) -> str:

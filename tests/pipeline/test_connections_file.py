@@ -105,6 +105,16 @@ FILL = "is empty; write something there, or leave the key out"
 SYNTAX = "check indentation and quotes there"
 
 
+REPEATED = ": repeats itself too often by aliases; write what they stand for"
+NO_CHARACTER = "has an escape sequence for no character; write the character"
+HALF = "holds half of a surrogate pair; write the whole character"
+
+
+def doubled(twice: str) -> str:
+    """Lines each of which holds the one before twice: the last stands for a billion values."""
+    return "\n".join(f"a{number}: &a{number} {twice.format(f'*a{number - 1}')}" for number in range(1, 31))
+
+
 @pytest.mark.parametrize(
     ("what", "text", "line"),
     [
@@ -271,7 +281,26 @@ SYNTAX = "check indentation and quotes there"
         (
             "an alias of what holds it",
             "connections: &a [*a]",
-            ", line 1, connections[0]: is a list where a mapping is expected; write its keys below it, indented",
+            REPEATED,
+        ),
+        ("a merge of what holds it", "connections:\n- &a {<<: *a, name: x}", REPEATED),
+        ("a list that doubles by aliases", "a0: &a0 [x]\n" + doubled("[{0}, {0}]"), REPEATED),
+        ("a mapping that doubles by merges", "a0: &a0 {k: v}\n" + doubled("{{<<: [{0}, {0}]}}"), REPEATED),
+        (
+            "many long lists",
+            f"connections:\n- &a {{name: n, project_ids: [{'x, ' * 2000}]}}\n" + "- *a\n" * 2000,
+            REPEATED,
+        ),
+        ("an escape beyond Unicode", 'a: 1\nb: "\\U00110000"', f", line 2: {NO_CHARACTER}"),
+        ("a greater one", 'a: "\\UFFFFFFFF"', f", line 1: {NO_CHARACTER}"),
+        ("half a surrogate for a name", 'connections: [{name: "\\ud800"}]', f", line 1, connections[0].name: {HALF}"),
+        ("half a surrogate in a key", 'connections:\n- "na\\udc00me": x', f", line 2, connections[0]: {HALF}"),
+        ("half a surrogate in a list", 'integration_names: ["\\udfff"]', f", line 1, integration_names[0]: {HALF}"),
+        (
+            "a long value",
+            f"connections: [{{name: a, account_mapping: {{method: {'m' * 50_000}}}}}]",
+            f", line 1, connections[0].account_mapping.method: '{'m' * 97}...{'m' * 97}' is unknown; choose from "
+            "email_domain, group, identify_traits",
         ),
         ("no YAML", "a: b: c", f", line 1: is not YAML: mapping values are not allowed here; {SYNTAX}"),
         (
@@ -339,6 +368,7 @@ def test_a_file_that_cannot_be_read_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(FileSystems, "match", bucket)
+    monkeypatch.setattr(FileSystems, "exists", lambda path: True)
     (tmp_path / "file").touch()
     with pytest.raises(UsageError) as refused:
         load_connections(path)
