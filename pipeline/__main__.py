@@ -13,40 +13,49 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
-from pipeline.errors import SecretlessFormatter, UsageError
+from pipeline import command_line
+from pipeline.command_line import INTERRUPTED_STATUS, USAGE_STATUS, OutputError, print_error
+from pipeline.errors import SecretlessFormatter
 from pipeline.job_kind import JobKind
 from pipeline.options import options_without_secrets, parse
 from pipeline.run import run, stop
 from pipeline.summary import render
 
-_INTERRUPTED = "segment-pipeline: interrupted; the same command goes on from what was written"
-_INTERRUPTED_STATUS = 130
+_PROGRAM = "segment-pipeline"
+_INTERRUPTED = "interrupted; the same command goes on from what was written"
+_NOT_READ_STATUS = 1
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 _SHOW_CURSOR = "\x1b[?25h"
-_STOPPING = "segment-pipeline: stopping: writes what was read, and closes the window; once more ends at once"
+_STOPPING = "stopping: writes what was read, and closes the window; once more ends at once"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the job that the arguments ask for. Returns 0 when it is done, 2 for a usage error, reported in one line,
-    and 130 when it was interrupted. A job without end is done when it is told to stop."""
+    """Runs the job that the arguments ask for. A job without end is done when it is told to stop.
+
+    Returns 0 when it is done, 1 where a file of the input was lost or nothing of the input could be read, 2 for a usage
+    error, reported in one line, and 130 when it was interrupted.
+    """
     atexit.register(gc.freeze)  # at its end Python need not look for garbage in all that was loaded
     handler = logging.StreamHandler()
     handler.setFormatter(SecretlessFormatter("%(levelname)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("pipeline").setLevel(logging.INFO)
     arguments = sys.argv[1:] if argv is None else list(argv)
+    return command_line.run(_PROGRAM, lambda: _job(arguments), _INTERRUPTED)
+
+
+def _job(arguments: list[str]) -> int:
+    settings, options = parse(arguments)
+    with _stoppable() if settings.kind is JobKind.STREAMING else _interruptible():
+        summary = run(settings, options, options_without_secrets(arguments))
     try:
-        settings, options = parse(arguments)
-        with _stoppable() if settings.kind is JobKind.STREAMING else _interruptible():
-            summary = run(settings, options, options_without_secrets(arguments))
-    except UsageError as error:
-        print(f"segment-pipeline: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(_INTERRUPTED, file=sys.stderr)
-        return _INTERRUPTED_STATUS
-    render(summary, Console())
-    return 0
+        render(summary, Console())
+        sys.stdout.flush()
+    except OutputError as error:
+        if not error.is_closed_pipe:
+            print_error(f"{_PROGRAM}: the job is done, but {error}")
+            return USAGE_STATUS
+    return 0 if summary.is_input_read else _NOT_READ_STATUS
 
 
 @contextlib.contextmanager
@@ -67,7 +76,7 @@ def _stoppable() -> Iterator[None]:
     def first(*_: object) -> None:
         for number in _STOPS:
             signal.signal(number, _end_interrupted)
-        _print_error(_STOPPING)
+        _write_error(f"{_PROGRAM}: {_STOPPING}")
         stop()
 
     before = {number: signal.signal(number, first) for number in _STOPS}
@@ -80,14 +89,15 @@ def _stoppable() -> Iterator[None]:
 
 def _end_interrupted(*_: object) -> None:
     shown = _SHOW_CURSOR if sys.stderr.isatty() else ""  # the progress line hides it
-    _print_error(shown + _INTERRUPTED)
-    os._exit(_INTERRUPTED_STATUS)
+    _write_error(shown + f"{_PROGRAM}: {_INTERRUPTED}")
+    os._exit(INTERRUPTED_STATUS)
 
 
-def _print_error(line: str) -> None:
+def _write_error(line: str) -> None:
     """Writes to standard error past its buffer, which what the signal interrupted may be writing to: that may not be
     entered twice."""
-    os.write(sys.stderr.fileno(), f"{line}\n".encode())
+    with contextlib.suppress(OSError):
+        os.write(sys.stderr.fileno(), f"{line}\n".encode())
 
 
 if __name__ == "__main__":

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.text import Text
 
+from pipeline import command_line
 from pipeline.command_line import CommandParser
 from pipeline.connections_file import load_connections
 from pipeline.errors import UsageError, printable
@@ -33,15 +33,22 @@ class WarehouseParser(CommandParser):
 
 
 def run(parser: WarehouseParser, command: Callable[[argparse.Namespace], int], argv: Sequence[str] | None) -> int:
-    """Runs a command on its arguments, and returns its exit status; 2 for a usage error, reported in one line,
-    and 130 when it was interrupted."""
-    try:
-        return command(parser.parse_args(argv))
-    except UsageError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    """Runs a command on its arguments, and returns its exit status, as `command_line.run` does."""
+    return command_line.run(parser.prog, lambda: command(parser.parse_args(argv)))
+
+
+def id_text(text: str) -> str:
+    """Reads an id as messages are read: without the white space around it."""
+    if not text.strip():
+        raise UsageError("is blank", "give a userId or an anonymousId", option="--id", value=text)
+    return text.strip()
+
+
+def count(text: str) -> int:
+    """Reads a number of things."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no count: give a whole number from 0")
+    return int(text)
 
 
 def connections_of(options: argparse.Namespace) -> Connections:

@@ -80,13 +80,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         "what each call said of each of its ids.",
     )
     parser.add_connections()
-    parser.add_argument("--id", required=True, help="Required: a userId or an anonymousId, as it was sent.")
+    parser.add_argument(
+        "--id", required=True, type=commands.id_text, help="Required: a userId or an anonymousId, as it was sent."
+    )
     return commands.run(parser, _explain, argv)
 
 
 def _explain(options: argparse.Namespace) -> int:
     connections = commands.connections_of(options)
-    id = options.id.strip()
+    id = options.id
     with open_warehouse(options.warehouse).contents() as contents:
         explanation = explain(id, calls_about(id, contents, connections), connections)
     console = Console()

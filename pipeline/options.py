@@ -153,7 +153,6 @@ def parse(argv: Sequence[str]) -> tuple[Settings, PipelineOptions]:
     """
     given = _parsed(argv)
     _check_rules(given)
-    _check_repeated(argv)
     options = SegmentOptions(list(argv))
     FileSystems.set_options(options)
     connections = DEFAULT if given.connections is None else load_connections(given.connections)
@@ -403,14 +402,6 @@ def _check_rules(given: argparse.Namespace) -> None:
             raise UsageError("is out of range", remedy, option=f"--{name}", value=f"{seconds:g}")
     for source, value in inputs:
         source.check(value)
-
-
-def _check_repeated(argv: Sequence[str]) -> None:
-    """A source without end is one: its option counts once."""
-    for source in sources.KINDS:
-        values = {value for name, value in _pairs(argv) if name == f"--{source.option}"}
-        if not source.bounded and len(values) > 1:
-            raise UsageError("is given more than once", "give one: a job follows one", option=f"--{source.option}")
 
 
 def _runner_name(given: str | None, default: str) -> str:

@@ -98,7 +98,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "identities and memberships anew from the log. Safe to run again.",
     )
     parser.add_connections()
-    parser.add_argument("--id", required=True, metavar="ID", help="A userId or an anonymousId of the person.")
+    parser.add_argument(
+        "--id", required=True, type=commands.id_text, metavar="ID", help="A userId or an anonymousId of the person."
+    )
     parser.add_argument(
         "--hash_ids",
         action="store_true",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterator, Sequence
 
-from pipeline import warehouses
+from pipeline import command_line, warehouses
 from pipeline.command_line import CommandParser
-from pipeline.errors import UsageError, printable, value_without_secrets
+from pipeline.errors import printable, value_without_secrets
 from schemas import tables, views
 from schemas.upgrade import IncompatibleSchemaError
 
@@ -17,27 +18,22 @@ _DIALECTS = {kind.dialect: kind for kind in warehouses.KINDS}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit status: 2, with a line for each problem, where it cannot be done."""
-    try:
-        options = _parser().parse_args(argv)
-    except UsageError as error:
-        print(f"{_PROGRAM}: {error}", file=sys.stderr)
-        return 2
+    return command_line.run(_PROGRAM, lambda: _command(_parser().parse_args(argv)))
+
+
+def _command(options: argparse.Namespace) -> int:
     try:
         if options.command == "ddl":
-            lines = "\n\n".join(_DIALECTS[options.dialect].ddl(options.dataset))
+            print("\n\n".join(_DIALECTS[options.dialect].ddl(options.dataset)))
         else:
-            lines = "\n".join(_create(options.warehouse, options.location))
-    except UsageError as error:
-        print(error, file=sys.stderr)
-        return 2
+            print("\n".join(_create(options.warehouse, options.location)))
     except IncompatibleSchemaError as error:
         shown = value_without_secrets(options.warehouse)
         noun = warehouses.kind_of(options.warehouse).noun
         for line in error.lines:
             problem = f"--warehouse={shown}: {line}; name another {noun}, or move this one away"
-            print(printable(problem), file=sys.stderr)
-        return 2
-    print(lines)
+            command_line.print_error(printable(problem))
+        return command_line.USAGE_STATUS
     return 0
 
 

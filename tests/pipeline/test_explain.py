@@ -409,6 +409,12 @@ def test_the_connections_file_is_the_one_that_is_given(
         (["--warehouse=duckdb:///{folder}/none.duckdb"], "the following arguments are required: --id; python -m"),
         (["--id=a", "--warehouse=x", "--ids=b"], "unrecognized arguments: --ids=b; python -m pipeline.explain --help"),
         (["--id=a", "--warehouse=x", "--connections=none.yaml"], "--connections=none.yaml: no such file; give a YAML"),
+        (["--id=", "--warehouse=x"], "--id='': is blank; give a userId or an anonymousId"),
+        (["--id", " \t", "--warehouse=x"], "--id=' \\t': is blank; give a userId or an anonymousId"),
+        (["--id=\udcff", "--warehouse=x"], "--id='\\udcff': is not text in UTF-8; write it in UTF-8"),
+        (["--id", "\udcff", "--warehouse=x"], "--id='\\udcff': is not text in UTF-8; write it in UTF-8"),
+        (["--id=a", "--warehouse=x", "--id=b"], "--id: is given more than once; give it once"),
+        (["--id=a", "--warehouse=x", "--warehouse=x"], "--warehouse: is given more than once; give it once"),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )

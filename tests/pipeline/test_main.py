@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import json
 import os
 import re
 import signal
@@ -16,8 +17,10 @@ import duckdb
 import pytest
 
 import pipeline.__main__
+import pipeline.run
 from pipeline.__main__ import main
 from pipeline.options import SegmentOptions
+from pipeline.sources import Source
 
 ROOT = Path(__file__).parents[2]
 CALLS = """\
@@ -120,7 +123,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     ],
 )
 def test_a_mistake_is_one_line(what: str, arguments: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([INPUT, WAREHOUSE, *arguments.split()]) == 2
+    own = [] if "--warehouse=" in arguments else [WAREHOUSE]
+    assert main([INPUT, *own, *arguments.split()]) == 2
     check_mistake(line, capsys)
     assert not Path("w.duckdb").exists(), "nothing is made before everything is checked"
 
@@ -168,6 +172,69 @@ def test_the_query_to_try_works(capsys: pytest.CaptureFixture[str]) -> None:
         assert connection.execute(query).fetchall() == [("Page", "Home", 1)]
 
 
+@pytest.mark.parametrize(
+    ("what", "content", "looks"),
+    [
+        ("CSV", "type,userId\npage,ann\n", "looks like CSV"),
+        (
+            "pretty-printed JSON",
+            json.dumps(json.loads(CALLS.splitlines()[0]), indent=2),
+            "looks like JSON over several",
+        ),
+        ("a page", "<html>\n<body>\nNot found\n", "looks like HTML"),
+    ],
+)
+def test_an_input_of_which_all_is_refused_is_no_success(
+    what: str, content: str, looks: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("calls.jsonl").write_text(content)
+    assert main([INPUT, WAREHOUSE]) == 1
+    out = capsys.readouterr().out
+    lines = len(content.splitlines())
+    assert re.match(
+        rf"!!! Refused: all of {lines} messages: is this one JSON object a line\? \S+/calls.jsonl {looks}", out
+    )
+    (query,) = {line.partition(": ")[2].strip() for line in out.splitlines() if "FROM dead_letters" in line}
+    with duckdb.connect("w.duckdb", read_only=True) as connection:
+        assert connection.execute(query).fetchall()
+
+
+def test_a_job_of_which_most_is_refused_is_done_and_says_so_first(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("bad.jsonl").write_text('{"type": "pageview"}\n' * 5)
+    assert main([f"{INPUT},bad.jsonl", WAREHOUSE]) == 0
+    assert capsys.readouterr().out.startswith("!!! Refused: 6 of 9 messages: are these Segment calls?")
+
+
+def test_a_file_that_vanishes_is_named_and_the_others_are_kept(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = pipeline.run._check
+
+    def vanish(sources: tuple[Source, ...]) -> None:
+        check(sources)
+        (files / "gone.jsonl").unlink()
+
+    monkeypatch.setattr(pipeline.run, "_check", vanish)
+    (files / "gone.jsonl").write_text(CALLS)
+    assert main(["--input=*.jsonl", WAREHOUSE]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [
+        "!!! 1 file of the input could not be read:",
+        f"    {files}/gone.jsonl: No such file or directory",
+    ]
+    assert "4 read = 1 event + 1 identity call + 1 dead letter + 1 duplicate" in lines
+
+
+@pytest.mark.parametrize("name", [b"\xff.jsonl", b"a\xed\xa0\x80.jsonl", b"\xff/calls.jsonl"])
+def test_a_file_whose_name_is_no_text_is_refused(name: bytes, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = os.fsencode(files) + b"/in/" + name
+    os.makedirs(os.path.dirname(path))
+    with open(path, "wb"):
+        pass
+    assert main([f"--input={files}/in/*/*.jsonl" if b"/" in name else f"--input={files}/in/*.jsonl", WAREHOUSE]) == 2
+    check_mistake("has a name that is not UTF-8; rename the file, or the folder that it is in", capsys)
+
+
 def test_a_history_that_may_not_be_left_out_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     main([INPUT, WAREHOUSE])
     capsys.readouterr()
@@ -200,6 +267,54 @@ def test_an_interrupt_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatc
 
 
 # ---- in a process of its own ----
+
+WITHOUT_ROOM = "standard output cannot be written: No space left on device"
+
+
+@pytest.mark.parametrize(
+    ("what", "arguments", "redirection", "status", "line"),
+    [
+        ("a full disk", f"pipeline {INPUT} {WAREHOUSE}", ">/dev/full", 2, f"the job is done, but {WITHOUT_ROOM}"),
+        ("a full disk for help", "pipeline --help", ">/dev/full", 2, WITHOUT_ROOM),
+        ("a full disk for a command", "schemas ddl", ">/dev/full", 2, WITHOUT_ROOM),
+        ("a full disk for errors", "pipeline --x", "2>/dev/full", 2, ""),
+        ("a full disk for all", f"pipeline {INPUT} {WAREHOUSE}", ">/dev/full 2>&1", 2, ""),
+        ("a closed pipe", f"pipeline {INPUT} {WAREHOUSE}", "> >(exec true)", 0, ""),
+        ("a closed pipe for a command", "schemas ddl", "> >(exec true)", 141, ""),
+        ("closed streams", f"pipeline {INPUT} {WAREHOUSE}", "<&- >&- 2>&-", 0, ""),
+        ("closed streams and a mistake", "pipeline --x", ">&- 2>&-", 2, ""),
+    ],
+)
+def test_output_that_cannot_be_written_is_one_line(
+    what: str, arguments: str, redirection: str, status: int, line: str, files: Path
+) -> None:
+    wait = "sleep 0.3; " if "true" in redirection else ""  # the pipe is closed by then
+    script = f"exec {redirection}; {wait}exec {sys.executable} -m {arguments}"
+    ended = subprocess.run(
+        ["bash", "-c", script], cwd=files, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert ended.returncode == status
+    assert line in ended.stderr
+    assert ended.stderr.count("\n") == bool(line)
+    if INPUT in arguments:
+        with duckdb.connect(files / "w.duckdb", read_only=True) as connection:
+            assert connection.execute("SELECT count(*) FROM jobs WHERE ended_at IS NOT NULL").fetchall() == [(1,)]
+
+
+def test_a_bucket_without_network_is_one_line(tmp_path: Path) -> None:
+    """The addresses belong to nobody (RFC 5737), so nothing answers."""
+    nowhere = {"GCE_METADATA_HOST": "192.0.2.1", "GCE_METADATA_IP": "192.0.2.1", "HTTPS_PROXY": "http://192.0.2.1:9"}
+    for arguments in (["--input=gs://acme-calls/*.jsonl"], [INPUT, "--connections=gs://acme-calls/c.yaml"]):
+        ended = subprocess.run(
+            [sys.executable, "-m", "pipeline", *arguments, WAREHOUSE],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **nowhere},
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
+        assert f"{arguments[-1]}: no answer in 15 s; check the network, and sign in" in ended.stderr.replace("'", "")
 
 
 def command(*arguments: str, code: str = "", folder: Path | None = None) -> subprocess.CompletedProcess[str]:

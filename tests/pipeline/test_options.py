@@ -76,6 +76,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return [MatchResult(patterns[0], found)]
 
     monkeypatch.setattr(FileSystems, "match", match)
+    monkeypatch.setattr(FileSystems, "exists", lambda path: True)
     return tmp_path
 
 
@@ -130,7 +131,6 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             [WAREHOUSE, INPUT, "--alias_window=.5", "--deduplicate_for", "0"],
             replace(GIVEN, alias_window=0.5, deduplicate_for=0.0),
         ),
-        ("the last one counts", [WAREHOUSE, INPUT, "--alias_window=5", "--alias_window=60"], GIVEN),
         (
             "a runner of one's own choice",
             [WAREHOUSE, INPUT, "--runner=PrismRunner"],
@@ -208,6 +208,8 @@ REQUIRED = (
     "for example --input='calls/*.jsonl'"
 )
 LOG = "reads the identity_calls in the warehouse, as they were recorded, so it excludes"
+TWICE = "is given more than once; give it once"
+NO_TEXT = "is not text in UTF-8; write it in UTF-8"
 DESCRIBED = "--help and --help_beam say what it takes"
 RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, FlinkRunner, SparkRunner"
 
@@ -367,10 +369,23 @@ RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, F
             [WAREHOUSE, "--input_directory=folder", "--connections=alike.yaml"],
             "the connections 'My shop' and 'my-shop' both have the sub-directory my-shop; rename one of",
         ),
+        ("two subscriptions", [WAREHOUSE, SUBSCRIPTION, f"{SUBSCRIPTION}2"], f"--input_subscription: {TWICE}"),
+        ("one subscription twice", [WAREHOUSE, SUBSCRIPTION, SUBSCRIPTION], f"--input_subscription: {TWICE}"),
+        ("two warehouses", [WAREHOUSE, INPUT, "--warehouse", "duckdb:///v.duckdb"], f"--warehouse: {TWICE}"),
+        ("two times", [WAREHOUSE, INPUT, "--alias_window=5", "--alias_window=60"], f"--alias_window: {TWICE}"),
+        ("a switch twice", [WAREHOUSE, "--rebuild", "--rebuild=true"], f"--rebuild: {TWICE}"),
+        ("an option of Beam's twice", [WAREHOUSE, INPUT, "--num_workers=1", "--num_workers=1"], TWICE),
+        ("a switch of Beam's twice", [WAREHOUSE, INPUT, "--streaming", "--streaming"], f"--streaming: {TWICE}"),
+        ("a value that is no text", [WAREHOUSE, "--input=\udcff.jsonl"], f"--input='\\udcff.jsonl': {NO_TEXT}"),
+        ("another one", [WAREHOUSE, INPUT, "--connection", "\udced\udca0"], f"'\\udced\\udca0': {NO_TEXT}"),
+        ("half a surrogate", [WAREHOUSE, INPUT, "--connection=\ud800"], f"--connection='\\ud800': {NO_TEXT}"),
+        ("an option that is no text", [WAREHOUSE, INPUT, "--\udcff=3"], f"'--\\udcff': {NO_TEXT}"),
+        ("a warehouse that is no text", [INPUT, "--warehouse=duckdb:///\udcff"], f"'duckdb:///\\udcff': {NO_TEXT}"),
+        ("a word that is no text", [INPUT, "\udcff"], f"'\\udcff': {NO_TEXT}"),
         (
-            "two subscriptions",
-            [WAREHOUSE, SUBSCRIPTION, f"{SUBSCRIPTION}2"],
-            "--input_subscription: is given more than once; give one: a job follows one",
+            "an option of Beam's that is no text",
+            [INPUT, WAREHOUSE, "--job_name=\udcff"],
+            f"--job_name='\\udcff': {NO_TEXT}",
         ),
         ("an unknown runner", [INPUT, WAREHOUSE, "--runner=Storm"], f"--runner=Storm: is no runner; {RUNNERS}"),
         ("a misspelt runner", [INPUT, WAREHOUSE, "--runner=fnapiruner"], "is no runner; did you mean FnApiRunner?"),
@@ -560,7 +575,19 @@ def test_the_options_are_kept_without_secrets(what: str, line: list[str], expect
             UsageError("a\r\nb", "\x1b[1m", option="--x", value="\u2028"),
             "--x='\\u2028': a\\r\\nb; \\x1b[1m",
         ),
-        ("a long value", UsageError("is wrong", option="--x", value="y" * 201), f"--x={'y' * 200}...: is wrong"),
+        (
+            "a long value, cut in its middle",
+            UsageError("is wrong", option="--x", value="a" * 101 + "z" * 101),
+            f"--x={'a' * 98}...{'z' * 98}: is wrong",
+        ),
+        ("a value of 200", UsageError("is wrong", option="--x", value="y" * 200), f"--x={'y' * 200}: is wrong"),
+        ("a path, once", UsageError("/a/b is a folder", option="--x", value="/a/b"), "--x=/a/b: is a folder"),
+        (
+            "a path at the end, once",
+            UsageError("there is no /a/b", option="--x", value="/a/b"),
+            "--x=/a/b: there is no",
+        ),
+        ("a word that is no path", UsageError("is a folder", value="folder"), "folder: is a folder"),
         ("a secret option", UsageError("is wrong", option="--api_key", value="k"), "--api_key=REDACTED: is wrong"),
         ("a secret in the problem", UsageError("no token=abc there"), "no token=REDACTED there"),
         ("a URL in the remedy", UsageError("no", "give x://me:pw@host"), "no; give x://me:REDACTED@host"),

@@ -475,3 +475,22 @@ def test_the_log_gives_the_same_contacts(seed: int, tmp_path: Path) -> None:
     after = warehouse.tables(file)
     assert (after.contacts, after.identities) == (before.contacts, before.identities)
     assert after.memberships.keys() == before.memberships.keys()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--id="], "--id='': is blank; give a userId or an anonymousId"),
+        (["--id=  "], "--id='  ': is blank; give a userId or an anonymousId"),
+        (["--id=\udcff"], "--id='\\udcff': is not text in UTF-8; write it in UTF-8"),
+        (["--id=a", "--id=b"], "--id: is given more than once; give it once"),
+    ],
+)
+def test_an_id_that_is_none_is_refused_in_a_line(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert purge.main(["--warehouse=duckdb:///none.duckdb", *arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    (line,) = printed.err.splitlines()
+    assert line.startswith(f"python -m pipeline.purge: {expected}")

@@ -74,13 +74,13 @@ def test_create_refuses_an_incompatible_warehouse_with_a_line_a_column(
 
 
 MISTAKES = [
-    ([], "python -m schemas: the following arguments are required: COMMAND; python -m schemas --help shows"),
-    (["drop"], "python -m schemas: argument COMMAND: invalid choice: 'drop' (choose from"),
-    (["ddl", "--dialect=mysql"], "python -m schemas: argument --dialect: invalid choice: 'mysql' (choose from"),
-    (["ddl", "--dial=duckdb"], "python -m schemas: unrecognized arguments: --dial=duckdb; python -m schemas --help"),
+    ([], "the following arguments are required: COMMAND; python -m schemas --help shows"),
+    (["drop"], "argument COMMAND: invalid choice: 'drop' (choose from"),
+    (["ddl", "--dialect=mysql"], "argument --dialect: invalid choice: 'mysql' (choose from"),
+    (["ddl", "--dial=duckdb"], "unrecognized arguments: --dial=duckdb; python -m schemas --help"),
     (
         ["create"],
-        "python -m schemas: the following arguments are required: --warehouse; python -m schemas create --help shows",
+        "the following arguments are required: --warehouse; python -m schemas create --help shows",
     ),
     (["ddl", "--dataset=a b"], "--dataset='a b': is no dataset; name it as DATASET or PROJECT.DATASET"),
     (["ddl", "--dialect=duckdb", "--dataset=a"], "--dataset=a: a file has no datasets; leave it out"),
@@ -113,7 +113,7 @@ def test_a_mistake_is_one_line_with_status_2(arguments: list[str], line: str) ->
     )
     assert ran.returncode == 2
     assert ran.stdout == ""
-    assert ran.stderr.startswith(line)
+    assert ran.stderr.startswith(f"python -m schemas: {line}")
     assert ran.stderr.count("\n") == 1
 
 
