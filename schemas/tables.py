@@ -325,6 +325,10 @@ class DeadLetter(Row, frozen=True, kw_only=True):
     retryable: Annotated[bool, "whether the same message may be accepted later, after a change of configuration"] = (
         False
     )
+    published_at: Annotated[Timestamp | None, "when the message was published; NULL for a line of a file"] = None
+    inherited: Annotated[
+        str | None, "what an item of an array or a batch inherits from it, as JSON; NULL for a whole message"
+    ] = None
 
 
 class Job(Row, frozen=True):

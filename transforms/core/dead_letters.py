@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from schemas.segment import KEPT_OF_TOO_LARGE_BYTES
-from schemas.tables import DeadLetter
+from schemas.tables import DeadLetter, Timestamp
 from transforms.core import secrets
 
 
@@ -38,6 +38,10 @@ RETRYABLE = frozenset({Reason.UNKNOWN_CONNECTION})
 """What another connections file may accept."""
 
 
+CUT_FROM = "; cut from "
+"""In the detail of a dead letter that the warehouse could not hold whole: before the length that the message had."""
+
+
 class Refused(Exception):
     """A message, or one item of a batch, that the rules refuse."""
 
@@ -55,9 +59,11 @@ def dead_letter(
     *,
     message_id: str | None = None,
     connection: str | None = None,
+    published_at: Timestamp | None = None,
+    inherited: str | None = None,
 ) -> DeadLetter:
-    """The row for a refused message: its bytes unchanged but for its sender's secret (the first megabyte
-    of one that is too large), and an id that a redelivery has again."""
+    """The row for a refused message: its bytes unchanged but for its sender's secret (the first megabyte of one that is
+    too large), all that reading it again needs besides, and an id that a redelivery has again."""
     payload = secrets.redacted(payload)
     kept = payload[:KEPT_OF_TOO_LARGE_BYTES] if refused.reason is Reason.TOO_LARGE else payload
     digest = hashlib.sha256(f"{stage.value}\n{refused.reason.value}\n".encode())
@@ -72,4 +78,6 @@ def dead_letter(
         message_id=message_id,
         connection=connection,
         retryable=refused.reason in RETRYABLE,
+        published_at=published_at,
+        inherited=inherited,
     )
