@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from schemas.segment import (
     ALIAS,
@@ -19,6 +20,7 @@ from schemas.segment import (
     MAX_BATCH_BYTES,
     MAX_BATCH_ITEMS,
     MAX_CLOCK_AHEAD_US,
+    MAX_DEPTH,
     MAX_MESSAGE_BYTES,
     PAGE,
     PARTITIONS,
@@ -57,7 +59,10 @@ class OversizedMessage(msgspec.Struct, frozen=True, gc=False):
 
 class Received(msgspec.Struct, frozen=True, gc=False):
     """One message as a source delivers it. `published_at` and `delivery_id`, the id that Pub/Sub gave it, are None for
-    files; `connection` is set by the log alone: what the message was mapped to when it was first received."""
+    files; `connection` is set by the log alone: what the message was mapped to when it was first received.
+
+    `inherited` is for an item of an array or a batch, and None for a whole message: the batch's defaults, as JSON. A
+    dead letter that is read again has its `dead_letter_id`, and the connection that it was read with before."""
 
     payload: bytes
     attributes: Mapping[str, str] = {}
@@ -65,13 +70,17 @@ class Received(msgspec.Struct, frozen=True, gc=False):
     connection: str | None = None
     too_large: OversizedMessage | None = None
     delivery_id: str | None = None
+    inherited: str | None = None
+    dead_letter_id: str | None = None
+    earlier_connection: str | None = None
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
     """One Segment call, read. `traits`, `properties` and `context` are JSON objects as they were written, with what was
     inherited from a batch. `extra` are the fields of an event that no column has. `message` is the call's own bytes;
     with `given` written into it, it reads the same again and has no secret. `unusable` are the fields that
-    hold an id or a time that cannot be read as one, and that count as absent."""
+    hold an id or a time that cannot be read as one, and that count as absent.
+    `attributes`, `published_at` and `inherited` are for a dead letter of it, as in `Received`."""
 
     type: str
     message_id: str
@@ -98,6 +107,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     channel: str | None = None
     extra: Raw | None = None
     unusable: tuple[str, ...] = ()
+    published_at: Timestamp | None = None
+    inherited: str | None = None
 
 
 class Disabled(msgspec.Struct, frozen=True, gc=False):
@@ -170,6 +181,9 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
         payload = received.payload
         given: InheritedFields = {}
         try:
+            if received.inherited is not None:
+                given = _inherited(received.inherited)
+                return (self._outcome(received, stage, payload, None, given),)
             logged = received.connection is not None
             if received.too_large or (len(payload) > MAX_MESSAGE_BYTES and not logged):
                 raise _too_large(received)
@@ -181,7 +195,12 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
                 document = items(document.batch)
             _check_batch(received, document, given)
         except Refused as refused:
-            return (dead_letter(stage, refused, payload, received.attributes),)
+            published_at, inherited = received.published_at, received.inherited
+            letter = dead_letter(
+                stage, refused, payload, received.attributes, published_at=published_at, inherited=inherited
+            )
+            return (letter,)
+        received = replace(received, inherited=bytes(raw_json.encode(given)).decode())
         return self._outcomes(received, stage, document, given)
 
     def _outcomes(
@@ -198,7 +217,15 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
                 fields = parse_item(item)
             return self._call(received, item, fields, defaults)
         except Refused as refused:
-            return dead_letter(stage, refused, item, received.attributes, **self._description(received, item, fields))
+            return dead_letter(
+                stage,
+                refused,
+                item,
+                received.attributes,
+                published_at=received.published_at,
+                inherited=received.inherited,
+                **self._description(received, item, fields),
+            )
 
     def _description(self, received: Received, item: bytes, fields: MessageFields | None) -> Mapping[str, str | None]:
         """The columns of a dead letter that the call itself still gives."""
@@ -280,6 +307,8 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
             fields.channel if isinstance(fields.channel, str) else None,
             extra,
             tuple(unusable) if unusable else (),
+            received.published_at,
+            received.inherited,
         )
 
     def _ids(self, call_type: str, fields: MessageFields, context: _Context, unusable: Unusable) -> _Ids:
@@ -315,7 +344,10 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
         if received.connection is not None:
             return self.router.named(received.connection).connection
         text = project_id if isinstance(project_id, str) else None
-        connection = self.router.route(text, received.attributes.get("connection"))
+        name = received.attributes.get("connection")
+        if received.earlier_connection is not None and self.router.named(received.earlier_connection).configured:
+            name = received.earlier_connection
+        connection = self.router.route(text, name)
         if connection is None:
             raise Refused(Reason.UNKNOWN_CONNECTION, _no_connection(project_id))
         return connection
@@ -375,6 +407,14 @@ def _defaults(batch: MessageFields) -> InheritedFields:
         elif value is not EMPTY and is_object(value):
             defaults[name] = value
     return defaults
+
+
+def _inherited(defaults: str) -> InheritedFields:
+    """The defaults of a batch that an item of it was kept with. Raises Refused where they are too deep."""
+    try:
+        return raw_json.decode_fields(defaults)
+    except RecursionError:
+        raise Refused(Reason.INVALID_FIELD, f"JSON nested deeper than {MAX_DEPTH}") from None
 
 
 def _call_type(value: object) -> str:
