@@ -26,8 +26,12 @@ class Classify(beam.PTransform):
     DEAD_LETTERS = "dead_letters"
     OUTPUTS = (EVENTS, IDENTITY_CALLS, DEAD_LETTERS)
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.fn = _ClassifyFn()
+
     def expand(self, calls: PCollection[Call]) -> dict[str, PCollection]:
-        outputs = calls | "Sort" >> beam.ParDo(_ClassifyFn()).with_outputs(*self.OUTPUTS[1:], main=self.EVENTS)
+        outputs = calls | "Sort" >> beam.ParDo(self.fn).with_outputs(*self.OUTPUTS[1:], main=self.EVENTS)
         return {name: outputs[name] for name in self.OUTPUTS}
 
 
@@ -40,17 +44,18 @@ class _ClassifyFn(metrics.CountingFn):
 
     def _rows(self, call: Call) -> Sequence[Append | TaggedOutput]:
         size = call_rows.size(call)
+        kept = call.message, call.attributes, call.published_at, call.inherited
         event = call_rows.event(call)
         appended: tuple[Append, ...] = ()
         if event is not None:
             call_rows.check_size(event, call, size)
-            appended = (Append(event, "event", call.message, call.attributes, size),)
+            appended = (Append(event, "event", *kept, size),)
         if not call_rows.is_identity_call(call):
             return appended
         row = call_rows.identity_call(call)
         call_rows.check_size(row, call, _COPIES * size)
         outcome = "identity_call" if event is None else None
-        append = Append(row, outcome, call.message, call.attributes, _COPIES * size)
+        append = Append(row, outcome, *kept, _COPIES * size)
         return (*appended, TaggedOutput(Classify.IDENTITY_CALLS, LogEntry(call=call, append=append)))
 
     def _refuse(self, call: Call, refused: Refused) -> Append:
@@ -63,5 +68,7 @@ class _ClassifyFn(metrics.CountingFn):
                 call.attributes,
                 message_id=call.message_id,
                 connection=call.connection.name,
+                published_at=call.published_at,
+                inherited=call.inherited,
             )
         )

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import astuple
 
-from schemas.tables import Event
+from schemas.tables import Event, Timestamp
 from transforms.core.rows import Append
 
 
@@ -21,6 +21,8 @@ class PackedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     columns: list[Any]
     outcome: str | None
     attributes: Mapping[str, str] = {}
+    published_at: int | None = None
+    inherited: str | None = None
     size: int = 0
 
 
@@ -28,13 +30,16 @@ def pack(append: Append) -> PackedEvent:
     """Packs an event; `unpack` gives it back."""
     message = append.message
     columns = [_place(value, message) if isinstance(value, Raw) else value for value in astuple(append.row)]
-    return PackedEvent(message, columns, append.outcome, append.attributes, append.size)
+    kept = append.attributes, append.published_at, append.inherited, append.size
+    return PackedEvent(message, columns, append.outcome, *kept)
 
 
 def unpack(packed: PackedEvent) -> Append:
     """The event that was packed."""
     row = Event(*(_json(value, packed.message) for value in packed.columns))
-    return Append(row, packed.outcome, packed.message, packed.attributes, packed.size)
+    published_at = None if packed.published_at is None else Timestamp(packed.published_at)
+    kept = packed.attributes, published_at, packed.inherited, packed.size
+    return Append(row, packed.outcome, packed.message, *kept)
 
 
 def _place(json: Raw, message: bytes) -> tuple[int, int] | bytes:

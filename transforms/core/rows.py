@@ -8,20 +8,22 @@ from collections.abc import Mapping
 import msgspec
 
 from schemas.segment import MAX_MESSAGE_BYTES
-from schemas.tables import Row
+from schemas.tables import Row, Timestamp
 from transforms.core.dead_letters import Reason, Refused, Stage, dead_letter
 from transforms.core.reader import Call
 
 
 class Append(msgspec.Struct, frozen=True, gc=False):
     """A row to be written once, of about `size` bytes. `outcome` is the first outcome of the call that it stands for,
-    None for a row beside another; `message` and `attributes` are what a dead letter keeps where the warehouse cannot
-    store the row."""
+    None for a row beside another; the other fields are what a dead letter keeps where the warehouse cannot store the
+    row."""
 
     row: Row
     outcome: str | None = None
     message: bytes = b""
     attributes: Mapping[str, str] = {}
+    published_at: Timestamp | None = None
+    inherited: str | None = None
     size: int = 0
 
     def refused(self, why: str) -> Append:
@@ -33,6 +35,8 @@ class Append(msgspec.Struct, frozen=True, gc=False):
             self.attributes,
             message_id=getattr(self.row, "message_id", None),
             connection=getattr(self.row, "connection", None),
+            published_at=self.published_at,
+            inherited=self.inherited,
         )
         return Append(letter)
 
