@@ -57,7 +57,7 @@ def build(pipeline: beam.Pipeline, settings: Settings, warehouse: Warehouse, job
         # Each source has its own steps up to the writing, fused with it: a Flatten between them would be a stage of its
         # own to some runners, and messages would be acknowledged before they are written.
         label = source.label
-        parsed = pipeline | f"Read{label}" >> source.read() | f"Parse{label}" >> Parse(reader)
+        parsed = pipeline | f"Read{label}" >> source.read(warehouse, job) | f"Parse{label}" >> Parse(reader)
         classified = parsed[Parse.CALLS] | f"Classify{label}" >> Classify()
         logged = classified[Classify.IDENTITY_CALLS] | f"WriteIdentityCalls{label}" >> warehouse.log(job)
         refused = {"Unread": parsed[Parse.DEAD_LETTERS], "Unloggable": classified[Classify.DEAD_LETTERS]}
@@ -76,8 +76,8 @@ def build(pipeline: beam.Pipeline, settings: Settings, warehouse: Warehouse, job
         writes += refused | "WriteDeadLettersOfEvents" >> _WriteDeadLetters(warehouse, job)
 
     if job.log_until is not None or not kind.bounded:  # an unbounded job has the same graph whenever it is updated
-        history = History(warehouse, job)
-        received = pipeline | f"Read{history.label}" >> history.read()
+        history = History()
+        received = pipeline | f"Read{history.label}" >> history.read(warehouse, job)
         logged_calls.append(received | f"Parse{history.label}" >> ParseHistory(reader))
 
     calls = tuple(logged_calls) | "IdentityCalls" >> beam.Flatten(pipeline=pipeline)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 import apache_beam as beam
 
 from pipeline.job_kind import JobKind
+from pipeline.warehouses import JobRun, Warehouse
 
 
 class Source(Protocol):
@@ -32,8 +33,8 @@ class Source(Protocol):
     def check(self) -> None:
         """Raises UsageError where the source cannot be read. It is called once, before the job writes anything."""
 
-    def read(self) -> beam.PTransform:
-        """PBegin → `Received`."""
+    def read(self, warehouse: Warehouse, job: JobRun) -> beam.PTransform:
+        """PBegin → `Received`. The job runs on the warehouse, from which some sources read."""
 
     def stop(self) -> None:
         """Has an unbounded source read no more. What it has read is still written, and then its output ends. Any

@@ -30,6 +30,7 @@ from pipeline.job_kind import JobKind
 from pipeline.sources.directory_reader import DirectoryReader, ReadBlock
 from pipeline.sources.endless import END, Endless, advance, later
 from pipeline.sources.files import note_unreadable
+from pipeline.warehouses import JobRun, Warehouse
 from schemas.tables import Timestamp
 from transforms import metrics
 from transforms.core.connection_paths import folded_name, names_by_path
@@ -96,7 +97,7 @@ class Directory:
             problem = "may not be read and written, and files that were read are moved in it"
             raise _refused(self.path, problem, "grant this user all rights on it")
 
-    def read(self) -> ReadDirectory:
+    def read(self, warehouse: Warehouse, job: JobRun) -> ReadDirectory:
         return ReadDirectory(self)
 
     def stop(self) -> None:

@@ -31,6 +31,7 @@ from pipeline.plurals import counted
 from pipeline.sources import file_formats, file_patterns
 from pipeline.sources.base import BoundedSource
 from pipeline.sources.file_patterns import Listing
+from pipeline.warehouses import JobRun, Warehouse
 from schemas.segment import KEPT_OF_TOO_LARGE_BYTES, MAX_MESSAGE_BYTES
 from transforms import metrics
 from transforms.core.reader import OversizedMessage, Received
@@ -92,7 +93,7 @@ class Files(BoundedSource):
 
     label: ClassVar[str] = "Files"
 
-    def read(self) -> ReadFiles:
+    def read(self, warehouse: Warehouse, job: JobRun) -> ReadFiles:
         return ReadFiles(self.patterns, self.listing)
 
     def likely_mistake(self) -> str:

@@ -23,10 +23,7 @@ class History(BoundedSource):
     the log is read again.
     """
 
-    warehouse: Warehouse
-    job: JobRun
-
     label: ClassVar[str] = f"HistoryForRules{RULES_VERSION}"
 
-    def read(self) -> beam.PTransform:
-        return self.warehouse.read_log(self.job)
+    def read(self, warehouse: Warehouse, job: JobRun) -> beam.PTransform:
+        return warehouse.read_log(job)

@@ -30,6 +30,7 @@ from pipeline.errors import UsageError
 from pipeline.job_kind import JobKind
 from pipeline.sources.endless import END, Endless, advance, later
 from pipeline.sources.subscriber import EMULATOR, FINAL, PulledBatch, Subscriber, connect, passes
+from pipeline.warehouses import JobRun, Warehouse
 from schemas.tables import Timestamp
 from transforms import metrics
 from transforms.core.reader import Received
@@ -90,7 +91,7 @@ class Subscription:
     def check(self) -> None:
         check_subscription(self.name)
 
-    def read(self) -> ReadPubSub:
+    def read(self, warehouse: Warehouse, job: JobRun) -> ReadPubSub:
         return ReadPubSub(self.name, native=self.native)
 
     def stop(self) -> None:
