@@ -123,6 +123,10 @@ LONG_PREVIOUS_IDS = Counter(
     "contacts written with as many previous_ids as a row holds; identities has all",
     singular="contact written with as many previous_ids as a row holds; identities has all",
 )
+REREAD = Counter("reread-dead-letters", "dead letters that were read again")
+UNREADABLE_LETTERS = Counter(
+    "unreadable-dead-letters", "dead letters that cannot be read again, and stay: cut or keyed_row", labels="cause"
+)
 APPENDS = Counter("sent-append-requests", "requests with rows that were sent to BigQuery", labels="table")
 APPEND_RETRIES = Counter(
     "retried-append-requests", "of those, the ones sent again, by what the one before failed with", labels="status"
@@ -172,6 +176,8 @@ COUNTERS = (
     UNREADABLE_HISTORY,
     GROUPS_WITHOUT_EFFECT,
     LONG_PREVIOUS_IDS,
+    REREAD,
+    UNREADABLE_LETTERS,
     APPENDS,
     APPEND_RETRIES,
     STREAMS,

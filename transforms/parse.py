@@ -30,12 +30,10 @@ class Parse(beam.PTransform):
 
     def __init__(self, reader: Reader) -> None:
         super().__init__()
-        self.reader = reader
+        self.fn = _ParseFn(reader)
 
     def expand(self, received: PCollection[Received]) -> dict[str, PCollection]:
-        outputs = received | "Read" >> beam.ParDo(_ParseFn(self.reader)).with_outputs(
-            self.DEAD_LETTERS, main=self.CALLS
-        )
+        outputs = received | "Read" >> beam.ParDo(self.fn).with_outputs(self.DEAD_LETTERS, main=self.CALLS)
         return {self.CALLS: outputs[self.CALLS], self.DEAD_LETTERS: outputs[self.DEAD_LETTERS]}
 
 

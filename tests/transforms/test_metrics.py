@@ -41,6 +41,7 @@ def test_every_metric_is_listed_once_with_its_unit_and_meaning() -> None:
     assert {name.rpartition("-")[2] for name in names} <= {
         "calls",
         "messages",
+        "letters",
         "lines",
         "files",
         "rows",
