@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pipeline.errors import UsageError
-from pipeline.warehouses.base import DEAD_LETTERS, LOGGED, Contents, JobRun, Warehouse, WarehouseKind
+from pipeline.warehouses.base import DEAD_LETTERS, LOGGED, REMOVED, Contents, JobRun, Warehouse, WarehouseKind
 from pipeline.warehouses.bigquery import BigQueryKind
 from pipeline.warehouses.duckdb import DuckDbKind
 
@@ -14,6 +14,7 @@ __all__ = [
     "DEFAULT_DIALECT",
     "KINDS",
     "LOGGED",
+    "REMOVED",
     "Contents",
     "JobRun",
     "Warehouse",

@@ -15,6 +15,8 @@ from schemas.tables import Table, Timestamp
 LOGGED: Final = "logged"
 DEAD_LETTERS: Final = "dead_letters"
 """The outputs of `Warehouse.log`."""
+REMOVED: Final = "removed"
+"""With `LOGGED`, the outputs of `Warehouse.replace_dead_letters`."""
 
 Parameters = Mapping[str, int | str | Sequence[str]]
 """The parameters of a statement: INT64, STRING, or ARRAY<STRING>."""
@@ -88,6 +90,18 @@ class Warehouse(Protocol):
 
     def read_log(self, job: JobRun) -> beam.PTransform:
         """PBegin → `Received`: what the log held when the job started."""
+
+    def read_dead_letters(self, reasons: tuple[str, ...] | None) -> beam.PTransform:
+        """PBegin → `DeadLetter`: those of these reasons, or of all, that the table holds, each id once."""
+
+    def replace_dead_letters(self, job: JobRun) -> beam.PTransform:
+        """`Redelivered` → on `LOGGED` the `Call` of each entry that the log holds as it is; on `REMOVED` numbers of
+        dead letters. For a bounded job.
+
+        Writes the rows, and removes each dead letter whose rows are durable. One that is refused as before stays as it
+        is; where it is refused for another reason, or a part of it is, new ones take its place. Wherever the job ends,
+        no letter is lost or doubled.
+        """
 
     def append(self, table: Table, job: JobRun) -> beam.PTransform:
         """`Append` → `Append` of a dead letter for each row that the table cannot hold. Rows are durable when the

@@ -12,6 +12,7 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Raw
 
 from pipeline.errors import UsageError
 from pipeline.warehouses.base import JobRun
@@ -19,7 +20,18 @@ from pipeline.warehouses.clock import now_us
 from pipeline.warehouses.duckdb.arrow import misfits, upsert_batch
 from pipeline.warehouses.duckdb.file import FAILURES, UnusableFileError, connect, create, unusable
 from pipeline.warehouses.duckdb.sql import literal, new_cursor, quoted, scalar, stream
-from schemas.tables import APPENDED, IDENTITY_CALLS, JOBS, KEYED, IdentityCall, Table, Timestamp
+from schemas.tables import (
+    APPENDED,
+    DEAD_LETTERS,
+    IDENTITY_CALLS,
+    JOBS,
+    KEYED,
+    DeadLetter,
+    IdentityCall,
+    Table,
+    Timestamp,
+    Type,
+)
 from transforms.core.rows import Append, Upsert
 from transforms.core.rules_version import RULES_VERSION
 
@@ -32,6 +44,8 @@ _KEY_TEXT_BYTES: Final = 1.6
 rest of DuckDB's memory is bounded as long as messages are read."""
 _KEYS_A_LOOK: Final = 1_000
 """So many keys are looked up in the index at once; for a greater share of a table DuckDB scans all of it."""
+_LETTERS_BYTES: Final = 16_000_000
+"""So many bytes of dead letters are read at once, and one more."""
 _STAGED_CATALOG: Final = "staged"
 _STAGED: Final = f"{_STAGED_CATALOG}.main"
 """Where the rows of a bounded job wait, in memory; by its full name, since a file may have a schema of that name."""
@@ -54,6 +68,10 @@ class Inserted:
     written: int
     refused: Mapping[int, str]
     conflicting: frozenset[int] = frozenset()
+
+
+class RowsRefusedError(Exception):
+    """DuckDB cannot hold a row, in its words."""
 
 
 class Database:
@@ -166,6 +184,77 @@ class Database:
         with self._noting():
             yield from stream(self._connection, query, {"until": until})
 
+    def dead_letters(self, reasons: Sequence[str] | None) -> Iterator[DeadLetter]:
+        """The dead letters of these reasons, or of all, that the table holds now. It is read in pieces, since each may
+        have the bytes of a whole message."""
+        with self._noting():
+            for piece in self._pieces(reasons):
+                yield from self._dead_letters(piece)
+
+    def _pieces(self, reasons: Sequence[str] | None) -> Iterator[list[str]]:
+        """The ids of dead letters, as many together as may be in memory at once."""
+        kept = "TRUE" if reasons is None else f"reason IN ({', '.join(map(literal, reasons))})"
+        size_of = "octet_length(payload) + strlen(coalesce(inherited, ''))"
+        ids = new_cursor(self._connection).execute(
+            f"SELECT dead_letter_id, {size_of} AS bytes FROM {DEAD_LETTERS.name} WHERE {kept}"
+        )
+        piece: list[str] = []
+        size = 0
+        for batch in ids.to_arrow_table().to_batches():
+            for id, length in zip(batch["dead_letter_id"], batch["bytes"], strict=True):
+                piece.append(id.as_py())
+                size += length.as_py()
+                if len(piece) == _KEYS_A_LOOK or size >= _LETTERS_BYTES:
+                    yield piece
+                    piece, size = [], 0
+        if piece:
+            yield piece
+
+    def _dead_letters(self, ids: Sequence[str]) -> Iterator[DeadLetter]:
+        columns = ", ".join(
+            f"epoch_us({quoted(column.name)})" if column.type is Type.TIMESTAMP else quoted(column.name)
+            for column in DEAD_LETTERS.columns
+        )
+        names = [column.name for column in DEAD_LETTERS.columns]
+        query = f"SELECT {columns} FROM {DEAD_LETTERS.name} WHERE dead_letter_id IN ({', '.join(map(literal, ids))})"
+        for values in stream(self._connection, query):
+            row = dict(zip(names, values, strict=True))
+            yield DeadLetter(**{**row, "attributes": Raw(row["attributes"].encode())})
+
+    def replace(self, inserted: Sequence[tuple[Table, pa.Table]], dead_letter_ids: Sequence[str]) -> list[int]:
+        """In one transaction: inserts rows whose keys are new, and removes dead letters. Returns how many rows of each
+        batch were new. Raises RowsRefusedError, with nothing changed, where DuckDB cannot hold a row."""
+        self._allow(self._most)  # the changes of one transaction are held in memory
+        cursor = new_cursor(self._connection)
+        cursor.begin()
+        written = []
+        try:
+            for table, batch in inserted:
+                written.append(_insert_new(cursor, table, batch))
+        except _REFUSALS as error:
+            cursor.rollback()
+            raise RowsRefusedError(str(error).partition("\n")[0]) from None
+        for start in range(0, len(dead_letter_ids), _KEYS_A_LOOK):
+            ids = ", ".join(map(literal, dead_letter_ids[start : start + _KEYS_A_LOOK]))
+            cursor.execute(f"DELETE FROM {DEAD_LETTERS.name} WHERE dead_letter_id IN ({ids})")
+        cursor.commit()
+        for (table, batch), added in zip(inserted, written, strict=True):
+            self._indexed += _index_bytes(batch, table.key, added)
+        self._fit_buffer()
+        return written
+
+    def refusal(self, table: Table, batch: pa.Table) -> str | None:
+        """Why DuckDB cannot hold a batch's one row; None where it can. Nothing is stored."""
+        cursor = new_cursor(self._connection)
+        cursor.begin()
+        try:
+            _insert_new(cursor, table, batch)
+        except _REFUSALS as error:
+            return str(error).partition("\n")[0]
+        finally:
+            cursor.rollback()
+        return None
+
     def append(self, table: Table, appends: Sequence[Append], batch: pa.Table) -> Inserted:
         """Inserts rows whose keys are new. The batch is made by the thread that gathered it: this one then hardly needs
         Python's lock, and runs beside it."""
@@ -175,7 +264,7 @@ class Database:
         self._indexed += _index_bytes(batch, table.key, written)
         self._fit_buffer()
         repeated = len(appends) - len(refused) - written
-        conflicting = self._conflicting(appends, refused) if table == IDENTITY_CALLS and repeated else frozenset()
+        conflicting = self.conflicting(appends, refused) if table == IDENTITY_CALLS and repeated else frozenset()
         return Inserted(written=written, refused=refused, conflicting=conflicting)
 
     def _insert(self, table: Table, batch: pa.Table, rows: Sequence[int], refused: dict[int, str]) -> int:
@@ -184,10 +273,8 @@ class Database:
         if not rows:
             return 0
         cursor = new_cursor(self._connection)
-        cursor.register("batch", batch if len(rows) == batch.num_rows else batch.take(list(rows)))
-        columns = ", ".join(quoted(column.name) for column in table.columns)
         try:
-            return int(scalar(cursor, f"INSERT OR IGNORE INTO {table.name} ({columns}) SELECT {columns} FROM batch"))
+            return _insert_new(cursor, table, batch if len(rows) == batch.num_rows else batch.take(list(rows)))
         except _REFUSALS as error:
             if len(rows) == 1:
                 refused[rows[0]] = str(error).partition("\n")[0]
@@ -195,7 +282,7 @@ class Database:
         half = len(rows) // 2
         return self._insert(table, batch, rows[:half], refused) + self._insert(table, batch, rows[half:], refused)
 
-    def _conflicting(self, appends: Sequence[Append], refused: Mapping[int, str]) -> frozenset[int]:
+    def conflicting(self, appends: Sequence[Append], refused: Mapping[int, str]) -> frozenset[int]:
         """The calls, by their index, of which the log holds another content under their message_id."""
         calls = {
             index: append.row
@@ -273,6 +360,13 @@ class Database:
         if limit != self._limit:
             self._limit = limit
             self._connection.execute(f"SET memory_limit = '{limit}'")  # RESET would not reach its buffers
+
+
+def _insert_new(cursor: duckdb.DuckDBPyConnection, table: Table, batch: pa.Table) -> int:
+    """Inserts the rows of a batch whose keys are new, and returns how many those are."""
+    cursor.register("batch", batch)
+    columns = ", ".join(quoted(column.name) for column in table.columns)
+    return int(scalar(cursor, f"INSERT OR IGNORE INTO {table.name} ({columns}) SELECT {columns} FROM batch"))
 
 
 def _merge(cursor: duckdb.DuckDBPyConnection, table: Table, source: str) -> int:

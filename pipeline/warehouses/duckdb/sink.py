@@ -16,7 +16,7 @@ from pipeline.warehouses.clock import now_us
 from pipeline.warehouses.duckdb.arrow import row_batch
 from pipeline.warehouses.duckdb.database import Database, Inserted
 from pipeline.warehouses.logged_calls import LoggedCalls, TimedEntry, in_global_window
-from schemas.tables import BY_NAME, IDENTITY_CALLS
+from schemas.tables import BY_NAME, IDENTITY_CALLS, Table
 from transforms import metrics, windows
 from transforms.core.dead_letters import Reason
 from transforms.core.rows import Append, LogEntry, Upsert
@@ -110,16 +110,21 @@ class _WriteFn(metrics.CountingFn, Generic[E]):
         inserted = future.result()
         self.settled(elements, inserted)
         self.dead_letters += (appends[index].refused(why) for index, why in sorted(inserted.refused.items()))
-        refused, conflicting = len(inserted.refused), len(inserted.conflicting)
-        repeated = len(appends) - inserted.written - refused - conflicting
-        self.tally[metrics.WRITTEN.of(self.table.name)] += inserted.written
-        self.tally[metrics.REPEATED.of(self.table.name)] += repeated
-        self.tally[metrics.CONFLICTING.of(self.table.name)] += conflicting
-        if outcome is not None:
-            self.tally[metrics.OUTCOMES.of(outcome)] += inserted.written
-            self.tally[metrics.OUTCOMES.of("duplicate")] += repeated
-            self.tally[metrics.OUTCOMES.of("conflicting")] += conflicting
-            self.tally.refused(Reason.INVALID_FIELD.value, refused)
+        count(self.tally, self.table, outcome, len(appends), inserted)
+
+
+def count(tally: metrics.Tally, table: Table, outcome: str | None, rows: int, inserted: Inserted) -> None:
+    """Counts what became of a batch of so many rows, all of one outcome."""
+    refused, conflicting = len(inserted.refused), len(inserted.conflicting)
+    repeated = rows - inserted.written - refused - conflicting
+    tally[metrics.WRITTEN.of(table.name)] += inserted.written
+    tally[metrics.REPEATED.of(table.name)] += repeated
+    tally[metrics.CONFLICTING.of(table.name)] += conflicting
+    if outcome is not None:
+        tally[metrics.OUTCOMES.of(outcome)] += inserted.written
+        tally[metrics.OUTCOMES.of("duplicate")] += repeated
+        tally[metrics.OUTCOMES.of("conflicting")] += conflicting
+        tally.refused(Reason.INVALID_FIELD.value, refused)
 
 
 class _AppendFn(_WriteFn[Append]):
