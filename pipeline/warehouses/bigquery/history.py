@@ -1,7 +1,4 @@
-"""The log of earlier jobs, read from BigQuery's `identity_calls` in parallel, by its Storage Read API.
-
-https://cloud.google.com/bigquery/docs/reference/storage
-"""
+"""The log of earlier jobs, read from BigQuery's `identity_calls` in parallel."""
 
 from __future__ import annotations
 
@@ -13,10 +10,9 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.pvalue import PBegin, PCollection
 from apache_beam.transforms.window import TimestampedValue
-from google.cloud.bigquery_storage_v1.types import DataFormat, ReadSession
 
 from pipeline.warehouses.base import JobRun
-from pipeline.warehouses.bigquery import statements
+from pipeline.warehouses.bigquery import read_session, statements
 from pipeline.warehouses.bigquery.catalog import Dataset, connect
 from pipeline.warehouses.bigquery.clients import read_client
 from pipeline.warehouses.bigquery.queries import query
@@ -59,8 +55,7 @@ def written_until(log_until: Timestamp) -> str:
 
 
 class _StreamsFn(beam.DoFn):
-    """Opens a session, a view of the table as it is now, and gives the names of its streams; BigQuery chooses their
-    number by the table's size."""
+    """Gives the names of the log's streams."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
@@ -73,18 +68,10 @@ class _StreamsFn(beam.DoFn):
             self._enter_rules_version(job)
         elif job.log_until is None:
             return
-        project, name = self.dataset
         restriction = "" if job.rereads_log or job.log_until is None else written_until(job.log_until)
-        wanted = ReadSession(
-            table=f"projects/{project}/datasets/{name}/tables/{IDENTITY_CALLS.name}",
-            data_format=DataFormat.ARROW,
-            read_options=ReadSession.TableReadOptions(
-                selected_fields=["payload", "connection"], row_restriction=restriction
-            ),
+        yield from read_session.streams(
+            self.client, self.dataset, IDENTITY_CALLS, ["payload", "connection"], restriction
         )
-        session = self.client.create_read_session(parent=f"projects/{project}", read_session=wanted)
-        for stream in session.streams:
-            yield stream.name
 
     def _enter_rules_version(self, job: JobRun) -> None:
         parameters = {"generation": job.generation, "rules_version": RULES_VERSION}
@@ -96,8 +83,7 @@ class _StreamsFn(beam.DoFn):
 
 
 class _ReadFn(metrics.CountingFn):
-    """Reads a stream; with `present` each element has the time at which it is read. Google's client continues at the
-    row where a broken stream ended."""
+    """Reads a stream; with `present` each element has the time at which it is read."""
 
     def __init__(self, *, present: bool) -> None:
         super().__init__()
@@ -107,12 +93,7 @@ class _ReadFn(metrics.CountingFn):
         self.client = read_client()
 
     def process(self, stream: str) -> Iterator[Received | TimestampedValue]:
-        schema = None
-        for response in self.client.read_rows(stream):
-            if schema is None:  # only the first of a stream must have it
-                schema = pa.ipc.read_schema(pa.py_buffer(response.arrow_schema.serialized_schema))
-            rows = pa.py_buffer(response.arrow_record_batch.serialized_record_batch)
-            batch = pa.ipc.read_record_batch(rows, schema)
+        for batch in read_session.record_batches(self.client, stream):
             payloads = batch.column("payload").cast(pa.binary()).to_pylist()
             for payload, connection in zip(payloads, batch.column("connection").to_pylist(), strict=True):
                 self.tally.received()

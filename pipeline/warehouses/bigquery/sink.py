@@ -28,7 +28,7 @@ from pipeline.warehouses.logged_calls import LoggedCalls, TimedEntry, in_global_
 from schemas.segment import KEPT_OF_TOO_LARGE_BYTES
 from schemas.tables import DEAD_LETTERS, IDENTITY_CALLS, DeadLetter, Row, Table
 from transforms import metrics, windows
-from transforms.core.dead_letters import Reason
+from transforms.core.dead_letters import CUT_FROM, Reason
 from transforms.core.reader import Call
 from transforms.core.rows import Append, LogEntry, Upsert
 
@@ -261,7 +261,7 @@ def _shortened(letter: Row, why: str) -> DeadLetter:
     if len(letter.payload) <= KEPT_OF_TOO_LARGE_BYTES:
         raise WriteFailed(f"BigQuery refuses the dead letter {letter.dead_letter_id}: {why}")
     digest = hashlib.sha256(letter.payload).hexdigest()
-    detail = f"{letter.detail}; cut from {len(letter.payload)} bytes, SHA-256 {digest}, since {why}"
+    detail = f"{letter.detail}{CUT_FROM}{len(letter.payload)} bytes, SHA-256 {digest}, since {why}"
     return replace(letter, detail=detail, payload=letter.payload[:KEPT_OF_TOO_LARGE_BYTES])
 
 

@@ -3,9 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 from pipeline.warehouses.bigquery import ddl
 from schemas.segment import ALIAS, IDENTIFY
-from schemas.tables import IDENTITY_CALLS, JOBS, Column, Table, Type
+from schemas.tables import DEAD_LETTERS, IDENTITY_CALLS, JOBS, Column, Table, Type
+
+_ANY_PARTITION: Final = "failed_at >= CAST('1970-01-01 00:00:00+00' AS TIMESTAMP)"
 
 
 def end_of_log(dataset: str | None) -> str:
@@ -71,6 +76,26 @@ def pairs(dataset: str | None) -> str:
         f" FROM {ddl.qualified(IDENTITY_CALLS.name, dataset)} WHERE type IN ('{ALIAS}', '{IDENTIFY}')"
         " AND COALESCE(previous_id, anonymous_id) IS NOT NULL AND user_id IS NOT NULL"
     )
+
+
+def dead_letters_of(reasons: Sequence[str] | None) -> str:
+    """What a dead letter of one of these reasons, or of any, meets. It also bounds the partitions, which a table may
+    require."""
+    if reasons is None:
+        return _ANY_PARTITION
+    names = ", ".join(f"'{reason}'" for reason in reasons)
+    return f"{_ANY_PARTITION} AND reason IN ({names})"
+
+
+def dead_letter_ids(dataset: str | None) -> str:
+    """Those of `@ids` that the table holds."""
+    table = ddl.qualified(DEAD_LETTERS.name, dataset)
+    return f"SELECT DISTINCT dead_letter_id FROM {table} WHERE {_ANY_PARTITION} AND dead_letter_id IN UNNEST(@ids)"
+
+
+def remove_dead_letters(dataset: str | None) -> str:
+    table = ddl.qualified(DEAD_LETTERS.name, dataset)
+    return f"DELETE FROM {table} WHERE {_ANY_PARTITION} AND dead_letter_id IN UNNEST(@ids)"
 
 
 def rows(table: Table, dataset: str | None) -> str:

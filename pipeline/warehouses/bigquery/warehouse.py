@@ -24,6 +24,7 @@ from pipeline.warehouses.bigquery.append_stream import AppendStream
 from pipeline.warehouses.bigquery.catalog import Dataset, UnusableDatasetError
 from pipeline.warehouses.bigquery.history import ReadLog
 from pipeline.warehouses.bigquery.queries import plain, query, query_freshest
+from pipeline.warehouses.bigquery.redelivery import ReadDeadLetters, ReplaceDeadLetters
 from pipeline.warehouses.bigquery.sink import AppendRows, LogCalls, UpsertRows
 from pipeline.warehouses.bigquery.sweep import Sweep
 from schemas.tables import DEAD_LETTERS, KEYED, Table, Timestamp
@@ -61,6 +62,12 @@ class BigQueryWarehouse:
 
     def read_log(self, job: JobRun) -> beam.PTransform:
         return ReadLog(self.dataset, job)
+
+    def read_dead_letters(self, reasons: tuple[str, ...] | None) -> beam.PTransform:
+        return ReadDeadLetters(self.dataset, reasons)
+
+    def replace_dead_letters(self, job: JobRun) -> beam.PTransform:
+        return ReplaceDeadLetters(self.dataset, job)
 
     def append(self, table: Table, job: JobRun) -> beam.PTransform:
         return AppendRows(self.dataset, table, job)
