@@ -31,6 +31,7 @@ from apache_beam.pvalue import PCollection
 from pipeline import warehouses
 from pipeline.options import Settings
 from pipeline.sources.history import History
+from pipeline.sources.redelivery import Redelivery
 from pipeline.warehouses import JobRun, Warehouse
 from schemas.tables import BY_NAME, DEAD_LETTERS, EVENTS
 from transforms.classify import Classify
@@ -40,6 +41,7 @@ from transforms.deduplicate import Deduplicate
 from transforms.fold_accounts import FoldAccounts
 from transforms.map_accounts import MapAccounts
 from transforms.parse import Parse, ParseHistory
+from transforms.reread import Reread
 from transforms.resolve_identities import ResolveIdentities
 from transforms.windows import END_OF_TIME_S, AfterHistory, Arrival
 
@@ -57,6 +59,13 @@ def build(pipeline: beam.Pipeline, settings: Settings, warehouse: Warehouse, job
         # Each source has its own steps up to the writing, fused with it: a Flatten between them would be a stage of its
         # own to some runners, and messages would be acknowledged before they are written.
         label = source.label
+        if isinstance(source, Redelivery):
+            received = pipeline | f"Read{label}" >> source.read(warehouse, job)
+            redelivered = received | f"Reread{label}" >> Reread(reader)
+            replaced = redelivered | f"Replace{label}" >> warehouse.replace_dead_letters(job)
+            logged_calls.append(replaced[warehouses.LOGGED])
+            writes.append(replaced[warehouses.REMOVED])
+            continue
         parsed = pipeline | f"Read{label}" >> source.read(warehouse, job) | f"Parse{label}" >> Parse(reader)
         classified = parsed[Parse.CALLS] | f"Classify{label}" >> Classify()
         logged = classified[Classify.IDENTITY_CALLS] | f"WriteIdentityCalls{label}" >> warehouse.log(job)

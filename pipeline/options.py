@@ -392,6 +392,10 @@ def _check_rules(given: argparse.Namespace) -> None:
         for option in excluded:
             problem = f"reads the identity_calls in the warehouse, as they were recorded, so it excludes {option}"
             raise UsageError(problem, "leave one of the two out", option="--rebuild")
+    if given.redeliver is not None and len(inputs) > 1:
+        other = next(source.option for source, _ in inputs if source.option != "redeliver")
+        problem = f"reads the dead letters in the warehouse, and nothing else, so it excludes --{other}"
+        raise UsageError(problem, "leave one of the two out", option="--redeliver", value=given.redeliver)
     if given.warehouse is None:
         raise UsageError("is required", f"give {warehouses.url_forms()}", option="--warehouse")
     warehouses.kind_of(given.warehouse)

@@ -36,6 +36,10 @@ _COLLECT: Final = (50_000, 20, 50)
 """How seldom Python looks for cycles of garbage: a job makes next to none, and a look walks all that is alive."""
 
 
+_IN_SUMMARY: Final = (metrics.READ, metrics.RECEIVED, metrics.LOST, metrics.REREAD)
+"""Counters that have a line of their own in the summary."""
+
+
 class _Running:
     """The sources of the job that this process runs. `stop` may come before there are any."""
 
@@ -153,11 +157,10 @@ def _interpreter_for_jobs() -> Iterator[None]:
 
 def _summary(results: MetricResults, sources: tuple[Source, ...], warehouse: Warehouse, elapsed_s: float) -> Summary:
     counts = metrics.counts(results)
-    told = (metrics.READ, metrics.RECEIVED, metrics.LOST)
     notes = {
         counter.phrase(count): count
         for counter in metrics.COUNTERS
-        if not counter.labels and counter not in told and (count := counts.get(counter.name, 0))
+        if not counter.labels and counter not in _IN_SUMMARY and (count := counts.get(counter.name, 0))
     }
     unreadable_history = sum(metrics.family(counts, metrics.UNREADABLE_HISTORY).values())
     if unreadable_history:
@@ -174,6 +177,8 @@ def _summary(results: MetricResults, sources: tuple[Source, ...], warehouse: War
         elapsed_s=elapsed_s,
         warehouse_hint=warehouse.open_command(),
         query=warehouse.sample_query,
+        reread=counts.get(metrics.REREAD.name, 0),
+        unreadable_letters=metrics.family(counts, metrics.UNREADABLE_LETTERS),
     )
     if not summary.is_mostly_refused:
         return summary

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich import box
 from rich.columns import Columns
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from pipeline.errors import printable
 from pipeline.plurals import counted
+from transforms.core.redelivery import Unreadable
 
 DEAD_LETTERS_QUERY = (
     "SELECT reason, detail, COUNT(*) AS calls FROM dead_letters GROUP BY reason, detail ORDER BY calls DESC LIMIT 10"
@@ -43,6 +44,12 @@ _LIKELY_MISTAKES = {
 """What is likely where most calls are refused for a reason."""
 
 
+_UNREADABLE_LETTERS = {
+    Unreadable.CUT.value: "only the beginning of the message was kept",
+    Unreadable.KEYED_ROW.value: "a row of a keyed table, which --rebuild makes anew",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Summary:
     """The counts of a job.
@@ -50,6 +57,7 @@ class Summary:
     `outcomes` are the first outcomes of what was read: `event`, `identity_call`, `dead_letter`, `duplicate`,
     `conflicting`, `disabled`. `written` are rows by table, `dead_letters` messages by reason, `notes` other counts
     worth a line, `unreadable` the files that could be read in part only, `lost` those that were gone, one line each.
+    `reread` is how many dead letters were read again, `unreadable_letters` how many cannot be, by cause.
     `warehouse_hint` is the command that opens the warehouse, `query` one to try there. `likely_mistake` says what the
     input looks like that is not one JSON object a line, and is empty where that is not known.
     """
@@ -66,6 +74,8 @@ class Summary:
     query: str
     lost: tuple[str, ...] = ()
     likely_mistake: str = ""
+    reread: int = 0
+    unreadable_letters: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def refused(self) -> int:
@@ -74,14 +84,16 @@ class Summary:
 
     @property
     def is_mostly_refused(self) -> bool:
-        """Whether more than half of what was read was refused."""
-        return 2 * self.refused > self.read
+        """Whether more than half of an input was refused. What was refused before may well be again."""
+        return not self.reread and 2 * self.refused > self.read
 
     @property
     def is_input_read(self) -> bool:
         """Whether every file was there, and something of the input could be read, unless it holds nothing."""
         if self.lost:
             return False
+        if self.reread:
+            return True
         return self.refused < self.read if self.read else not self.unreadable
 
     @property
@@ -101,6 +113,8 @@ def render(summary: Summary, console: Console) -> None:
     if summary.missing:
         what = f"{summary.missing:,} without an outcome" if summary.missing > 0 else f"{-summary.missing:,} too many"
         _say(console, f"!!! THE SUM IS WRONG: {what}. The tables may lack messages: please report it.", "bold red")
+    for line in _letters(summary):
+        _say(console, line)
     for line in summary.unreadable:
         _say(console, f"! Read in part only: {line}", "yellow")
     if notes := ", ".join(f"{count:,} {name}" for name, count in summary.notes.items() if count):
@@ -143,6 +157,18 @@ def _sum(outcomes: Mapping[str, int]) -> str:
     names = [*_OUTCOMES, *(outcome for outcome in outcomes if outcome not in _OUTCOMES)]
     counts = [(outcomes.get(name, 0), _OUTCOMES.get(name, (name, name))) for name in names]
     return " + ".join(f"{count:,} {words[count != 1]}" for count, words in counts if count) or "0"
+
+
+def _letters(summary: Summary) -> Iterator[str]:
+    """What became of the dead letters that a job was to read again."""
+    if summary.reread:
+        refused = summary.outcomes.get("dead_letter", 0)
+        stored = sum(summary.outcomes.get(outcome, 0) for outcome in ("event", "identity_call", "duplicate"))
+        letters = f"{summary.reread:,} dead letter{'s were' if summary.reread != 1 else ' was'} read again"
+        rows = f"{stored:,} call{'s are rows' if stored != 1 else ' is a row'} now"
+        yield f"{letters}: {rows}, {refused:,} {'were' if refused != 1 else 'was'} refused again"
+    for cause, count in sorted(summary.unreadable_letters.items()):
+        yield f"{count:,} dead letter{'s' if count != 1 else ''} left, not read again: {_UNREADABLE_LETTERS[cause]}"
 
 
 def _table(title: str, counts: Mapping[str, int]) -> Table:

@@ -8,8 +8,9 @@ from pipeline.sources.base import Source, SourceKind
 from pipeline.sources.directory import DirectoryKind
 from pipeline.sources.files import FilesKind
 from pipeline.sources.pubsub import SubscriptionKind
+from pipeline.sources.redelivery import RedeliveryKind
 
 __all__ = ["KINDS", "Source", "SourceKind"]
 
-KINDS: Final[tuple[SourceKind, ...]] = (FilesKind(), SubscriptionKind(), DirectoryKind())
+KINDS: Final[tuple[SourceKind, ...]] = (FilesKind(), SubscriptionKind(), DirectoryKind(), RedeliveryKind())
 """In the order of the help. A job reads what its options give."""

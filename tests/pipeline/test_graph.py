@@ -57,7 +57,7 @@ def stages(arguments: list[str], runner: str | None = None, *, rereads_log: bool
     return {transform.full_label.partition("/")[0] for transform in built}
 
 
-@pytest.mark.parametrize("arguments", [ON_FILES, ON_BOTH], ids=["files", "both"])
+@pytest.mark.parametrize("arguments", [ON_FILES, ON_BOTH, ["--redeliver=all", DUCKDB], ["--redeliver=all", BIGQUERY]])
 def test_no_label_is_made_up_by_beam(arguments: list[str]) -> None:
     """Beam makes one of a class or a function, which a refactoring changes. What stands inside a transform of Beam's is
     Beam's to name."""
@@ -85,6 +85,15 @@ def test_the_graph_is_read_as_it_is_drawn() -> None:
         "WriteDeadLettersFiles",
         "WriteContacts",
         "Publish",
+    }
+
+
+@pytest.mark.parametrize("warehouse", [DUCKDB, BIGQUERY])
+def test_dead_letters_that_are_read_again_leave_with_their_rows(warehouse: str) -> None:
+    built = stages(["--redeliver=all", warehouse])
+    assert built >= {"ReadDeadLetters", "RereadDeadLetters", "ReplaceDeadLetters", "MapAccounts", "Publish"}
+    assert not {label for label in built if label.startswith(("Parse", "Classify"))} - {
+        f"ParseHistoryForRules{RULES_VERSION}"
     }
 
 

@@ -23,6 +23,7 @@ from pipeline.options import SegmentOptions, Settings, options_without_secrets, 
 from pipeline.sources.directory import Directory
 from pipeline.sources.files import Files
 from pipeline.sources.pubsub import Subscription
+from pipeline.sources.redelivery import Redelivery
 from transforms.core.connections import DEFAULT
 
 INPUT = "--input=a.jsonl"
@@ -118,6 +119,12 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             replace(FOLLOWING, sources=(Subscription("projects/acme.com:web/subscriptions/calls", native=False),)),
         ),
         ("a rebuild", [WAREHOUSE, "--rebuild"], replace(GIVEN, sources=())),
+        ("dead letters", [WAREHOUSE, "--redeliver=all"], replace(GIVEN, sources=(Redelivery(None),))),
+        (
+            "dead letters of some reasons",
+            [WAREHOUSE, "--redeliver=missing_id, unknown_connection,missing_id"],
+            replace(GIVEN, sources=(Redelivery(("missing_id", "unknown_connection")),)),
+        ),
         ("a rebuild as templates ask for it", [WAREHOUSE, "--rebuild=true"], replace(GIVEN, sources=())),
         ("no rebuild as templates ask for it", [WAREHOUSE, INPUT, "--rebuild=False"], GIVEN),
         ("no history", [WAREHOUSE, INPUT, "--history=none"], replace(GIVEN, history="none")),
@@ -204,12 +211,17 @@ TIMES = "give a number of seconds from"
 FORMS = "give duckdb:///FILE or bigquery://PROJECT/DATASET"
 SUBSCRIPTION_FORM = "give projects/PROJECT_ID/subscriptions/SUBSCRIPTION_ID"
 REQUIRED = (
-    "one of --input, --input_subscription, --input_directory and --rebuild is required; "
+    "one of --input, --input_subscription, --input_directory, --redeliver and --rebuild is required; "
     "for example --input='calls/*.jsonl'"
 )
 LOG = "reads the identity_calls in the warehouse, as they were recorded, so it excludes"
 TWICE = "is given more than once; give it once"
 NO_TEXT = "is not text in UTF-8; write it in UTF-8"
+LETTERS = "reads the dead letters in the warehouse, and nothing else, so it excludes"
+REASONS = (
+    "choose from too_large, invalid_json, unsupported_type, unknown_connection, invalid_field, missing_id, "
+    "missing_field, or all alone"
+)
 DESCRIBED = "--help and --help_beam say what it takes"
 RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, FlinkRunner, SparkRunner"
 
@@ -271,6 +283,30 @@ RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, F
         ),
         ("rebuild for one connection", [WAREHOUSE, "--rebuild", "--connection=default"], f"{LOG} --connection"),
         ("rebuild without history", [WAREHOUSE, "--rebuild", "--history=none"], f"{LOG} --history=none"),
+        ("rebuild and redeliver", [WAREHOUSE, "--rebuild", "--redeliver=all"], f"--rebuild: {LOG} --redeliver; "),
+        (
+            "an unknown reason",
+            [WAREHOUSE, "--redeliver=missing_id,unknown"],
+            f"--redeliver=missing_id,unknown: 'unknown' is no reason of a dead letter; {REASONS}",
+        ),
+        (
+            "all and another",
+            [WAREHOUSE, "--redeliver=missing_id,all"],
+            f"'all' is no reason of a dead letter; {REASONS}",
+        ),
+        ("no reason", [WAREHOUSE, "--redeliver="], "--redeliver='': is empty; give it a value, or leave it out"),
+        ("no reason at its end", [WAREHOUSE, "--redeliver=missing_id,"], f"a reason is empty; {REASONS}"),
+        (
+            "redeliver and files",
+            [INPUT, WAREHOUSE, "--redeliver=all"],
+            f"--redeliver=all: {LETTERS} --input; leave one",
+        ),
+        (
+            "redeliver and a subscription",
+            [SUBSCRIPTION, WAREHOUSE, "--redeliver=all"],
+            f"{LETTERS} --input_subscription",
+        ),
+        ("redeliver and a directory", ["--input_directory=/folder", WAREHOUSE, "--redeliver=all"], LETTERS),
         ("a history", [INPUT, WAREHOUSE, "--history=file"], "--history=file: is unknown; choose from warehouse, none"),
         ("no time", [INPUT, WAREHOUSE, "--alias_window=1m"], "--alias_window=1m: is no number; give one, such as 60"),
         ("zero", [INPUT, WAREHOUSE, "--alias_window=0"], f"=0: is out of range; {TIMES} 0.001 to 31536000"),

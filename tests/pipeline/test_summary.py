@@ -210,6 +210,12 @@ def test_square_brackets_are_no_markup() -> None:
         ("a file is lost", FILES_LOST, False, False),
         ("nothing could be read", DAMAGED, False, False),
         ("a part could not be read", replace(SUMMARY, unreadable=("a.gz",)), False, True),
+        (
+            "all are refused again",
+            replace(EMPTY, reread=1, read=1, outcomes={"dead_letter": 1}),
+            False,
+            True,
+        ),
     ],
 )
 def test_a_job_knows_whether_its_input_was_read(
@@ -230,3 +236,14 @@ def test_every_reason_has_its_likely_mistake(reason: Reason) -> None:
 def test_numbers_go_with_their_nouns(count: int, words: str) -> None:
     summary = replace(EMPTY, read=count, outcomes={"event": count}, elapsed_s=1.0)
     assert piped(summary).splitlines()[0] == f"{words} in 1.0 s, {words} per second"
+
+
+def test_it_tells_what_became_of_dead_letters() -> None:
+    lines = piped(replace(SUMMARY, reread=3012, unreadable_letters={"cut": 1234, "keyed_row": 1})).splitlines()
+    assert lines[2:5] == [
+        "3,012 dead letters were read again: 2,992 calls are rows now, 20 were refused again",
+        "1,234 dead letters left, not read again: only the beginning of the message was kept",
+        "1 dead letter left, not read again: a row of a keyed table, which --rebuild makes anew",
+    ]
+    one = replace(SUMMARY, reread=1, read=2, outcomes={"event": 1, "dead_letter": 1})
+    assert "1 dead letter was read again: 1 call is a row now, 1 was refused again" in piped(one)

@@ -32,6 +32,7 @@ LAUNCHES: Mapping[str, Mapping[str, str]] = {
     "streaming": {**SUBSCRIPTION, **WAREHOUSE, **CONNECTIONS, "alias_window": "60", "deduplicate_for": "86400"},
     "backfill": {**FILES, **WAREHOUSE, **CONNECTIONS, "connection": "default", "history": "warehouse"},
     "both": {**FILES, **SUBSCRIPTION, **WAREHOUSE, **CONNECTIONS},
+    "redeliver": {"redeliver": "unknown_connection", **WAREHOUSE, **CONNECTIONS},
     "rebuild": {"rebuild": "true", **WAREHOUSE, **CONNECTIONS, "create": "false"},
 }
 """The template's parameters of each launch; between them, all that it has."""
