@@ -16,7 +16,7 @@ from pipeline.warehouses.duckdb.arrow import misfits, row_batch
 from pipeline.warehouses.duckdb.database import Database, Inserted, RowsRefusedError
 from pipeline.warehouses.duckdb.sink import count
 from pipeline.warehouses.logged_calls import in_global_window
-from schemas.tables import DEAD_LETTERS, EVENTS, IDENTITY_CALLS, Table
+from schemas.tables import DEAD_LETTERS, EVENTS, IDENTITY_CALLS, DeadLetter, Table
 from transforms import metrics
 from transforms.core.dead_letters import Reason
 from transforms.core.reader import Call
@@ -30,7 +30,7 @@ _Batches = dict[tuple[str, str | None], tuple[Table, list[Append]]]
 """Rows by the table and the outcome that they count for."""
 
 
-class ReadDeadLetters(beam.PTransform):
+class SelectDeadLetters(beam.PTransform):
     """PBegin → `DeadLetter`: those of these reasons, or of all, that the table holds."""
 
     def __init__(self, file: str, reasons: tuple[str, ...] | None) -> None:
@@ -46,7 +46,7 @@ def _dead_letters(reasons: tuple[str, ...] | None, file: str) -> Iterator[Any]:
     return Database.of(file).dead_letters(reasons)
 
 
-class ReplaceDeadLetters(beam.PTransform):
+class InsertRedelivered(beam.PTransform):
     """`Redelivered` → on `LOGGED` the `Call` of each entry that the log holds as it is; on `REMOVED` numbers of dead
     letters: those that are not refused again as they were."""
 
@@ -55,12 +55,12 @@ class ReplaceDeadLetters(beam.PTransform):
         self.file, self.job = file, job
 
     def expand(self, redelivered: PCollection[Redelivered]) -> dict[str, PCollection]:
-        replace = beam.ParDo(_ReplaceFn(self.file, self.job)).with_output_types(Call, **{REMOVED: int})
+        replace = beam.ParDo(_InsertRedeliveredFn(self.file, self.job)).with_output_types(Call, **{REMOVED: int})
         outputs = redelivered | "Replace" >> replace.with_outputs(REMOVED, main=LOGGED)
         return {name: outputs[name] for name in (LOGGED, REMOVED)}
 
 
-class _ReplaceFn(metrics.CountingFn):
+class _InsertRedeliveredFn(metrics.CountingFn):
     def __init__(self, file: str, job: JobRun) -> None:
         super().__init__()
         self.file, self.job = file, job
@@ -87,7 +87,7 @@ class _ReplaceFn(metrics.CountingFn):
         super().finish_bundle()
 
     def _flush(self) -> list[Call]:
-        redelivered = [self._fitting(each) for each in self.gathered]
+        redelivered = [self._fitting(letter) for letter in self.gathered]
         self.gathered, self.bytes = [], 0
         return self._replace(redelivered)
 
@@ -135,7 +135,7 @@ class _ReplaceFn(metrics.CountingFn):
                 indexes = self.database.run(self.database.conflicting, appends, {}).result()
             conflicting.update(id(appends[index]) for index in indexes)
             count(self.tally, table, outcome, len(appends), Inserted(written=new, refused={}, conflicting=indexes))
-        entries = (entry for each in redelivered for entry in each.identity_calls)
+        entries = (entry for letter in redelivered for entry in letter.identity_calls)
         return [entry.call for entry in entries if id(entry.append) not in conflicting]
 
     def _refused(self, redelivered: Redelivered) -> dict[int, str]:
@@ -157,16 +157,15 @@ class _ReplaceFn(metrics.CountingFn):
 def _plan(redelivered: Iterable[Redelivered]) -> tuple[_Batches, list[str]]:
     """(the rows to insert, the ids of the dead letters to remove): a letter that is refused as it was stays."""
     batches: _Batches = {}
-    for each in redelivered:
-        for table, appends in (
-            (EVENTS, each.events),
-            (IDENTITY_CALLS, _logged(each)),
-            (DEAD_LETTERS, each.dead_letters),
-        ):
+    refused: set[str] = set()
+    for letter in redelivered:
+        parts = ((EVENTS, letter.events), (IDENTITY_CALLS, _logged(letter)), (DEAD_LETTERS, letter.dead_letters))
+        for table, appends in parts:
             for append in appends:
                 batches.setdefault((table.name, append.outcome), (table, []))[1].append(append)
-    refused = {append.row.dead_letter_id for each in redelivered for append in each.dead_letters}  # type: ignore[attr-defined]
-    return batches, [each.dead_letter_id for each in redelivered if each.dead_letter_id not in refused]
+                if isinstance(append.row, DeadLetter):
+                    refused.add(append.row.dead_letter_id)
+    return batches, [letter.dead_letter_id for letter in redelivered if letter.dead_letter_id not in refused]
 
 
 def _logged(redelivered: Redelivered) -> list[Append]:

@@ -24,7 +24,7 @@ from pipeline.warehouses.duckdb.database import Database, FileFailedError
 from pipeline.warehouses.duckdb.file import FAILURES, UnusableFileError, connect, unusable
 from pipeline.warehouses.duckdb.googlesql import DuckDbGoogleSql
 from pipeline.warehouses.duckdb.history import ReadLogTable
-from pipeline.warehouses.duckdb.redelivery import ReadDeadLetters, ReplaceDeadLetters
+from pipeline.warehouses.duckdb.redelivery import InsertRedelivered, SelectDeadLetters
 from pipeline.warehouses.duckdb.rewrite import rewrite
 from pipeline.warehouses.duckdb.sink import InsertCalls, InsertRows, MergeRows, Publish
 from pipeline.warehouses.duckdb.sql import CATALOG, new_cursor
@@ -60,10 +60,10 @@ class DuckDbWarehouse:
         return ReadLogTable(self.file, job)
 
     def read_dead_letters(self, reasons: tuple[str, ...] | None) -> beam.PTransform:
-        return ReadDeadLetters(self.file, reasons)
+        return SelectDeadLetters(self.file, reasons)
 
     def replace_dead_letters(self, job: JobRun) -> beam.PTransform:
-        return ReplaceDeadLetters(self.file, job)
+        return InsertRedelivered(self.file, job)
 
     def append(self, table: Table, job: JobRun) -> beam.PTransform:
         return InsertRows(self.file, table.name, job)
