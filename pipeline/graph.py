@@ -16,6 +16,9 @@ Five sixths of the traffic never leave the stage that read them: what is fused w
 Log first: facts flow from the calls that the log holds, so the keyed tables are a fold of the log. A call that
 identity_calls refuses, however late, leaves no fact.
 
+Dead letters that are read again go to `Reread` in place of Parse and Classify, and then to the warehouse in one piece,
+which writes what they have become and removes them.
+
 Where the warehouse does not enforce keys, `Deduplicate` stands before events. It needs a shuffle, and a message is
 acknowledged when it is in the shuffle: so it is left out where that lives no longer than the process. For example, a
 job on Prism that is killed there would lose an event that Pub/Sub takes for delivered.
