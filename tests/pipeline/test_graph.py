@@ -97,6 +97,15 @@ def test_dead_letters_that_are_read_again_leave_with_their_rows(warehouse: str) 
     }
 
 
+def test_bigquery_removes_letters_after_everything_that_they_have_become() -> None:
+    everything = {each.full_label: each for each in transforms(["--redeliver=all", BIGQUERY])}
+    removal = everything["ReplaceDeadLetters/Remove"]
+    assert [side.pvalue.producer.full_label for side in removal.side_inputs] == ["ReplaceDeadLetters/Written/Marks"]
+    waited_for = {value.producer.full_label for value in everything["ReplaceDeadLetters/Written/Others"].inputs}
+    steps = {"Events/Append", "IdentityCalls/Log/ParDo(LogFn)", "DeadLetters/Append"}
+    assert waited_for == {f"ReplaceDeadLetters/{step}" for step in steps}
+
+
 DEDUPLICATED: list[tuple[str, list[str], str, bool]] = [
     ("files, which are there to be read again", [FILES, BIGQUERY], "FnApiRunner", True),
     ("a subscription on Dataflow, whose state outlives a worker", [SUBSCRIPTION, BIGQUERY], "DataflowRunner", True),

@@ -22,14 +22,15 @@ from pipeline.options import parse
 from pipeline.run import run
 from pipeline.summary import Summary
 from pipeline.warehouses import Warehouse, open_warehouse
-from pipeline.warehouses.bigquery import queries
+from pipeline.warehouses.bigquery import queries, sink
 from pipeline.warehouses.bigquery import redelivery as bigquery_redelivery
 from pipeline.warehouses.duckdb import arrow, redelivery
 from schemas.segment import KEPT_OF_TOO_LARGE_BYTES
-from schemas.tables import DEAD_LETTERS, DeadLetter, Identity
+from schemas.tables import DEAD_LETTERS, EVENTS, DeadLetter, Identity, Table
 from tests.bigquery_double import BigQueryDouble
 from tests.fuzz.whole_job import differences
 from tests.histories import CLOSED_CONFIG, CONFIGS, Message, history, line, odd_line
+from tests.pipeline import test_job
 from tests.pipeline.test_job import PEOPLE, Place, as_lines, check, collected, place, run_mortal
 from tests.transforms.core.calls import IDENTIFY, PAGE, TRACK, second, without
 from tests.warehouse import bigquery_tables, comparable, tables
@@ -224,7 +225,14 @@ def rows_or_letters(place: Place) -> tuple[set[str], set[str]]:
     return {id for (id,) in rows}, {id for (id,) in letters}
 
 
-def test_a_job_that_is_killed_loses_and_doubles_nothing(place: Place) -> None:
+SMALL_BATCHES = """
+from pipeline.warehouses.duckdb import redelivery
+redelivery._BATCH_LETTERS = 25
+"""
+
+
+def test_a_job_that_is_killed_loses_and_doubles_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(test_job, "MORTAL", SMALL_BATCHES + test_job.MORTAL)
     rng = Random(8)
     place.config = CLOSED_CONFIG
     messages = [{**message, "projectId": "s9"} for message in history(rng, 150, PEOPLE) if "messageId" in message]
@@ -234,9 +242,13 @@ def test_a_job_that_is_killed_loses_and_doubles_nothing(place: Place) -> None:
     assert rows_or_letters(place) == (set(), all_ids)
 
     undisturbed = place.copy(place.folder.with_name("undisturbed"))
-    requests = len(run_mortal(undisturbed, 0, "--redeliver=all"))
+    requests = ["", *run_mortal(undisturbed, 0, "--redeliver=all")]
     check_audited(undisturbed, messages)
-    for request in sorted(rng.sample(range(1, requests), 12)):
+    begins = [number for number, request in enumerate(requests) if request == "begin"]
+    assert len(begins) >= 5, "transactions of letters, and that of the keyed rows"
+    second_end = requests.index("commit", begins[1])
+    moments = {*range(begins[1], second_end + 2), *rng.sample(range(1, len(requests)), 3)}
+    for request in sorted(moments):
         killed = place.copy(place.folder.with_name(f"killed-{request}"))
         run_mortal(killed, request, "--redeliver=all")
         rows, letters = rows_or_letters(killed)
@@ -277,7 +289,8 @@ def refused_by_bigquery(place: Place) -> list[bytes]:
     rng = Random(9)
     nobody = {**PAGE, "userId": None, "projectId": "s9"}  # refused for another reason afterwards
     batch: Message = {"batch": [{**IDENTIFY, "messageId": "b"}, nobody], "context": {"ip": "::1"}}
-    lines = [*as_lines(history(rng, 100, PEOPLE)), b"rubbish", line(nobody), line(batch)]
+    too_great = line({**TRACK, "projectId": "s9", "properties": {"k": "?"}}).replace(b'"?"', b"1e400")
+    lines = [*as_lines(history(rng, 100, PEOPLE)), b"rubbish", line(nobody), line(batch), too_great]
     place.config = CLOSED_CONFIG
     assert run_on_bigquery(place, place.input(lines)).dead_letters["unknown_connection"] > 20
     place.config = OPEN_CONFIG
@@ -320,6 +333,27 @@ def test_a_job_on_bigquery_that_fails_loses_nothing_and_is_run_again(
     for _ in range(2):
         run_on_bigquery(place, "--redeliver=all")
         check_bigquery(bigquery, place, lines)
+
+
+@pytest.mark.parametrize("table", [EVENTS, DEAD_LETTERS], ids=lambda table: table.name)
+def test_no_letter_is_removed_before_all_rows_are_durable(
+    table: Table, bigquery: BigQueryDouble, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused_by_bigquery(place)
+    letters = bigquery.rows(f"{DATASET}.dead_letters")
+
+    real = sink.AppendFn.finish_bundle
+
+    def finish_bundle(fn: sink.AppendFn) -> Any:
+        if fn.table == table:
+            raise RuntimeError("the end of the process")
+        return real(fn)
+
+    monkeypatch.setattr(sink.AppendFn, "finish_bundle", finish_bundle)
+    with pytest.raises(RuntimeError, match="the end of the process"):
+        run_on_bigquery(place, "--redeliver=all")
+    left = {row["dead_letter_id"] for row in bigquery.rows(f"{DATASET}.dead_letters")}
+    assert left >= {row["dead_letter_id"] for row in letters}
 
 
 def test_a_letter_that_bigquery_holds_twice_is_read_once_and_leaves_with_its_copy(
