@@ -87,25 +87,28 @@ class _InsertRedeliveredFn(metrics.CountingFn):
         super().finish_bundle()
 
     def _flush(self) -> list[Call]:
-        redelivered = [self._fitting(letter) for letter in self.gathered]
-        self.gathered, self.bytes = [], 0
-        return self._replace(redelivered)
+        gathered, self.gathered, self.bytes = self.gathered, [], 0
+        refused = self._misfits(gathered)
+        return self._replace([self._without(letter, refused) for letter in gathered] if refused else gathered)
 
-    def _fitting(self, redelivered: Redelivered) -> Redelivered:
-        """The same, with a dead letter in place of each row that no warehouse can hold."""
+    def _misfits(self, redelivered: Sequence[Redelivered]) -> dict[int, str]:
+        """The rows that no warehouse can hold, by their identity, and why."""
+        events = [append for letter in redelivered for append in letter.events]
+        calls = [append for letter in redelivered for append in _logged(letter)]
         refused: dict[int, str] = {}
-        for table, appends in ((EVENTS, redelivered.events), (IDENTITY_CALLS, _logged(redelivered))):
+        for table, appends in ((EVENTS, events), (IDENTITY_CALLS, calls)):
             if appends:
                 problems = misfits(table, appends, self._batch(table, appends))
                 refused |= {id(appends[index]): why for index, why in problems.items()}
-        return self._without(redelivered, refused) if refused else redelivered
+        return refused
 
     def _without(self, redelivered: Redelivered, refused: dict[int, str]) -> Redelivered:
         """The same, with dead letters in place of the rows that are refused, by their identity."""
-        rows = [*redelivered.events, *_logged(redelivered)]
-        letters = [append.refused(refused[id(append)]) for append in rows if id(append) in refused]
-        calls = sum(append.outcome is not None for append in rows if id(append) in refused)
-        self.tally.refused(Reason.INVALID_FIELD.value, calls)
+        rows = [append for append in (*redelivered.events, *_logged(redelivered)) if id(append) in refused]
+        if not rows:
+            return redelivered
+        letters = [append.refused(refused[id(append)]) for append in rows]
+        self.tally.refused(Reason.INVALID_FIELD.value, sum(append.outcome is not None for append in rows))
         return Redelivered(
             redelivered.dead_letter_id,
             [append for append in redelivered.events if id(append) not in refused],
