@@ -521,6 +521,8 @@ STATEMENTS = [
     statements.log,
     statements.log_of,
     statements.pairs,
+    statements.dead_letter_ids,
+    statements.remove_dead_letters,
 ]
 
 
@@ -544,3 +546,11 @@ def test_googlesql_takes_the_statements_on_a_table(table: Any, analyzer: googles
     analyzer.analyze(statements.rows(table, str(SALES)))
     if table.written:
         analyzer.analyze(statements.keys_written_before(table, str(SALES)), before="INT64")
+
+
+@pytest.mark.parametrize("reasons", [None, ["missing_id"], ["missing_id", "unknown_connection"]])
+def test_googlesql_takes_the_restriction_to_dead_letters(
+    reasons: list[str] | None, analyzer: googlesql.GoogleSQL
+) -> None:
+    restriction = statements.dead_letters_of(reasons)
+    analyzer.analyze(f"SELECT payload FROM {bigquery_ddl.qualified('dead_letters', str(SALES))} WHERE {restriction}")
