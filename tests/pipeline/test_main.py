@@ -134,10 +134,10 @@ def test_a_mistake_is_one_line(what: str, arguments: str, line: str, capsys: pyt
     [
         (
             [],
-            "one of --input, --input_subscription, --input_directory and --rebuild is required; "
+            "one of --input, --input_subscription, --input_directory, --redeliver and --rebuild is required; "
             "for example --input='calls/*.jsonl'",
         ),
-        ([WAREHOUSE], "one of --input, --input_subscription, --input_directory and --rebuild is required"),
+        ([WAREHOUSE], "one of --input, --input_subscription, --input_directory, --redeliver and --rebuild is required"),
         ([INPUT], "--warehouse: is required; give duckdb:///FILE or bigquery://PROJECT/DATASET"),
     ],
 )

@@ -422,7 +422,7 @@ def test_the_log_is_asked_for_nothing_when_nothing_repeats(
         lookups.append(len(appends))
         return frozenset()
 
-    monkeypatch.setattr(Database, "_conflicting", conflicting)
+    monkeypatch.setattr(Database, "conflicting", conflicting)
     job = start(warehouse)
     bad = replace(call("bad"), traits=Raw(b'{"a": '))
     log(warehouse, job, [entry(call("m")), entry(bad)], [0], refused=["bad"])
