@@ -133,7 +133,7 @@ def _prepared(
         runner=settings.runner,
         options=shown_options,
         history=settings.history == "warehouse",
-        new=bool(settings.sources),
+        new=not all(source.reads_warehouse for source in settings.sources),
     )
     pipeline = beam.Pipeline(options=options)
     build(pipeline, settings, warehouse, job)
@@ -162,6 +162,10 @@ def _summary(results: MetricResults, sources: tuple[Source, ...], warehouse: War
         for counter in metrics.COUNTERS
         if not counter.labels and counter not in _IN_SUMMARY and (count := counts.get(counter.name, 0))
     }
+    for counter in (metrics.UNREADABLE_TIMES, metrics.UNUSABLE_IDS):
+        if by_field := metrics.family(counts, counter):
+            fields = ", ".join(f"{field} {count:,}" for field, count in by_field.items())
+            notes[f"{counter.phrase(sum(by_field.values()))} ({fields})"] = sum(by_field.values())
     unreadable_history = sum(metrics.family(counts, metrics.UNREADABLE_HISTORY).values())
     if unreadable_history:
         notes[metrics.UNREADABLE_HISTORY.phrase(unreadable_history)] = unreadable_history

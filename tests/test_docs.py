@@ -15,7 +15,6 @@ import pytest
 from sqlglot import exp, parse_one
 
 from pipeline.warehouses.bigquery import ddl as bigquery_ddl
-from pipeline.warehouses.duckdb import ddl as duckdb_ddl
 from pipeline.warehouses.duckdb import file as duckdb_file
 from schemas import tables, views
 from schemas.segment import (
@@ -29,7 +28,7 @@ from schemas.segment import (
 from schemas.tables import Column, Mode, Table, Timestamp, Type
 from schemas.views import View
 from transforms import metrics
-from transforms.core import times
+from transforms.core import ids, times
 from transforms.core.contacts import MAX_PREVIOUS_IDS
 from transforms.core.dead_letters import RETRYABLE, Reason
 
@@ -116,10 +115,13 @@ def all_views() -> str:
 
 def _types_of_views() -> Mapping[str, Mapping[str, str]]:
     """GoogleSQL's types of every view's columns, from a database in memory."""
-    scalars = [Column("", type_, Mode.NULLABLE, "") for type_ in Type if type_ is not Type.STRUCT]
-    named = {"DOUBLE": "FLOAT64", **{duckdb_ddl.type_name(each): bigquery_ddl.type_name(each) for each in scalars}}
+    named = {"DOUBLE": "FLOAT64"}
     with duckdb.connect() as connection:
         duckdb_file.create(connection)
+        for table in tables.ALL:
+            described_columns = connection.execute(f'DESCRIBE "{table.name}"').fetchall()
+            for column, (_, type_, *_) in zip(table.columns, described_columns, strict=True):
+                named[type_] = bigquery_ddl.type_name(column)
         described = {view.name: connection.execute(f'DESCRIBE "{view.name}"').fetchall() for view in views.ALL}
     return {view: {name: named[type_] for name, type_, *_ in columns} for view, columns in described.items()}
 
@@ -129,7 +131,7 @@ def _view(view: View, types: Mapping[str, str]) -> str:
     assert isinstance(select, exp.Select)
     sources = {each.alias_or_name: each.name for each in select.find_all(exp.Table)}
     included = re.findall(r"-- include (\w+\.sql)", (SQL / f"{view.name}.sql").read_text("utf-8"))
-    files = {column.alias_or_name: file for file in included for column in _include(file)}
+    files = {column.alias_or_name: file for file in included if file in SHARED for column in _include(file)}
     rows: dict[str, Sequence[str]] = {}
     for column in select.selects:
         if column.is_star:
@@ -238,7 +240,6 @@ def test_the_contract_names_the_reasons_in_their_order() -> None:
 @pytest.mark.parametrize(
     ("row", "declared"),
     [
-        ("placeholder ids", PLACEHOLDER_IDS - {""}),
         ("`type`", CALL_TYPES),
     ],
 )
@@ -246,6 +247,14 @@ def test_the_contract_lists_what_the_code_lists(row: str, declared: frozenset[st
     line = next(line for line in SEMANTICS.splitlines() if line.startswith(f"| {row} |"))
     listed = set(re.findall(r"`([^`]+)`", line.removeprefix(f"| {row} |")))
     assert listed - {"unsupported_type"} == declared
+
+
+def test_the_contract_lists_the_placeholder_ids_and_each_is_one() -> None:
+    line = next(line for line in SEMANTICS.splitlines() if line.startswith("| placeholder ids |"))
+    listed = set(re.findall(r"`([^`]+)`", line)) - {"placeholder_ids"}
+    assert PLACEHOLDER_IDS - {""} <= listed
+    examples = {example.replace("\u2026", "id") for example in listed} - {"0x"}
+    assert [example for example in examples if not ids.is_placeholder(example)] == []
 
 
 @pytest.mark.parametrize(

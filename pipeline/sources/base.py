@@ -30,6 +30,10 @@ class Source(Protocol):
     def lateness(self) -> float | None:
         """How many seconds behind the watermark a message may come; None where that never happens."""
 
+    @property
+    def reads_warehouse(self) -> bool:
+        """Whether its messages are in the warehouse: a job on them alone needs one that was written."""
+
     def check(self) -> None:
         """Raises UsageError where the source cannot be read. It is called once, before the job writes anything."""
 
@@ -60,6 +64,7 @@ class BoundedSource:
 
     bounded: ClassVar[bool] = True
     lateness: ClassVar[float | None] = None
+    reads_warehouse: ClassVar[bool] = False
 
     def check(self) -> None:
         pass

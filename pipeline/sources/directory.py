@@ -88,6 +88,7 @@ class Directory:
     label: ClassVar[str] = "Directory"
     bounded: ClassVar[bool] = False
     lateness: ClassVar[float | None] = None
+    reads_warehouse: ClassVar[bool] = False
 
     def check(self) -> None:
         if not os.path.isdir(self.path):

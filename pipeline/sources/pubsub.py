@@ -82,6 +82,7 @@ class Subscription:
 
     label: ClassVar[str] = "PubSub"
     bounded: ClassVar[bool] = False
+    reads_warehouse: ClassVar[bool] = False
 
     @property
     def lateness(self) -> float | None:

@@ -70,6 +70,7 @@ class Redelivery(BoundedSource):
     reasons: tuple[str, ...] | None
 
     label: ClassVar[str] = "DeadLetters"
+    reads_warehouse: ClassVar[bool] = True
 
     def read(self, warehouse: Warehouse, job: JobRun) -> beam.PTransform:
         return _ReadMessages(warehouse, self.reasons)

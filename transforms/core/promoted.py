@@ -94,7 +94,7 @@ class PromotedTraits:
             title=self.text("title"),
             username=self.text("username"),
             website=self.text("website"),
-            created_at=self.time("created_at"),
+            created_at=self.timestamp("created_at"),
         )
 
     def company(self) -> CompanyColumns:
@@ -127,7 +127,7 @@ class PromotedTraits:
         numbers = (_whole(peek(Raw(raw))) for raw in self._values.get(column, ()))
         return next((number for number in numbers if number is not None), None)
 
-    def time(self, column: str) -> Timestamp | None:
+    def timestamp(self, column: str) -> Timestamp | None:
         """A value in one of the forms of a time."""
         moments = (times.read(peek(Raw(raw))) for raw in self._values.get(column, ()))
         return next((moment for moment in moments if moment is not None), None)

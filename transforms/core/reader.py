@@ -139,6 +139,9 @@ class _Ids(NamedTuple):
 
 
 class CallTimes(NamedTuple):
+    """The times of a call, None where one is not told: when it happened, and was received, by Segment's clock; when it
+    was sent, and happened, by its sender's."""
+
     timestamp: Timestamp | None
     received_at: Timestamp | None
     sent_at: Timestamp | None

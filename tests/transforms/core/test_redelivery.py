@@ -135,11 +135,17 @@ def keyed_row() -> DeadLetter:
     return row
 
 
+def refused_by(reader: Reader, received: Received) -> DeadLetter:
+    (letter,) = reader.read(received)
+    assert isinstance(letter, DeadLetter)
+    return letter
+
+
 LONG = OversizedMessage(MAX_MESSAGE_BYTES + 1, "digest")
 WHOLE = b"x" * KEPT_OF_TOO_LARGE_BYTES
 UNREADABLE: list[tuple[str, DeadLetter, Unreadable | None]] = [
-    ("the beginning of a line", CLOSED.read(Received(WHOLE, too_large=LONG))[0], Unreadable.CUT),  # type: ignore[list-item]
-    ("the beginning of a message", CLOSED.read(Received(b"x" * LONG.length))[0], Unreadable.CUT),  # type: ignore[list-item]
+    ("the beginning of a line", refused_by(CLOSED, Received(WHOLE, too_large=LONG)), Unreadable.CUT),
+    ("the beginning of a message", refused_by(CLOSED, Received(b"x" * LONG.length)), Unreadable.CUT),
     ("cut by the warehouse", cut(Reason.INVALID_JSON, f"why{CUT_FROM}2000000 bytes", WHOLE), Unreadable.CUT),
     ("too large, and whole", cut(Reason.TOO_LARGE, "the row", WHOLE[1:]), None),
     ("as long as what is kept", cut(Reason.INVALID_JSON, "why", WHOLE), None),
