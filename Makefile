@@ -30,6 +30,7 @@ bench: $(INSTALLED) ## Measure speed and memory
 fuzz: $(INSTALLED) ## Judge 10,000 random histories by the replay (a quarter of an hour)
 	.venv/bin/python -m tests.fuzz
 	.venv/bin/python -m tests.fuzz --histories=2000 --seed=1000000 --prism
+	.venv/bin/python -m tests.fuzz --values=400000
 
 faults: $(INSTALLED) ## Ten times each: kills, lost connections, a warehouse that is away (half an hour)
 	.venv/bin/python -m tests.faults

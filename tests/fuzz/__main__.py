@@ -1,4 +1,5 @@
-"""`python -m tests.fuzz [--histories=10000] [--seed=0] [--per_job=250] [--prism]`: random histories by the thousand.
+"""`python -m tests.fuzz [--histories=10000] [--seed=0] [--per_job=250] [--prism] [--values=NUMBER]`: random histories by
+the thousand.
 
 Half of them go through the identity stages in memory, under a scheduler that reorders, repeats and splits everything;
 half through the whole job, under every configuration in turn. Prints what differs from the replay; exit status 1 if
@@ -20,6 +21,7 @@ from tests import prism
 from tests.fuzz.whole_job import check
 from tests.histories import CONFIGS, deal, history, line
 from tests.transforms.core.identity.test_network import judged, run
+from tests.transforms.core.test_addresses_and_names import DRAWN_AT_ONCE, KINDS, agree
 
 
 def in_memory(first: int, count: int) -> list[str]:
@@ -54,7 +56,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--per_job", type=int, default=250)
     parser.add_argument("--prism", action="store_true", help="run the whole jobs on Prism")
+    parser.add_argument(
+        "--values", type=int, metavar="NUMBER", help="draw so many addresses, names, ids and times instead"
+    )
     given = parser.parse_args()
+    if given.values:
+        for kind in KINDS:
+            agree(kind, given.values // DRAWN_AT_ONCE)
+            print(f"{given.values:,} {kind} are read as the judge reads them", flush=True)
+        return 0
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
     half = given.histories // 2
     print(f"{half:,} histories through the identity stages in memory", flush=True)

@@ -95,14 +95,14 @@ def _track_property(properties: dict[str, Raw], key: str | None) -> str | None:
 @functools.lru_cache(maxsize=4096)
 def snake_case(name: str) -> str:
     """`Order Completed Last30Days` is `order_completed_last30_days`."""
+    words = "".join(char if _is_word(char) else " " for char in name)
     out = ""
-    for i, char in enumerate(name):
-        before, after = name[i - 1 : i] if i else "", name[i + 1 : i + 2]
-        if not _is_word(char):
-            out += "" if before and not _is_word(before) else "_"
-            continue
+    for before, char, after in zip(f".{words}", words, f"{words[1:]}.", strict=False):
         starts_word = before.islower() or before.isdecimal() or (before.isupper() and after.islower())
-        out += ("_" if starts_word and char.isupper() else "") + char
+        if char != " ":
+            out += ("_" if starts_word and char.isupper() else "") + char
+        elif before != " ":
+            out += "_"
     return out.lower()
 
 
