@@ -1,9 +1,8 @@
-"""`python -m tests.fuzz [--histories=10000] [--seed=0] [--per_job=250] [--prism] [--values=NUMBER]`: random histories by
-the thousand.
+"""`python -m tests.fuzz [--histories=10000] [--seed=0] [--per_job=250] [--prism]`: random histories by the thousand.
 
 Half of them go through the identity stages in memory, under a scheduler that reorders, repeats and splits everything;
-half through the whole job, under every configuration in turn. Prints what differs from the replay; exit status 1 if
-anything does.
+half through the whole job, under every configuration in turn. With `--values=NUMBER` so many addresses, names, ids and
+times are drawn instead. Prints what differs from the replay; exit status 1 if anything does.
 """
 
 from __future__ import annotations
