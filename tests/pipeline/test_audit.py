@@ -119,7 +119,7 @@ PLANTED = [
         [
             'contacts "bob": no row in the table, in the replay {"account_id":"globex","account_source":"group",'
             '"connections":["default"],"first_identified_at":"2023-11-14T22:13:23.000000Z",'
-            '"last_identified_at":"2023-11-14T22:13:23.000000Z","name":"Bob","traits":{"name":"Bob"…'
+            '"last_identified_at":"2023-11-14T22:13:23.000000Z","name":"Bob","traits":{…'
         ],
     ),
     (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -74,7 +75,8 @@ def test_what_is_no_secret_stays(text: str) -> None:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "calls.jsonl").write_text('{"type": "page", "messageId": "1", "userId": "ann", "name": "Home"}\n')
+    page = {"type": "page", "messageId": "1", "userId": "ann", "name": "Home", "timestamp": "2024-01-01"}
+    (tmp_path / "calls.jsonl").write_text(json.dumps(page) + "\n")
     return tmp_path
 
 

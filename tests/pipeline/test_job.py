@@ -20,6 +20,7 @@ import duckdb
 import pytest
 
 from judge import Config, ConnectionRules, MappingRules, replay, replay_log
+from pipeline import schema_command
 from pipeline.errors import UsageError
 from pipeline.options import parse
 from pipeline.run import run
@@ -221,11 +222,11 @@ def test_what_cannot_be_read_costs_only_itself(place: Place) -> None:
 
 
 def test_what_bigquery_would_refuse_costs_only_itself(place: Place) -> None:
-    event = {"type": "track", "event": "Paid", "userId": "ann", "timestamp": 0}
+    event = {"type": "track", "event": "Paid", "userId": "ann", "timestamp": "2024-01-01"}
     good = [{**event, "messageId": f"{number}", "properties": {"number": number}} for number in range(5)]
     bad = line({**event, "messageId": "bad"})[:-1] + b', "properties": {"number": 1e400}}'
-    logged = (
-        b'{"type": "identify", "userId": "bob", "timestamp": 0, "messageId": "bob", "traits": {"number": [-1e400]}}'
+    logged = line({**event, "type": "identify", "userId": "bob", "messageId": "bob"})[:-1] + (
+        b', "traits": {"number": [-1e400]}}'
     )
     summary = place.deliver([*good[:3], bad, logged, *good[3:]])
     check(place, [*good, bad, logged])
@@ -276,6 +277,7 @@ def test_a_rebuild_follows_a_change_of_the_connections_file(place: Place) -> Non
 
 
 def test_a_rebuild_of_an_empty_warehouse_leaves_it_empty(place: Place) -> None:
+    assert schema_command.main(["create", f"--warehouse=duckdb:///{place.file}"]) == 0
     place.run("--rebuild")
     check(place, [])
 
@@ -296,7 +298,7 @@ def test_a_connection_that_is_gone_is_mapped_like_the_catch_all_and_counted(plac
 
 def test_history_may_be_left_out_only_where_there_is_none(place: Place) -> None:
     message = identify("ann", 1, color="red")
-    place.deliver([{"type": "page", "userId": "ann", "timestamp": 0}], "--history=none")
+    place.deliver([{"type": "page", "userId": "ann", "timestamp": "2024-01-01"}], "--history=none")
     place.deliver([message], "--history=none")
     before = comparable(tables(place.file))
     with pytest.raises(UsageError, match="--history=none: the log of earlier jobs is not empty"):

@@ -112,7 +112,7 @@ def test_of_a_damaged_file_the_rest_is_read_and_noted(stream: DirectoryStream) -
     assert job.summary is not None
     assert len(job.summary.unreadable) == 1
     assert "a.jsonl.gz: the gzip data end early" in job.summary.unreadable[0]
-    assert job.summary.notes[metrics.UNREADABLE.meaning] == 1
+    assert job.summary.notes[metrics.UNREADABLE.phrase(1)] == 1
 
 
 def test_what_cannot_be_a_directory_is_refused(tmp_path: Path) -> None:

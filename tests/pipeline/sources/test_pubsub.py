@@ -58,7 +58,12 @@ def collected() -> Iterator[None]:
 
 def marker(number: int) -> Message:
     """An identify whose contact shows that the window of what came with it has been written."""
-    return {"type": "identify", "messageId": f"marker-{number}", "timestamp": 0, "userId": f"marker-{number}"}
+    return {
+        "type": "identify",
+        "messageId": f"marker-{number}",
+        "timestamp": "2024-01-01",
+        "userId": f"marker-{number}",
+    }
 
 
 def test_random_histories_over_several_windows_come_to_the_replay(stream: Stream) -> None:
@@ -86,7 +91,14 @@ def test_files_are_the_history_and_the_subscription_goes_on(stream: Stream) -> N
 
 
 def test_what_an_older_job_believed_goes_when_the_history_is_through_and_not_at_the_end(stream: Stream) -> None:
-    group = {"type": "group", "messageId": "g", "timestamp": 0, "userId": "ann", "groupId": "acme", "projectId": "s1"}
+    group = {
+        "type": "group",
+        "messageId": "g",
+        "timestamp": "2024-01-01",
+        "userId": "ann",
+        "groupId": "acme",
+        "projectId": "s1",
+    }
     stream.publish(shuffled(Random(1), [group]))
     stream.complete()
     assert tables(stream.file).accounts.keys() == {"acme"}
@@ -100,7 +112,9 @@ def test_what_an_older_job_believed_goes_when_the_history_is_through_and_not_at_
 
 
 def test_what_comes_long_after_its_window_counts(stream: Stream) -> None:
-    stream.publish(shuffled(Random(1), [{"type": "identify", "messageId": "late", "timestamp": 0, "userId": "ann"}]))
+    stream.publish(
+        shuffled(Random(1), [{"type": "identify", "messageId": "late", "timestamp": "2024-01-01", "userId": "ann"}])
+    )
     ack_ids = stream.subscription.pull(1)
     with stream.job() as job:
         for number in range(2):
@@ -112,11 +126,18 @@ def test_what_comes_long_after_its_window_counts(stream: Stream) -> None:
         job.wait_for_all()
     stream.check()
     assert job.summary is not None
-    assert job.summary.notes[metrics.LATE.meaning] == 1
+    assert job.summary.notes[metrics.LATE.phrase(1)] == 1
 
 
 def test_a_message_that_cannot_be_read_is_kept_with_its_attributes_and_costs_nobody_else(stream: Stream) -> None:
-    poison = [b"", b"\xff", b"{", b"5", b'{"type": "track", "timestamp": 0}', line({"type": "page", "userId": 5})[:-1]]
+    poison = [
+        b"",
+        b"\xff",
+        b"{",
+        b"5",
+        b'{"type": "track", "timestamp": "2024-01-01"}',
+        line({"type": "page", "userId": 5})[:-1],
+    ]
     stream.publish(poison, source="legacy")
     stream.publish(shuffled(Random(4), history(Random(4), 40, PEOPLE)))
     stream.complete()
