@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _purge(options: argparse.Namespace) -> int:
     console = Console()
-    id = _id(options.id)
+    id = options.id
     hashed = _hashed() if options.hash_ids else None
     connections = commands.connections_of(options)
     warehouse = open_warehouse(options.warehouse)
@@ -219,6 +219,9 @@ def look(sql: GoogleSql, person: Person, unwanted: Iterable[str]) -> Remains:
 
 
 def _hash_in_events(sql: GoogleSql, hashes: Mapping[str, str]) -> int:
+    extras = sorted(set(_changed_extras(sql.rows(purge.EXTRAS, {"ids": sorted(hashes)}), hashes)))
+    for batch in _batches(extras, _CALLS_A_STATEMENT, _BYTES_A_STATEMENT):
+        sql.change(purge.REPLACE_IN_EXTRAS, {"changes": batch})
     changes = [msgspec.json.encode({"id": id, "new_id": new}).decode() for id, new in sorted(hashes.items())]
     columns = ("user_id", "anonymous_id")
     return sum(sql.change(purge.replace_in_events(column), {"changes": changes}) for column in columns)
@@ -240,6 +243,14 @@ def _changed_calls(rows: Iterable[tuple[str, ...]], hashes: Mapping[str, str]) -
             new = {**dict(zip(names, after, strict=True)), "promoted": promoted(after[3])}
             digest = hashlib.sha256(payload.encode()).hexdigest()
             yield msgspec.json.encode({"message_id": message_id, "old_digest": digest, **new}).decode()
+
+
+def _changed_extras(rows: Iterable[tuple[str, ...]], hashes: Mapping[str, str]) -> Iterator[str]:
+    """The changes that put hashes in the place of ids among an event's other fields."""
+    for message_id, extra in rows:
+        new = replaced(extra, hashes)
+        if new != extra:
+            yield msgspec.json.encode({"message_id": message_id, "extra": new}).decode()
 
 
 def _replaced(payload: str, hashes: Mapping[str, str]) -> str:
@@ -319,19 +330,6 @@ def _unknown_configuration(
         name = min(logged - known)
         return _Hindrance(problem=f"the log names the connection {name!r}, which is not configured", remedy=remedy)
     return None
-
-
-def _id(given: str) -> str:
-    """The id as the reader has it. Raises UsageError."""
-    id = given.strip()
-    if not id:
-        raise UsageError("is empty", "give a userId or an anonymousId of the person", option="--id", value=given)
-    if not id.isascii():
-        try:
-            id.encode()
-        except UnicodeEncodeError:
-            raise UsageError("is no UTF-8", "give the id as it was sent", option="--id", value=given) from None
-    return id
 
 
 def _hashed() -> Callable[[str], str]:

@@ -93,6 +93,20 @@ REPLACE_IN_CALLS: Final = (
 and the SHA-256 of its payload, in hexadecimal, as `old_digest`, and its new columns."""
 
 
+EXTRAS: Final = (
+    f"SELECT message_id, TO_JSON_STRING(extra) AS extra FROM {_all_of(EVENTS)} AND extra IS NOT NULL"
+    " AND EXISTS (SELECT 1 FROM UNNEST(@ids) AS id WHERE STRPOS(TO_JSON_STRING(extra), id) > 0)"
+)
+"""The events whose other fields carry one of `@ids`, and maybe others."""
+REPLACE_IN_EXTRAS: Final = (
+    f"UPDATE {EVENTS.name} SET extra = PARSE_JSON(changed.new_extra)"
+    f" FROM (SELECT {_of_change('message_id', 'changed_id')}, {_of_change('extra', 'new_extra')}"
+    f" FROM UNNEST(@changes) AS change) AS changed"
+    f" WHERE {_all_partitions(EVENTS)} AND {EVENTS.name}.message_id = changed.changed_id"
+)
+"""Gives events other fields: each of `@changes` is a JSON object, a `message_id` and its new `extra`, as text."""
+
+
 def replace_in_events(column: str) -> str:
     """Gives events other ids: each of `@changes` is a JSON object, an `id` and what replaces it."""
     return (
@@ -153,6 +167,8 @@ STATEMENTS: Final = (
     CARRYING_EVENTS,
     CARRIERS,
     REPLACE_IN_CALLS,
+    EXTRAS,
+    REPLACE_IN_EXTRAS,
     *map(replace_in_events, _IDS[:2]),
 )
 """All of them, for tests."""

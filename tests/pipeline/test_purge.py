@@ -75,7 +75,7 @@ EVE = [
 """Her ids are e-mail addresses."""
 EVE_BACK = [
     at(20, "page", anonymousId="eves-phone"),
-    at(21, "page", userId="eve@acme.com", anonymousId="eves-phone"),
+    at(21, "page", userId="eve@acme.com", anonymousId="eves-phone", previousId="eve@initech.com", channel=["x"]),
     at(22, "identify", userId="eve@initech.com", traits={"plan": "pro"}),
     at(23, "identify", userId="bob", anonymousId="eves-phone", previousId="eve@acme.com", traits={"plan": "free"}),
     at(24, "group", anonymousId=" eves-phone ", groupId="bobs"),
@@ -405,9 +405,9 @@ def test_an_id_that_came_while_it_ran_is_told(tmp_path: Path, capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--id="], "--id='': is empty; give a userId or an anonymousId of the person"),
-        (["--id=  "], "--id='  ': is empty; give a userId or an anonymousId of the person"),
-        (["--id=\udcff"], "is no UTF-8; give the id as it was sent"),
+        (["--id="], "--id='': is blank; give a userId or an anonymousId"),
+        (["--id=  "], "--id='  ': is blank; give a userId or an anonymousId"),
+        (["--id=\udcff"], "is not text in UTF-8; write it in UTF-8"),
         (["--id=eve", "--hash_ids"], "--hash_ids: the environment variable SEGMENT_PURGE_KEY is not set; "),
         (["--id=eve", "--connections=/nowhere.yaml"], "/nowhere.yaml"),
     ],
