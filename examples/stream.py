@@ -24,7 +24,7 @@ from examples import emulator, publish
 from pipeline.__main__ import main as segment_pipeline
 from pipeline.progress import ReportedCounts
 from pipeline.run import stop
-from pipeline.warehouses.duckdb import file as duckdb_file
+from pipeline.warehouses.duckdb.database import Database
 from transforms import metrics
 
 SAMPLE = publish.SAMPLE
@@ -143,7 +143,7 @@ def _watch(counts: ReportedCounts, file: Path, published: int, window_s: float, 
     started = time.monotonic()
     last = None
     while not ended.wait(_LOOK_S):
-        if rows := _rows(file):
+        if rows := Database.row_counts(str(file), TABLES):
             shown = (round(time.monotonic() - started), counts.messages, *rows)
             print("".join(f"{count:15,}" for count in shown), flush=True)
         if last is None and counts.messages >= published:
@@ -151,17 +151,6 @@ def _watch(counts: ReportedCounts, file: Path, published: int, window_s: float, 
         if last is not None and time.monotonic() > last + _WINDOWS * window_s:
             stop()
             return
-
-
-def _rows(file: Path) -> list[int]:
-    """How many rows each table has; none where the job has not made them yet."""
-    if not file.exists():
-        return []
-    with duckdb_file.connect(str(file)) as connection:  # the file's only process may look into it beside the job
-        try:
-            return [connection.table(name).count("*").fetchall()[0][0] for name in TABLES]
-        except duckdb.CatalogException:
-            return []
 
 
 if __name__ == "__main__":

@@ -106,6 +106,20 @@ class Database:
             return path in cls._open
 
     @classmethod
+    def row_counts(cls, path: str, tables: Sequence[str]) -> list[int]:
+        """How many rows the tables of a file have that this process has open; none where it has not, or they are not
+        made yet. DuckDB opens a file once in a process."""
+        with cls._lock:
+            database = cls._open.get(path)
+        if database is None:
+            return []
+        cursor = new_cursor(database._connection)
+        try:
+            return [int(scalar(cursor, f"SELECT count(*) FROM {quoted(name)}")) for name in tables]
+        except duckdb.CatalogException:
+            return []
+
+    @classmethod
     def failure(cls, path: str) -> UnusableFileError | None:
         """Why the open file could be used no longer, or None."""
         with cls._lock:
