@@ -14,7 +14,6 @@ from typing import Any
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import (
     DebugOptions,
-    DirectOptions,
     GoogleCloudOptions,
     PipelineOptions,
     StandardOptions,
@@ -185,7 +184,6 @@ def parse(argv: Sequence[str]) -> tuple[Settings, PipelineOptions]:
     standard.streaming = standard.streaming or not kind.bounded
     _check_beam(options, settings.runner)
     _check_exactly_once(options)
-    _check_direct(options)
     if kind.on_dataflow and warehouses.kind_of(given.warehouse).is_local:
         remote = " or ".join(warehouse.url_form for warehouse in warehouses.KINDS if not warehouse.is_local)
         problem = "is a file of this machine, which Dataflow's workers cannot write"
@@ -446,19 +444,6 @@ def _check_beam(options: PipelineOptions, runner: str) -> None:
         if missing := re.fullmatch(r"Missing required option: (\w+)\.", problem):
             raise UsageError(f"is required by {runner}", f"give --{missing[1]}=...", option=f"--{missing[1]}")
         raise UsageError(problem.rstrip("."), "--help_beam describes the options", option="--runner", value=runner)
-
-
-def _check_direct(options: PipelineOptions) -> None:
-    """Refuses what makes the workers of a local runner fail or go apart: sinks and sources share what a process has
-    open, such as a DuckDB file."""
-    direct = options.view_as(DirectOptions)
-    workers = direct.direct_num_workers
-    if workers < 0:
-        problem, remedy = "is no number of workers", "give 1, or leave it out"
-        raise UsageError(problem, remedy, option="--direct_num_workers", value=str(workers))
-    if direct.direct_running_mode == "multi_processing":
-        problem = "has workers in processes of their own, and the steps of a job share what one process has open"
-        raise UsageError(problem, "leave it out", option="--direct_running_mode", value=direct.direct_running_mode)
 
 
 def _check_exactly_once(options: PipelineOptions) -> None:

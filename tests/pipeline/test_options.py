@@ -481,16 +481,6 @@ RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, F
             "--input=a.jsonl: is a file of this machine, which Dataflow's workers cannot read; give gs://BUCKET/GLOB",
         ),
         (
-            "a negative number of workers",
-            [INPUT, WAREHOUSE, "--direct_num_workers=-5"],
-            "--direct_num_workers=-5: is no number of workers; give 1, or leave it out",
-        ),
-        (
-            "workers in processes of their own",
-            [INPUT, WAREHOUSE, "--direct_running_mode=multi_processing"],
-            "--direct_running_mode=multi_processing: has workers in processes of their own, and the steps of a job ",
-        ),
-        (
             "at least once",
             [SUBSCRIPTION, WAREHOUSE, "--dataflow_service_options=streaming_mode_at_least_once"],
             "--dataflow_service_options=streaming_mode_at_least_once: would apply a message to the state of its keys "
