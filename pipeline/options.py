@@ -14,13 +14,18 @@ from typing import Any
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import (
     DebugOptions,
+    DirectOptions,
     GoogleCloudOptions,
     PipelineOptions,
+    ProfilingOptions,
     StandardOptions,
+    StreamingOptions,
+    TypeOptions,
     _BeamArgumentParser,
 )
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.runners.runner import PipelineRunner, create_runner
+from apache_beam.transforms.resources import resource_hints_from_options
 
 from pipeline import sources, warehouses
 from pipeline.command_line import CommandParser
@@ -36,6 +41,8 @@ _AT_LEAST_ONCE = "streaming_mode_at_least_once"
 _DESCRIBED = "--help and --help_beam say what it takes"
 _SHORTEST_WINDOW_S = 0.001
 _LONGEST_S = 365 * 86400
+_MOST_WORKERS = 64
+"""Beam starts them all at once: a thousand take longer than any job."""
 
 _log = logging.getLogger(__name__)
 
@@ -183,6 +190,7 @@ def parse(argv: Sequence[str]) -> tuple[Settings, PipelineOptions]:
     standard.runner = settings.runner
     standard.streaming = standard.streaming or not kind.bounded
     _check_beam(options, settings.runner)
+    _check_job_runs_by(options, settings.runner)
     _check_exactly_once(options)
     if kind.on_dataflow and warehouses.kind_of(given.warehouse).is_local:
         remote = " or ".join(warehouse.url_form for warehouse in warehouses.KINDS if not warehouse.is_local)
@@ -444,6 +452,40 @@ def _check_beam(options: PipelineOptions, runner: str) -> None:
         if missing := re.fullmatch(r"Missing required option: (\w+)\.", problem):
             raise UsageError(f"is required by {runner}", f"give --{missing[1]}=...", option=f"--{missing[1]}")
         raise UsageError(problem.rstrip("."), "--help_beam describes the options", option="--runner", value=runner)
+
+
+def _check_job_runs_by(options: PipelineOptions, runner: str) -> None:
+    """Refuses options of Beam's by which it would fail later, with a traceback."""
+    standard, direct = options.view_as(StandardOptions), options.view_as(DirectOptions)
+    try:
+        resource_hints_from_options(options)
+    except (AttributeError, TypeError, ValueError) as error:
+        hints = ",".join(standard.resource_hints)
+        raise UsageError(str(error).rstrip("."), _DESCRIBED, option="--resource_hint", value=hints) from None
+    version = options.view_as(StreamingOptions).update_compatibility_version
+    if version is not None and not re.fullmatch(r"\d{1,9}(\.\d{1,9})*", version):
+        remedy = "give one of Beam, such as 2.70.0"
+        raise UsageError("is no version", remedy, option="--update_compatibility_version", value=version)
+    checks = options.view_as(TypeOptions)
+    for name in ("runtime_type_check", "performance_runtime_type_check"):
+        if getattr(checks, name):
+            raise UsageError("checks types that the steps do not declare", "leave it out", option=f"--{name}")
+    profiling = options.view_as(ProfilingOptions)
+    for name in ("profile_cpu", "profile_memory"):
+        if getattr(profiling, name) and not profiling.profile_location:
+            raise UsageError("needs a place for what it writes", "give --profile_location=FOLDER", option=f"--{name}")
+    if runner == "DataflowRunner":
+        return
+    if direct.direct_running_mode == "multi_processing":
+        problem = "starts processes, and only one can have the warehouse"
+        remedy = "give in_memory or multi_threading"
+        raise UsageError(problem, remedy, option="--direct_running_mode", value=direct.direct_running_mode)
+    if not 0 <= direct.direct_num_workers <= _MOST_WORKERS:
+        remedy = f"give a number from 1 to {_MOST_WORKERS}, or 0 for one on each core"
+        value = str(direct.direct_num_workers)
+        raise UsageError("is out of range", remedy, option="--direct_num_workers", value=value)
+    if direct.direct_test_splits:
+        raise UsageError("is for Beam's own tests", "leave it out", option="--direct_test_splits")
 
 
 def _check_exactly_once(options: PipelineOptions) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from apache_beam.io.filesystem import BeamIOError, FileMetadata, MatchResult
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import DebugOptions, StandardOptions, WorkerOptions
+from apache_beam.options.pipeline_options import DebugOptions, DirectOptions, StandardOptions, WorkerOptions
 from apache_beam.runners.runner import create_runner
 from apache_beam.testing.test_pipeline import TestPipeline
 
@@ -184,6 +184,12 @@ def test_a_command_line_comes_to(what: str, line: list[str], expected: Settings)
     standard = options.view_as(StandardOptions)
     assert (standard.runner, standard.streaming) == (settings.runner, not settings.kind.bounded)
     assert type(create_runner(standard.runner)).__name__ in (settings.runner, "SwitchingDirectRunner")
+
+
+@pytest.mark.parametrize("workers", [0, 1, 64])
+def test_a_number_of_workers_is_taken(workers: int) -> None:
+    _, options = parse([WAREHOUSE, INPUT, f"--direct_num_workers={workers}"])
+    assert options.view_as(DirectOptions).direct_num_workers == workers
 
 
 def test_the_connections_file_is_read() -> None:
@@ -458,6 +464,57 @@ RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, F
             "what Beam refuses without naming the option",
             [INPUT, WAREHOUSE, "--gcs_custom_audit_entry=" + 65 * "k"],
             f"in GCS custom audit entries exceeds the 64-character limit; {DESCRIBED}",
+        ),
+        (
+            "workers below zero",
+            [INPUT, WAREHOUSE, "--direct_num_workers=-5"],
+            "--direct_num_workers=-5: is out of range; give a number from 1 to 64",
+        ),
+        (
+            "workers without number",
+            [INPUT, WAREHOUSE, "--direct_num_workers=1000"],
+            "--direct_num_workers=1000: is out of range",
+        ),
+        (
+            "processes",
+            [INPUT, WAREHOUSE, "--direct_running_mode=multi_processing"],
+            "multi_processing: starts processes, and only one can have the warehouse; ",
+        ),
+        (
+            "a resource that is none",
+            [INPUT, WAREHOUSE, "--resource_hint=min_ram=x"],
+            "--resource_hint=min_ram=x: Resource hint min_ram has invalid value x; ",
+        ),
+        ("an unknown resource", [INPUT, WAREHOUSE, "--resource_hint=y"], "--resource_hint=y: "),
+        (
+            "a version that is none",
+            [INPUT, WAREHOUSE, "--update_compatibility_version=x"],
+            "=x: is no version; give one of Beam",
+        ),
+        (
+            "types at run time",
+            [INPUT, WAREHOUSE, "--runtime_type_check"],
+            "--runtime_type_check: checks types that the steps do not declare",
+        ),
+        (
+            "types at run time, faster",
+            [INPUT, WAREHOUSE, "--performance_runtime_type_check"],
+            "--performance_runtime_type_check: checks types",
+        ),
+        (
+            "a profile",
+            [INPUT, WAREHOUSE, "--profile_cpu"],
+            "--profile_cpu: needs a place for what it writes; give --profile_location=FOLDER",
+        ),
+        (
+            "a profile of memory",
+            [INPUT, WAREHOUSE, "--profile_memory"],
+            "--profile_memory: needs a place for what it writes",
+        ),
+        (
+            "splits of Beam's tests",
+            [INPUT, WAREHOUSE, '--direct_test_splits={"a":1}'],
+            "--direct_test_splits: is for Beam's own tests; leave it out",
         ),
         (
             "what Beam refuses in combination",
