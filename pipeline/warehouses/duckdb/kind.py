@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from pipeline.errors import UsageError
+from pipeline.errors import UsageError, is_encodable
 from pipeline.warehouses.duckdb import ddl, file
 from pipeline.warehouses.duckdb.database import Database
 from pipeline.warehouses.duckdb.warehouse import DuckDbWarehouse
@@ -64,4 +64,8 @@ class DuckDbKind:
         if _PARAMETERS.search(path):
             remedy = f"give duckdb:///{_PARAMETERS.sub('', path)}"
             raise UsageError("has parameters, which a file does not take", remedy, option="--warehouse", value=url)
-        return os.path.abspath(path)
+        path = os.path.abspath(path)
+        if not is_encodable(path):
+            problem, remedy = "is in a folder whose name is not UTF-8", "name a file in another one"
+            raise UsageError(problem, remedy, option="--warehouse", value=path)
+        return path

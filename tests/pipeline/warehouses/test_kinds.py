@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -85,3 +86,12 @@ def test_the_sample_queries_are_valid_in_their_own_sql(tmp_path: Path) -> None:
         analyzer.create(statement.removesuffix(";"))
     for query in (open_warehouse(URLS["bigquery"][0]).sample_query, DEAD_LETTERS_QUERY):
         analyzer.analyze(query)
+
+
+def test_a_file_in_a_folder_whose_name_is_no_text_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = os.fsencode(tmp_path) + b"/\xff"
+    os.mkdir(folder)
+    monkeypatch.chdir(os.fsdecode(folder))
+    for use in (kind_of, open_warehouse):
+        with pytest.raises(UsageError, match="is in a folder whose name is not UTF-8; name a file in another one"):
+            use("duckdb:///w.duckdb")
