@@ -398,3 +398,11 @@ def test_a_first_job_that_is_killed_can_be_run_again(place: Place) -> None:
         run_mortal(place, request, delivery)
     place.run(delivery)
     check(place, messages)
+
+
+def test_rows_of_many_megabytes_get_the_memory_that_they_need(place: Place) -> None:
+    """Together they are more than a DuckDB file's memory is bounded to."""
+    people = [identify(f"p{number}", number, text="x" * 3_800_000) for number in range(12)]
+    summary = place.deliver(people)
+    assert summary.outcomes["identity_call"] == summary.read == 12
+    assert summary.written["contacts"] == 12

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -87,6 +87,7 @@ class Database:
         self._indexed = 0.0
         self._most = scalar(self._connection, "SELECT current_setting('memory_limit')")
         self._limit = self._most
+        self._unbounded = False
 
     @classmethod
     def of(cls, path: str) -> Database:
@@ -140,7 +141,18 @@ class Database:
 
     def _noted(self, write: Any, *arguments: Any) -> Any:
         with self._noting():
+            if not self._unbounded:
+                with suppress(duckdb.OutOfMemoryException):
+                    return write(*arguments)
+                self._unbound()
             return write(*arguments)
+
+    def _unbound(self) -> None:
+        """Gives DuckDB all the memory that it would take by itself: for rows of many megabytes, which are rare. What it
+        could not write is then written again."""
+        self._connection.execute("CHECKPOINT")
+        self._allow(self._most)
+        self._unbounded = True
 
     @contextmanager
     def _noting(self) -> Iterator[None]:
@@ -365,7 +377,9 @@ class Database:
             self._indexed += indexes * float(scalar(self._connection, f"SELECT {needed} FROM {name}"))
 
     def _fit_buffer(self) -> None:
-        """Lets DuckDB's memory grow with the keys that it must hold, and with nothing else."""
+        """Lets DuckDB's memory grow with the keys that it must hold, and with nothing else, unless rows need more."""
+        if self._unbounded:
+            return
         steps = int(self._indexed / _INDEX_STEP_BYTES) + 1
         self._allow(f"{_BUFFER_BYTES + steps * _INDEX_STEP_BYTES}B")
 
