@@ -129,7 +129,7 @@ LONG_PREVIOUS_IDS = Counter(
     "contacts written with as many previous_ids as a row holds; identities has all",
     singular="contact written with as many previous_ids as a row holds; identities has all",
 )
-REREAD = Counter("reread-dead-letters", "dead letters that were read again")
+REREAD = Counter("reread-dead-letters", "dead letters that were read again", singular="dead letter that was read again")
 UNREADABLE_LETTERS = Counter(
     "unreadable-dead-letters", "dead letters that cannot be read again, and stay: cut or keyed_row", labels="cause"
 )

@@ -98,7 +98,9 @@ def test_a_file_means(what: str, text: str, expected: Connections, tmp_path: Pat
 
 
 MAPPING = "connections:\n  - name: a\n    account_mapping:\n      "
-TOP_KEYS = "personal_email_domains, registrable_domain, link_anonymous_ids, integration_names, placeholder_ids, connections"
+TOP_KEYS = (
+    "personal_email_domains, registrable_domain, link_anonymous_ids, integration_names, placeholder_ids, connections"
+)
 LIST = "write [a, b], or one item a line after a dash"
 QUOTE = "put text that YAML reads as something else in quotes"
 FILL = "is empty; write something there, or leave the key out"

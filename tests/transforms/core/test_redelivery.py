@@ -44,10 +44,10 @@ def test_what_is_refused_reads_again_as_it_was_received(payload: Callable[[Rando
     became_calls = 0
     for _ in range(3_000):
         received = Received(payload(rng), {"k": "v"}, second(0) if is_published else None)
-        refused = CLOSED.read(received)
-        assert [each for outcome in refused for each in again(outcome, CLOSED)] == [*refused], received
-        expected = OPEN.read(received)
-        assert [each for outcome in refused for each in again(outcome, OPEN)] == [*expected], received
+        refused = list(CLOSED.read(received))
+        assert [each for outcome in refused for each in again(outcome, CLOSED)] == refused, received
+        expected = list(OPEN.read(received))
+        assert [each for outcome in refused for each in again(outcome, OPEN)] == expected, received
         became_calls += sum(isinstance(each, Call) for each in expected) - sum(
             isinstance(each, Call) for each in refused
         )
