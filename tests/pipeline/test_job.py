@@ -86,7 +86,9 @@ class Place:
         """Runs a job on the messages alone."""
         return self.run(self.input(as_lines(messages), rng), *options)
 
-    def copy(self, folder: Path) -> Place:
+    def copy(self, name: str) -> Place:
+        """The folder with all that is in it, beside it: pytest gives the folders of other tests the same parent."""
+        folder = self.folder.with_name(f"{self.folder.name} {name}")
         shutil.copytree(self.folder, folder)
         return replace(self, folder=folder)
 
@@ -331,8 +333,9 @@ from pipeline.warehouses.duckdb import database
 from pipeline.__main__ import main
 
 class Mortal:
-    '''A connection whose process is killed right before the n-th request that is made of it; 0: never.'''
+    '''A connection whose process is killed right before a request of it, counted from the n-th of a name; 0: never.'''
     requests = []
+    name, nth, later = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 
     def __init__(self, connection):
         self.connection = connection
@@ -342,24 +345,38 @@ class Mortal:
 
     def __getattr__(self, name):
         Mortal.requests.append(name)
-        if len(Mortal.requests) == int(sys.argv[1]):
+        started = [number for number, request in enumerate(Mortal.requests) if request == Mortal.name]
+        if 0 < Mortal.nth <= len(started) and len(Mortal.requests) - 1 == started[Mortal.nth - 1] + Mortal.later:
             os.kill(os.getpid(), signal.SIGKILL)
         return getattr(self.connection, name)
 
 connect = database.connect
 database.connect = lambda *arguments, **options: Mortal(connect(*arguments, **options))
-status = main(sys.argv[2:])
+status = main(sys.argv[4:])
 print(*Mortal.requests)
 sys.exit(status)
 """
 
 
-def run_mortal(place: Place, request: int, *options: str) -> list[str]:
-    """Runs a job in a process of its own, and kills it before a request to its database; returns the requests made."""
-    command = [sys.executable, "-c", MORTAL, str(request), *place.arguments(*options)]
+@dataclass(frozen=True)
+class Moment:
+    """Right before a request to the database. The job's threads race: their requests are not numbered alike twice."""
+
+    name: str  # of the request that it is counted from
+    nth: int  # of that name; 0: never
+    later: int = 0  # requests
+
+
+NEVER = Moment(name="", nth=0)
+
+
+def run_mortal(place: Place, moment: Moment, *options: str) -> list[str]:
+    """Runs a job in a process of its own, and kills it at a moment; returns the requests made."""
+    counted = (moment.name, str(moment.nth), str(moment.later))
+    command = [sys.executable, "-c", MORTAL, *counted, *place.arguments(*options)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert ended.returncode == (-signal.SIGKILL if request else 0), ended.stderr
-    return [] if request else ended.stdout.splitlines()[-1].split()
+    assert ended.returncode == (0 if moment == NEVER else -signal.SIGKILL), ended.stderr
+    return ended.stdout.splitlines()[-1].split() if moment == NEVER else []
 
 
 def test_a_job_that_is_killed_shows_all_or_nothing_and_can_be_run_again(place: Place) -> None:
@@ -369,24 +386,25 @@ def test_a_job_that_is_killed_shows_all_or_nothing_and_can_be_run_again(place: P
     place.deliver(first)
     delivery = place.input(as_lines(second))
     old = keyed(place.file)
-    undisturbed = place.copy(place.folder.with_name("undisturbed"))
-    requests = ["", *run_mortal(undisturbed, 0, delivery)]
+    undisturbed = place.copy("undisturbed")
+    requests = run_mortal(undisturbed, NEVER, delivery)
     check(undisturbed, messages)
     new = keyed(undisturbed.file)
     assert new != old
 
-    published = len(requests) - 1 - requests[::-1].index("commit")
-    began = len(requests) - 1 - requests[::-1].index("begin")
+    transactions = requests.count("begin")
+    assert requests.count("commit") == transactions
+    written = requests[::-1].index("begin") - requests[::-1].index("commit")
     moments = {
-        "the log is written in part": (requests.index("register") + 1, old),
-        "the keyed rows are written in part": ((began + published) // 2, old),
-        "they are about to be shown": (published, old),
-        "they have been shown": (published + 1, new),
+        "the log is written in part": (Moment(name="register", nth=1, later=1), old),
+        "the keyed rows are written in part": (Moment(name="begin", nth=transactions, later=written // 2), old),
+        "they are about to be shown": (Moment(name="commit", nth=transactions), old),
+        "they have been shown": (Moment(name="commit", nth=transactions, later=1), new),
     }
-    for moment, (request, expected) in moments.items():
-        killed = place.copy(place.folder.with_name(moment))
-        run_mortal(killed, request, delivery)
-        assert keyed(killed.file) == expected, moment
+    for name, (moment, expected) in moments.items():
+        killed = place.copy(name)
+        run_mortal(killed, moment, delivery)
+        assert keyed(killed.file) == expected, name
         killed.run(delivery)
         check(killed, messages)
 
@@ -394,8 +412,8 @@ def test_a_job_that_is_killed_shows_all_or_nothing_and_can_be_run_again(place: P
 def test_a_first_job_that_is_killed_can_be_run_again(place: Place) -> None:
     messages = history(Random(7), 100, PEOPLE)
     delivery = place.input(as_lines(messages))
-    for request in (1, 20, 50):
-        run_mortal(place, request, delivery)
+    for later in (0, 19, 49):
+        run_mortal(place, Moment(name="execute", nth=1, later=later), delivery)
     place.run(delivery)
     check(place, messages)
 

@@ -31,7 +31,7 @@ from tests.bigquery_double import BigQueryDouble
 from tests.fuzz.whole_job import differences
 from tests.histories import CLOSED_CONFIG, CONFIGS, Message, history, line, odd_line
 from tests.pipeline import test_job
-from tests.pipeline.test_job import PEOPLE, Place, as_lines, check, collected, place, run_mortal
+from tests.pipeline.test_job import NEVER, PEOPLE, Moment, Place, as_lines, check, collected, place, run_mortal
 from tests.transforms.core.calls import IDENTIFY, PAGE, TRACK, second, without
 from tests.warehouse import bigquery_tables, comparable, tables
 from transforms.core.dead_letters import Reason, Refused, Stage, dead_letter
@@ -241,19 +241,22 @@ def test_a_job_that_is_killed_loses_and_doubles_nothing(place: Place, monkeypatc
     all_ids = {message["messageId"] for message in messages}
     assert rows_or_letters(place) == (set(), all_ids)
 
-    undisturbed = place.copy(place.folder.with_name("undisturbed"))
-    requests = ["", *run_mortal(undisturbed, 0, "--redeliver=all")]
+    undisturbed = place.copy("undisturbed")
+    requests = run_mortal(undisturbed, NEVER, "--redeliver=all")
     check_audited(undisturbed, messages)
     begins = [number for number, request in enumerate(requests) if request == "begin"]
     assert len(begins) >= 5, "transactions of letters, and that of the keyed rows"
-    second_end = requests.index("commit", begins[1])
-    moments = {*range(begins[1], second_end + 2), *rng.sample(range(1, len(requests)), 3)}
-    for request in sorted(moments):
-        killed = place.copy(place.folder.with_name(f"killed-{request}"))
-        run_mortal(killed, request, "--redeliver=all")
+    lengths = [requests.index("commit", begin) - begin for begin in begins]
+    moments = [Moment(name="begin", nth=2, later=later) for later in range(lengths[1] + 2)]
+    for _ in range(3):
+        nth = rng.randrange(len(begins))
+        moments.append(Moment(name="begin", nth=nth + 1, later=rng.randrange(lengths[nth])))
+    for number, moment in enumerate(moments):
+        killed = place.copy(f"killed-{number}")
+        run_mortal(killed, moment, "--redeliver=all")
         rows, letters = rows_or_letters(killed)
-        assert rows | letters == all_ids, request
-        assert not rows & letters, request
+        assert rows | letters == all_ids, moment
+        assert not rows & letters, moment
         killed.run("--redeliver=all")
         check_audited(killed, messages)
 
