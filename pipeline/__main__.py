@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
-import logging
 import os
 import signal
 import sys
@@ -15,7 +14,6 @@ from rich.console import Console
 
 from pipeline import command_line
 from pipeline.command_line import INTERRUPTED_STATUS, USAGE_STATUS, OutputError, print_error
-from pipeline.errors import SecretlessFormatter
 from pipeline.job_kind import JobKind
 from pipeline.options import options_without_secrets, parse
 from pipeline.run import run, stop
@@ -36,10 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     error, reported in one line, and 130 when it was interrupted.
     """
     atexit.register(gc.freeze)  # at its end Python need not look for garbage in all that was loaded
-    handler = logging.StreamHandler()
-    handler.setFormatter(SecretlessFormatter("%(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    logging.getLogger("pipeline").setLevel(logging.INFO)
+    command_line.log_to_standard_error()
     arguments = sys.argv[1:] if argv is None else list(argv)
     return command_line.run(_PROGRAM, lambda: _job(arguments), _INTERRUPTED)
 

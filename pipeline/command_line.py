@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NoReturn, TextIO
 
-from pipeline.errors import UsageError, is_encodable
+from pipeline.errors import SecretlessFormatter, UsageError, is_encodable
 
 USAGE_STATUS: Final = 2
 INTERRUPTED_STATUS: Final = 130
@@ -121,6 +122,14 @@ def run(program: str, command: Callable[[], int], interrupted: str = "") -> int:
         if interrupted:
             print_error(f"{program}: {interrupted}")
         return INTERRUPTED_STATUS
+
+
+def log_to_standard_error() -> None:
+    """Has warnings of every module, and what this package tells of a job, printed without secrets."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(SecretlessFormatter("%(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("pipeline").setLevel(logging.INFO)
 
 
 def print_error(line: str) -> None:

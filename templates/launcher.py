@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from pipeline import command_line
 from pipeline.errors import UsageError
 from pipeline.options import options_without_secrets, parse, template_arguments
 from pipeline.run import launch
@@ -24,17 +25,16 @@ _OPTION = "--sdk_container_image"
 def main(argv: Sequence[str] | None = None) -> int:
     """Launches the job. Returns 0 when Dataflow has it, and 2 for a mistake in the parameters, which is said in one
     line."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    for name in ("pipeline", "apache_beam.runners.dataflow"):
-        logging.getLogger(name).setLevel(logging.INFO)
+    command_line.log_to_standard_error()
+    logging.getLogger("apache_beam.runners.dataflow").setLevel(logging.INFO)
     arguments = template_arguments(sys.argv[1:] if argv is None else argv)
-    try:
-        if not any(word.startswith(f"{_OPTION}=") for word in arguments):
-            arguments.append(f"{_OPTION}={_image()}")
-        launch(*parse(arguments), options_without_secrets(arguments))
-    except UsageError as error:
-        print(f"segment-pipeline: {error}", file=sys.stderr)
-        return 2
+    return command_line.run("segment-pipeline", lambda: _launch(arguments))
+
+
+def _launch(arguments: list[str]) -> int:
+    if not any(word.startswith(f"{_OPTION}=") for word in arguments):
+        arguments.append(f"{_OPTION}={_image()}")
+    launch(*parse(arguments), options_without_secrets(arguments))
     return 0
 
 

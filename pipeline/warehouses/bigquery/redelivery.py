@@ -18,10 +18,11 @@ from msgspec import Raw
 
 from pipeline.warehouses import base
 from pipeline.warehouses.base import JobRun
-from pipeline.warehouses.bigquery import catalog, read_session, statements
+from pipeline.warehouses.bigquery import read_session, statements
 from pipeline.warehouses.bigquery.catalog import Dataset
 from pipeline.warehouses.bigquery.clients import read_client
 from pipeline.warehouses.bigquery.queries import plain, query
+from pipeline.warehouses.bigquery.query_step import QueryFn
 from pipeline.warehouses.bigquery.sink import AppendRows, LogCalls
 from pipeline.warehouses.logged_calls import in_global_window
 from schemas.tables import DEAD_LETTERS, EVENTS, DeadLetter
@@ -165,18 +166,7 @@ def _not_kept(id: str, is_read: Iterable[bool]) -> Iterator[tuple[None, str]]:
         yield None, id
 
 
-class _QueryFn(beam.DoFn):
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
-
-    def setup(self) -> None:
-        self.client = catalog.connect(self.dataset.project)
-
-    def teardown(self) -> None:
-        self.client.close()
-
-
-class _MissingFn(_QueryFn):
+class _MissingFn(QueryFn):
     """`Append` of dead letters → those that the table does not hold."""
 
     def start_bundle(self) -> None:
@@ -200,7 +190,7 @@ class _MissingFn(_QueryFn):
         return [append for id, append in gathered.items() if id not in held]
 
 
-class _RemoveFn(_QueryFn):
+class _RemoveFn(QueryFn):
     """The ids of dead letters → how many were removed, in one statement after another: two at a time would collide."""
 
     def process(self, ids: tuple[None, Iterable[str]], _: Iterable[JobRun]) -> Iterator[int]:

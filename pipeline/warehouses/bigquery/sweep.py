@@ -14,9 +14,10 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
 
 from pipeline.warehouses.base import JobRun
-from pipeline.warehouses.bigquery import catalog, statements
+from pipeline.warehouses.bigquery import statements
 from pipeline.warehouses.bigquery.catalog import Dataset
 from pipeline.warehouses.bigquery.queries import query, query_freshest
+from pipeline.warehouses.bigquery.query_step import QueryFn
 from pipeline.warehouses.bigquery.sink import UpsertRows
 from schemas.tables import BY_NAME, KEYED
 from transforms import windows
@@ -54,18 +55,7 @@ class Sweep(beam.PTransform):
         return swept | "HistoryDone" >> beam.ParDo(_HistoryDoneFn(self.dataset))
 
 
-class _QueryFn(beam.DoFn):
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
-
-    def setup(self) -> None:
-        self.client = catalog.connect(self.dataset.project)
-
-    def teardown(self) -> None:
-        self.client.close()
-
-
-class _ObsoleteKeysFn(_QueryFn):
+class _ObsoleteKeysFn(QueryFn):
     """`JobRun` → on each keyed table's name, the deletes of the rows that the job has not written."""
 
     def process(self, job: JobRun) -> Iterator[TaggedOutput]:
@@ -76,6 +66,6 @@ class _ObsoleteKeysFn(_QueryFn):
                 yield TaggedOutput(table.name, Upsert(key.values(), (), None))
 
 
-class _HistoryDoneFn(_QueryFn):
+class _HistoryDoneFn(QueryFn):
     def process(self, job: JobRun) -> None:
         query(self.client, statements.enter_history_done(str(self.dataset)), {"generation": job.generation})
