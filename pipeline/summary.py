@@ -164,11 +164,11 @@ def _letters(summary: Summary) -> Iterator[str]:
     if summary.reread:
         refused = summary.outcomes.get("dead_letter", 0)
         stored = sum(summary.outcomes.get(outcome, 0) for outcome in ("event", "identity_call", "duplicate"))
-        letters = f"{summary.reread:,} dead letter{'s were' if summary.reread != 1 else ' was'} read again"
-        rows = f"{stored:,} call{'s are rows' if stored != 1 else ' is a row'} now"
-        yield f"{letters}: {rows}, {refused:,} {'were' if refused != 1 else 'was'} refused again"
+        letters = counted(summary.reread, "dead letter was", "dead letters were")
+        rows = counted(stored, "call is a row", "calls are rows")
+        yield f"{letters} read again: {rows} now, {counted(refused, 'was', 'were')} refused again"
     for cause, count in sorted(summary.unreadable_letters.items()):
-        yield f"{count:,} dead letter{'s' if count != 1 else ''} left, not read again: {_UNREADABLE_LETTERS[cause]}"
+        yield f"{counted(count, 'dead letter')} left, not read again: {_UNREADABLE_LETTERS[cause]}"
 
 
 def _table(title: str, counts: Mapping[str, int]) -> Table:

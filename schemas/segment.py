@@ -26,10 +26,12 @@ FIELDS = (
     "properties",
     "context",
     "integrations",
+    "category",
+    "channel",
 )
 """The fields that are read, as the Segment spec writes them."""
 
-OTHER_FIELDS = frozenset({"_metadata", "batch", "category", "channel", "version", "writeKey"})
+OTHER_FIELDS = frozenset({"_metadata", "batch", "version", "writeKey"})
 """Other fields that real calls carry: known here so that an ordinary call is read in one step."""
 
 WRITE_KEY = "writeKey"

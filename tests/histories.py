@@ -103,7 +103,7 @@ EMAILS = (
 )
 VALUES: tuple[Any, ...] = ("red", "blue", 1, 2, 2.5, True, False, [], ["x", 1], {"a": 1}, {"b": None}, "é", "")
 COMPUTATION_KEYS = (
-    *("Big Spender", "big_spender", "Order Completed Last30Days", "LTVScore"),
+    *("Big Spender", "big_spender", "Order Completed Last30Days", "LTVScore", ""),
     "\u039f\u0394\u039f\u03a3 \u0391",
 )
 COMPUTATION_CLASSES = ("audience", "journey_step", "trait", "computed_trait")

@@ -13,9 +13,6 @@ from transforms.core.dead_letters import Refused, Stage, dead_letter
 from transforms.core.reader import Call
 from transforms.core.rows import Append, LogEntry
 
-_COPIES = 4
-"""So often a part of a call may stand in its row of the log: in `payload`, `context`, `traits` and `promoted`."""
-
 
 class Classify(beam.PTransform):
     """`Call` → on `EVENTS` an `Append` of each page, screen and track; on `IDENTITY_CALLS` a `LogEntry` of each
@@ -48,14 +45,15 @@ class _ClassifyFn(metrics.CountingFn):
         event = call_rows.event(call)
         appended: tuple[Append, ...] = ()
         if event is not None:
-            call_rows.check_size(event, call, size)
+            call_rows.check_size(event, call, call_rows.EVENT_COPIES * size)
             appended = (Append(event, "event", *kept, size),)
         if not call_rows.is_identity_call(call):
             return appended
         row = call_rows.identity_call(call)
-        call_rows.check_size(row, call, _COPIES * size)
+        most = call_rows.IDENTITY_CALL_COPIES * size
+        call_rows.check_size(row, call, most)
         outcome = "identity_call" if event is None else None
-        append = Append(row, outcome, *kept, _COPIES * size)
+        append = Append(row, outcome, *kept, most)
         return (*appended, TaggedOutput(Classify.IDENTITY_CALLS, LogEntry(call=call, append=append)))
 
     def _refuse(self, call: Call, refused: Refused) -> Append:

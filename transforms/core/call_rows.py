@@ -19,6 +19,10 @@ from transforms.core.reader import Call, size_and_digest
 EVENT_TYPES: Final = {PAGE: "Page", SCREEN: "Screen", TRACK: "Action"}
 _COLUMN_BYTES: Final = 200
 """Bytes of the columns that are not of the call's text."""
+EVENT_COPIES: Final = 2
+"""So often a part of a call may stand in an event's row: a page's `name` may be a property."""
+IDENTITY_CALL_COPIES: Final = 4
+"""So often it may stand in the log's row: in `payload`, `context`, `traits` and `promoted`."""
 
 
 class _NameFields(msgspec.Struct):
@@ -94,7 +98,7 @@ def identity_call(call: Call) -> IdentityCall:
 
 
 def size(call: Call) -> int:
-    """Bytes of the call with what it inherited: no row has more of it once."""
+    """Bytes of the call with what it inherited."""
     return len(call.message) + sum(map(len, call.given.values())) + _COLUMN_BYTES
 
 

@@ -56,8 +56,8 @@ def user_property(call: Call) -> Property | None:
     sent_as = _track_property(fields, key) if call.type == TRACK else _trait(fields, key)
     enters = kind == _JOURNEY_STEP and call.type != GROUP
     if enters and sent_as is None:
-        sent_as = key
-    if not sent_as or not (enters or sent_as in fields):
+        sent_as = key or None
+    if sent_as is None or not (enters or sent_as in fields):
         return None
     value = fields.get(sent_as, _BOOLEANS["true"])
     is_audience = kind in (_AUDIENCE, _JOURNEY_STEP)
@@ -89,7 +89,7 @@ def _track_property(properties: dict[str, Raw], key: str | None) -> str | None:
         name = peek(properties.get(field, NULL))
         if isinstance(name, str) and name:
             return name
-    return key
+    return key or None
 
 
 @functools.lru_cache(maxsize=4096)

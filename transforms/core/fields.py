@@ -51,16 +51,17 @@ class MessageFields(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class SpelledFields(MessageFields, gc=False):
-    """The fields of a message that has others than the spec's, or other spellings of their names. `written_as` has the
-    name that each field was read from, by its name in the spec."""
+    """The fields of a message that has others than the spec's, or other spellings of their names. `written` are all of
+    them as they stand there; `written_as` has the name that each field was read from, by its name in the spec."""
 
+    written: Mapping[str, Raw] = {}
     written_as: Mapping[str, str] = {}
 
 
 OBJECTS: Final = frozenset({"traits", "properties", "context", "integrations"})
-_RAW: Final = OBJECTS | OTHER_FIELDS - {"channel"}
+_RAW: Final = OBJECTS | OTHER_FIELDS | {"category"}
 _WRITTEN: Final = {**{name: name for name in OTHER_FIELDS.union(FIELDS)}, "from": "from_", "to": "to"}
-_FOLDED: Final = {folded(name): name for name in (*FIELDS, BATCH, "category", "channel", WRITE_KEY)}
+_FOLDED: Final = {folded(name): name for name in (*FIELDS, BATCH, WRITE_KEY)}
 _ALIAS: Final = {folded(other): "from_" if other == "from" else other for other in ALIAS_FIELDS.values()}
 _SPEC: Final = {"from_": "from"}
 _FOLDED_WRITE_KEY: Final = folded(WRITE_KEY)
@@ -167,19 +168,19 @@ def spelled(written: dict[str, Raw]) -> SpelledFields:
     values: dict[str, Any] = {
         field: written[name] if field in _RAW else peek(written[name]) for field, name in names.items()
     }
-    return SpelledFields(**values, written_as={_SPEC.get(field, field): name for field, name in names.items()})
+    written_as = {_SPEC.get(field, field): name for field, name in names.items()}
+    return SpelledFields(**values, written=written, written_as=written_as)
 
 
 def other_fields(item: bytes, fields: MessageFields, known: Set[str]) -> Raw | None:
     """Every top-level field of a call but the known ones, as it was written, as one object; None where there is none.
     A null is no field, and a write key is kept nowhere."""
-    known_names = known
     if isinstance(fields, SpelledFields):
-        known_names = {fields.written_as.get(name, name) for name in known}
+        known = {fields.written_as.get(name, name) for name in known}
     others = {
         name: raw
-        for name, raw in raw_json.decode_fields(item).items()
-        if name not in known_names and raw != NULL and folded(name) != _FOLDED_WRITE_KEY
+        for name, raw in _written(item, fields).items()
+        if name not in known and raw != NULL and folded(name) != _FOLDED_WRITE_KEY
     }
     return raw_json.encode(others) if others else None
 
@@ -188,8 +189,12 @@ def write_keys(item: bytes, fields: MessageFields) -> list[str]:
     """The names, in whatever spelling, under which a call has its sender's secret."""
     if fields.writeKey is NULL and not isinstance(fields, SpelledFields):
         return []
-    written = raw_json.decode_fields(item)
-    return [name for name, raw in written.items() if folded(name) == _FOLDED_WRITE_KEY and raw != NULL]
+    return [name for name, raw in _written(item, fields).items() if folded(name) == _FOLDED_WRITE_KEY and raw != NULL]
+
+
+def _written(item: bytes, fields: MessageFields) -> Mapping[str, Raw]:
+    """The fields of a call as they are written, which were decoded where there are others than the spec's."""
+    return fields.written if isinstance(fields, SpelledFields) else raw_json.decode_fields(item)
 
 
 def may_be_too_deep(item: bytes, fields: MessageFields) -> bool:

@@ -229,16 +229,28 @@ def test_what_the_traits_of_one_call_give(what: str, message: Message, expected:
     assert (promoted and json.loads(bytes(promoted))) == expected
 
 
+@pytest.mark.parametrize(("length", "fits"), [(3_900_000, True), (4_100_000, False)])
+def test_a_page_whose_name_is_a_property_has_it_twice_in_its_row(length: int, fits: bool) -> None:
+    call = accepted({**PAGE, "properties": {"name": "x" * length}})
+    event = call_rows.event(call)
+    assert event is not None
+    if fits:
+        call_rows.check_size(event, call, call_rows.EVENT_COPIES * call_rows.size(call))
+        return
+    with pytest.raises(Refused, match="bytes, SHA-256"):
+        call_rows.check_size(event, call, call_rows.EVENT_COPIES * call_rows.size(call))
+
+
 @pytest.mark.parametrize("part", ["traits", "context"])
 def test_a_row_that_no_warehouse_could_hold_is_refused(part: str) -> None:
     for length, fits in ((3_900_000, True), (4_100_000, False)):
         call = accepted({**IDENTIFY, part: {"x": "x" * length}})
         row = call_rows.identity_call(call)
         if fits:
-            call_rows.check_size(row, call, 4 * call_rows.size(call))
+            call_rows.check_size(row, call, call_rows.IDENTITY_CALL_COPIES * call_rows.size(call))
             continue
         with pytest.raises(Refused, match="bytes, SHA-256") as refused:
-            call_rows.check_size(row, call, 4 * call_rows.size(call))
+            call_rows.check_size(row, call, call_rows.IDENTITY_CALL_COPIES * call_rows.size(call))
         assert refused.value.reason is Reason.TOO_LARGE
 
 

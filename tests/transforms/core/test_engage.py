@@ -127,6 +127,13 @@ def context(class_: Any, key: Any) -> Message:
             {**TRACK, "properties": {KEY: False}, "context": context("journey_step", KEY)},
             (KEY, NAME, b"false", True),
         ),
+        ("a step with an empty key", {**IDENTIFY, "context": context("journey_step", "")}, None),
+        ("a track with an empty key", {**TRACK, "properties": {"": True}, "context": context("audience", "")}, None),
+        (
+            "an identify with an empty key",
+            {**IDENTIFY, "traits": {"": True, "a": 1}, "context": context("audience", "")},
+            ("", "", b"true", True),
+        ),
         ("a step without a key", {**IDENTIFY, "context": context("journey_step", None)}, None),
         ("an audience without a value", {**TRACK, "context": context("audience", KEY)}, None),
     ],
