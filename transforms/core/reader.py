@@ -29,7 +29,7 @@ from schemas.segment import (
     TRACK,
 )
 from schemas.tables import DeadLetter, Timestamp
-from transforms.core import ids, raw_json, times
+from transforms.core import ids, raw_json, secrets, times
 from transforms.core.connections import Connection, Connections, Router
 from transforms.core.dead_letters import Reason, Refused, Stage, dead_letter
 from transforms.core.fields import (
@@ -62,7 +62,8 @@ class Received(msgspec.Struct, frozen=True, gc=False):
     files; `connection` is set by the log alone: what the message was mapped to when it was first received.
 
     `inherited` is for an item of an array or a batch, and None for a whole message: the batch's defaults, as JSON. A
-    dead letter that is read again has its `dead_letter_id`, and the connection that it was read with before."""
+    dead letter that is read again has its `dead_letter_id`, and the connection and message id that it was read with
+    before."""
 
     payload: bytes
     attributes: Mapping[str, str] = {}
@@ -73,6 +74,7 @@ class Received(msgspec.Struct, frozen=True, gc=False):
     inherited: str | None = None
     dead_letter_id: str | None = None
     earlier_connection: str | None = None
+    earlier_message_id: str | None = None
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
@@ -238,7 +240,10 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
             connection = self._connection(received, fields.projectId).name
         except Refused:
             connection = None
-        return {"message_id": read_message_id(fields.messageId), "connection": connection}
+        message_id = read_message_id(fields.messageId) or received.earlier_message_id
+        if message_id is None and secrets.redacted(item) != item and raw_json.depth(item) <= MAX_DEPTH:
+            message_id = _digest(item)  # the dead letter's own bytes have another
+        return {"message_id": message_id, "connection": connection}
 
     def _call(
         self, received: Received, item: bytes, fields: MessageFields, defaults: InheritedFields
@@ -275,7 +280,7 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
             integrations = None
         if self.integration_names and integrations is not None and not self._enabled(integrations):
             return Disabled(call_type)
-        message_id = read_message_id(fields.messageId) or _digest_as_message_id(item, given)
+        message_id = read_message_id(fields.messageId) or _give_message_id(received, item, given)
         given.update(dict.fromkeys(write_keys(item, fields), NULL))
         columns = _EVENT_COLUMNS.get(call_type)
         extra = (
@@ -601,11 +606,15 @@ def _set_category(fields: MessageFields) -> bool:
     return True
 
 
-def _digest_as_message_id(item: bytes, given: InheritedFields) -> str:
+def _give_message_id(received: Received, item: bytes, given: InheritedFields) -> str:
     """The message id of a call without one, which a redelivery gets again; it is added to `given`."""
-    message_id = hashlib.sha256(raw_json.canonical(item).encode()).hexdigest()
+    message_id = received.earlier_message_id or _digest(item)
     given["messageId"] = Raw(msgspec.json.encode(message_id))
     return message_id
+
+
+def _digest(item: bytes) -> str:
+    return hashlib.sha256(raw_json.canonical(item).encode()).hexdigest()
 
 
 def read_message_id(value: object) -> str | None:

@@ -44,8 +44,8 @@ class Redelivered(msgspec.Struct, frozen=True, gc=False):
 
 
 def received(letter: DeadLetter) -> Received:
-    """The message, or the item of a batch, as it was received. The connection that it was read with stands, unless it
-    was refused for that. Raises UnreadableError."""
+    """The message, or the item of a batch, as it was received. The connection and the message id that it was read
+    with stand, the connection unless it was refused for that. Raises UnreadableError."""
     if letter.stage == Stage.WRITE.value and letter.message_id is None:  # every call that is written has one
         raise UnreadableError(Unreadable.KEYED_ROW)
     if len(letter.payload) == KEPT_OF_TOO_LARGE_BYTES and (
@@ -60,4 +60,5 @@ def received(letter: DeadLetter) -> Received:
         inherited=letter.inherited,
         dead_letter_id=letter.dead_letter_id,
         earlier_connection=None if decided_anew else letter.connection,
+        earlier_message_id=letter.message_id,
     )

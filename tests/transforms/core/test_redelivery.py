@@ -127,6 +127,28 @@ def test_a_call_that_the_warehouse_refused_is_read_again_with_all_that_it_had() 
     assert OPEN.read(redelivery.received(refused)) == (call,)
 
 
+SECRET: list[tuple[str, Message]] = [
+    ("in its field", {"writeKey": "s3cret"}),
+    ("in another spelling", {"write_key": "s3cret"}),
+    ("in its properties", {"properties": {"a": {"Write Key": "s3cret"}}}),
+    ("in its field, and it has an id", {"writeKey": "s3cret", "messageId": "m"}),
+]
+
+
+@pytest.mark.parametrize(("where", "given"), SECRET, ids=[each[0] for each in SECRET])
+def test_a_call_keeps_its_id_without_its_secret(where: str, given: Message) -> None:
+    message = line({**without(PAGE, "messageId"), **given})
+    (expected,) = OPEN.read(Received(message))
+    (letter,) = CLOSED.read(Received(message))
+    assert isinstance(letter, DeadLetter)
+    assert b"s3cret" not in letter.payload
+    assert CLOSED.read(redelivery.received(letter)) == (letter,)
+    (call,) = OPEN.read(redelivery.received(letter))
+    assert isinstance(call, Call)
+    assert isinstance(expected, Call)
+    assert call.message_id == expected.message_id
+
+
 def cut(reason: Reason, detail: str, payload: bytes) -> DeadLetter:
     return dead_letter(Stage.PARSE, Refused(reason, detail), payload, {}, message_id="m")
 
