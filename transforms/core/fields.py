@@ -185,6 +185,13 @@ def other_fields(item: bytes, fields: MessageFields, known: Set[str]) -> Raw | N
     return raw_json.encode(others) if others else None
 
 
+def common_others(fields: MessageFields) -> Raw | None:
+    """What `other_fields` gives of a call that has no others than those which every sender adds; without a decoding."""
+    others = {"_metadata": fields._metadata, "version": fields.version}
+    others = {name: raw for name, raw in others.items() if raw is not NULL and raw != NULL}
+    return raw_json.encode(others) if others else None
+
+
 def write_keys(item: bytes, fields: MessageFields) -> list[str]:
     """The names, in whatever spelling, under which a call has its sender's secret."""
     if fields.writeKey is NULL and not isinstance(fields, SpelledFields):

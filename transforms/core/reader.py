@@ -37,6 +37,7 @@ from transforms.core.fields import (
     MessageFields,
     SpelledFields,
     check_depth,
+    common_others,
     items,
     may_be_too_deep,
     other_fields,
@@ -525,7 +526,10 @@ def _call_time(field: str, value: object, unusable: Unusable) -> Timestamp | Non
 
 
 def _first(*candidates: Timestamp | None) -> Timestamp | None:
-    return next((time for time in candidates if time is not None), None)
+    for time in candidates:
+        if time is not None:
+            return time
+    return None
 
 
 def _corrected(by_sender: Timestamp | None, sent_at: Timestamp | None, receipt: Timestamp | None) -> Timestamp | None:
@@ -566,30 +570,27 @@ def _extra(
 ) -> Raw | None:
     """What a sender said about an event and no column has. A page's or screen's `category` becomes a property, where
     there is none."""
-    known = set(columns)
-    if isinstance(fields.projectId, str):
-        known.add("projectId")
-    if isinstance(fields.channel, str):
-        known.add("channel")
-    if top_level_group:
-        known.add("groupId")
-    if call_type != TRACK and fields.category != NULL and _set_category(fields):
-        known.add("category")
-    return other_fields(item, fields, known) if _may_have_others(call_type, fields, known) else None
+    has_category = call_type != TRACK and fields.category != NULL and _set_category(fields)
+    if isinstance(fields, SpelledFields) or _is_more_than_an_event(
+        call_type, fields, has_group=top_level_group, has_category=has_category
+    ):
+        known = set(columns)
+        known.update(name for name in ("projectId", "channel") if isinstance(getattr(fields, name), str))
+        known.update(["groupId"] if top_level_group else [], ["category"] if has_category else [])
+        return other_fields(item, fields, known)
+    return None if fields.version is NULL and fields._metadata is NULL else common_others(fields)
 
 
-def _may_have_others(call_type: str, fields: MessageFields, known: set[str]) -> bool:
-    """Whether an event may have fields that are not known; cheap, and right but for fields that are null."""
+def _is_more_than_an_event(call_type: str, fields: MessageFields, *, has_group: bool, has_category: bool) -> bool:
+    """Whether a call has a field of the spec that its row has no column for, or whose value a column does not have;
+    cheap, and right but for fields that are null."""
     return (
-        isinstance(fields, SpelledFields)
-        or fields._metadata is not NULL
-        or fields.version is not NULL
-        or fields.batch is not NULL
-        or (fields.category is not NULL and "category" not in known)
-        or (fields.groupId is not None and "groupId" not in known)
-        or (fields.projectId is not None and "projectId" not in known)
-        or (fields.channel is not None and "channel" not in known)
+        fields.batch is not NULL
         or fields.traits is not EMPTY
+        or not (has_category or fields.category is NULL)
+        or not (has_group or fields.groupId is None)
+        or not (fields.projectId is None or isinstance(fields.projectId, str))
+        or not (fields.channel is None or isinstance(fields.channel, str))
         or fields.previousId is not None
         or fields.to is not None
         or fields.from_ is not None
