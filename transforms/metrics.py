@@ -61,15 +61,15 @@ READ = Counter("read-calls", "calls read from this job's input, one for each ite
 TYPES = Counter("typed-calls", "calls read whose type could be told", labels="type")
 UNREADABLE_TIMES = Counter(
     "unreadable-times",
-    "times that are none, or before 1971, of calls that have another",
+    "unreadable times, or times before 1971, of calls that have another time",
     labels="field",
-    singular="time that is none, or before 1971, of a call that has another",
+    singular="unreadable time, or time before 1971, of a call that has another time",
 )
 UNUSABLE_IDS = Counter(
     "unusable-ids",
-    "ids that are none, of calls that can do without them",
+    "unusable ids, of calls that have another id",
     labels="field",
-    singular="id that is none, of a call that can do without it",
+    singular="unusable id, of a call that has another id",
 )
 OUTCOMES = Counter(
     "outcome-calls",
