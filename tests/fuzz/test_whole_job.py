@@ -52,7 +52,7 @@ def test_jobs_that_gather_in_windows_sweep_when_their_history_is_through(
         whole_job, "run", lambda settings, *more: run(dataclasses.replace(settings, kind=JobKind.STREAMING), *more)
     )
     options = [*prism.options(), "--streaming"]
-    assert check_bigquery(3, 20, "mixed", CONFIGS["mixed"], tmp_path, bigquery, 0.1, options) == []
+    assert check_bigquery(3, 20, "mixed", CONFIGS["mixed"], tmp_path, bigquery, 0.1, options, jobs=3) == []
     assert [job["history_done"] for job in bigquery.rows("acme-data.d3.jobs")] == [True] * 3
 
 

@@ -99,14 +99,16 @@ def check_bigquery(
     bigquery: BigQueryDouble,
     faults: float,
     options: Sequence[str] = (),
+    jobs: int | None = None,
 ) -> list[str]:
-    """Runs the same histories into the double of BigQuery, where this part of all appends fails in some way."""
+    """Runs the same histories into the double of BigQuery, where this part of all appends fails in some way; without
+    a number of jobs, in one or three."""
     rng = Random(seed)
     messages = side_by_side(rng, count)
     dataset = f"acme-data.d{seed}"
     url = f"bigquery://{dataset.replace('.', '/')}"
     bigquery.faults.at_random(faults, seed)
-    run_jobs(rng, messages, config, folder / f"{seed}", rng.choice((1, 3)), url, options)
+    run_jobs(rng, messages, config, folder / f"{seed}", jobs or rng.choice((1, 3)), url, options)
     found = differences(warehouse.bigquery_tables(bigquery, dataset), judged(map(line, messages), config))
     return [f"seed {seed}, {name}: {each}" for each in [*found, *audited(url, folder / f"{seed}")]]
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import duckdb
@@ -164,21 +166,31 @@ def test_after_a_full_disk_the_same_command_goes_on(size: int, folder: Path) -> 
     assert audit.main([WAREHOUSE]) == 0
 
 
+@pytest.fixture
+def open_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder where every user may enter it: pytest closes its own to others whenever it starts."""
+    with tempfile.TemporaryDirectory() as name:
+        open_to_all = Path(name)
+        open_to_all.chmod(0o755)
+        shutil.copytree(folder, open_to_all, dirs_exist_ok=True)
+        open_to_all.chmod(0o755)
+        monkeypatch.chdir(open_to_all)
+        yield open_to_all
+
+
 @pytest.mark.parametrize("what", ["the folder", "the file", "both"])
-def test_what_may_not_be_written_is_one_line(what: str, folder: Path) -> None:
-    place = folder / "place"
+def test_what_may_not_be_written_is_one_line(what: str, open_folder: Path) -> None:
+    place = open_folder / "place"
     place.mkdir()
     if what != "the folder":
         filled("place/w.duckdb")
         (place / "w.duckdb").chmod(0o444)
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
     place.chmod(0o777 if what == "the file" else 0o555)
-    ended = command(NOBODY, ["job", "--input=1.jsonl", "--warehouse=duckdb:///place/w.duckdb"], folder)
+    ended = command(NOBODY, ["job", "--input=1.jsonl", "--warehouse=duckdb:///place/w.duckdb"], open_folder)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == (
         f"segment-pipeline: --warehouse={place}/w.duckdb: cannot be opened: Permission denied; "
         "have it and its folder writable, or name another file\n"
     )
     if what != "the folder":
-        assert command(NOBODY, ["audit", "--warehouse=duckdb:///place/w.duckdb"], folder).returncode == 0
+        assert command(NOBODY, ["audit", "--warehouse=duckdb:///place/w.duckdb"], open_folder).returncode == 0
