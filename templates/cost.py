@@ -1,0 +1,298 @@
+"""What a streaming job costs a month, by line: `python -m templates.cost --messages_per_second=500 --ids=1000000`.
+
+It multiplies three things: what comes (the options), what the job does with it (`Work`, as counted on the strict
+runner), and list prices (`PRICES`, each to be replaced by `--price NAME=DOLLARS`). Prices are those of us-central1
+without discounts; other regions differ by some tens of percent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pipeline import command_line
+from pipeline.command_line import CommandParser
+from pipeline.errors import UsageError
+from pipeline.plurals import counted
+
+PRICES_AS_OF: Final = "2025-11"
+HOURS: Final = 730
+"""Hours of a month, as the price lists have it."""
+_MONTH_S: Final = HOURS * 3600
+_GB: Final = 1e9
+_GIB: Final = 2**30
+_TIB: Final = 2**40
+
+
+@dataclass(frozen=True)
+class Price:
+    """A list price in US dollars, for one `unit`; the first `free` units of a month cost nothing."""
+
+    dollars: float
+    unit: str
+    source: str
+    free: float = 0.0
+
+
+_DATAFLOW: Final = "https://cloud.google.com/dataflow/pricing"
+_PUBSUB: Final = "https://cloud.google.com/pubsub/pricing"
+_BIGQUERY: Final = "https://cloud.google.com/bigquery/pricing"
+
+PRICES: Final[Mapping[str, Price]] = {
+    "worker_vcpu": Price(0.069, "vCPU hour", _DATAFLOW),
+    "worker_memory": Price(0.003557, "GB hour", _DATAFLOW),
+    "streaming_engine": Price(0.018, "GB", _DATAFLOW),
+    "pubsub_throughput": Price(40.0, "TiB", _PUBSUB, free=10 / 1024),
+    "pubsub_retention": Price(0.27, "GiB month", _PUBSUB),
+    "storage_write": Price(0.025, "GiB", _BIGQUERY, free=2048),
+    "storage": Price(0.02, "GiB month", _BIGQUERY, free=10),
+    "query": Price(6.25, "TiB", _BIGQUERY, free=1),
+}
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What comes, and what is asked: rates a second, sizes in bytes, times in seconds, days of rows that are kept."""
+
+    messages_per_second: float
+    ids: int
+    days: float = 365.0
+    message_bytes: int = 1700
+    identity_share: float = 1 / 6
+    alias_window: float = 60.0
+    max_staleness: float = 900.0
+    retain_acked_days: float = 0.0
+    queried_tib: float = 1.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the job does with a message, an id or a call, in bytes unless it says otherwise.
+
+    A row of an event is a part of its message; a row of the log is the call and its columns. `event_engine` is what an
+    event carries through Streaming Engine, in messages' sizes: into the memory of message ids, into a shard, and there
+    into the rows that wait, twice. `identity_engine` is what a call's facts, states and rows carry, in bytes.
+    """
+
+    event_row: float = 0.9
+    log_row: float = 1.9
+    event_engine: float = 4.0
+    identity_engine: float = 6000.0
+    keyed_row: float = 1000.0
+    keyed_rows_a_call: float = 1.5
+    engine_overhead: float = 200.0
+    messages_per_second_a_core: float = 2000.0
+
+
+WORK: Final = Work()
+WORKER_VCPUS: Final = 2
+WORKER_GB: Final = 8
+"""Of an `n2-standard-2`."""
+
+
+@dataclass(frozen=True)
+class BillLine:
+    """A line of the bill: `quantity` units a month."""
+
+    name: str
+    price: str
+    quantity: float
+    dollars: float
+    meaning: str
+
+
+def workers(traffic: Traffic, work: Work = WORK) -> int:
+    """How many workers the mean rate keeps busy to two thirds."""
+    return max(1, math.ceil(traffic.messages_per_second / (work.messages_per_second_a_core * WORKER_VCPUS * 2 / 3)))
+
+
+def bill(traffic: Traffic, prices: Mapping[str, Price] = PRICES, work: Work = WORK) -> list[BillLine]:
+    """What a month costs, line by line. What is free goes to the first lines of its price."""
+    free = {name: price.free for name, price in prices.items()}
+    lines = []
+    for name, price, quantity, meaning in _uses(traffic, work):
+        billed = max(0.0, quantity - free[price])
+        free[price] -= quantity - billed
+        lines.append(BillLine(name, price, quantity, billed * prices[price].dollars, meaning))
+    return lines
+
+
+def _uses(traffic: Traffic, work: Work) -> Iterator[tuple[str, str, float, str]]:
+    """(name, name of its price, units a month, meaning) of everything that is billed."""
+    messages = traffic.messages_per_second * _MONTH_S
+    calls = messages * traffic.identity_share
+    events = messages - calls
+    machines = workers(traffic, work)
+    event_bytes, log_bytes = (
+        events * traffic.message_bytes * work.event_row,
+        calls * traffic.message_bytes * work.log_row,
+    )
+    engine = messages * work.engine_overhead + events * traffic.message_bytes * work.event_engine
+    engine += calls * (traffic.message_bytes + work.identity_engine)
+    keyed_bytes = min(calls, _calls_apart(traffic)) * work.keyed_rows_a_call * work.keyed_row
+    table = traffic.ids * work.keyed_row
+    applied = table * _MONTH_S / max(traffic.max_staleness, 1.0)
+    kept = (event_bytes + log_bytes) / HOURS * 24 * traffic.days + table
+    retained = traffic.messages_per_second * traffic.message_bytes * 86400 * traffic.retain_acked_days
+
+    size = f"{counted(machines, 'worker')}, n2-standard-2"
+    yield "Dataflow: CPU", "worker_vcpu", machines * WORKER_VCPUS * HOURS, size
+    yield "Dataflow: memory", "worker_memory", machines * WORKER_GB * HOURS, f"{WORKER_GB} GB each"
+    yield "Dataflow: Streaming Engine", "streaming_engine", engine / _GB, "shuffles and state"
+    yield "Pub/Sub: throughput", "pubsub_throughput", 2 * messages * (traffic.message_bytes + 60) / _TIB, "in and out"
+    yield "Pub/Sub: retention", "pubsub_retention", retained / _GIB, f"acknowledged, {traffic.retain_acked_days:g} days"
+    written = event_bytes + log_bytes + keyed_bytes
+    yield "BigQuery: Storage Write", "storage_write", written / _GIB, "events, the log, changes of keyed rows"
+    yield "BigQuery: storage", "storage", kept / _GIB, f"{traffic.days:g} days of events and of the log"
+    every = f"all keyed rows, every {traffic.max_staleness / 60:g} minutes"
+    yield "BigQuery: applying changes", "query", applied / _TIB, every
+    yield "BigQuery: queries", "query", traffic.queried_tib, "as you ask"
+
+
+def _calls_apart(traffic: Traffic) -> float:
+    """Ids that windows name in a month, at most: each once a window."""
+    return traffic.ids * _MONTH_S / traffic.alias_window
+
+
+def total(lines: Sequence[BillLine]) -> float:
+    """Dollars a month."""
+    return sum(line.dollars for line in lines)
+
+
+def per_million(lines: Sequence[BillLine], traffic: Traffic) -> float:
+    """Dollars for a million messages."""
+    return total(lines) / (traffic.messages_per_second * _MONTH_S) * 1e6
+
+
+def rendered(lines: Sequence[BillLine], traffic: Traffic, prices: Mapping[str, Price] = PRICES) -> str:
+    """The bill as a table of text."""
+    rows = [("", "a month", "of", "at $", "$ a month", "")]
+    for line in lines:
+        price = prices[line.price]
+        amounts = (f"{line.quantity:,.1f}", price.unit, f"{price.dollars:g}", f"{line.dollars:,.0f}", line.meaning)
+        rows.append((line.name, *amounts))
+    widths = [max(len(row[column]) for row in rows) for column in range(6)]
+    right = (False, True, False, True, True, False)
+    text = [
+        "  ".join(
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(row, widths, right, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+    million = per_million(lines, traffic)
+    text += ["", f"${total(lines):,.0f} a month, ${million:,.2f} for a million messages; prices as of {PRICES_AS_OF}"]
+    return "\n".join(text)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints the bill. Returns 0, or 2 for a usage error, which is told in one line."""
+    return command_line.run("templates.cost", lambda: _print(_arguments(argv)))
+
+
+def _print(arguments: argparse.Namespace) -> int:
+    traffic = Traffic(**{name: getattr(arguments, name) for name in Traffic.__dataclass_fields__})
+    prices = dict(PRICES)
+    for name, dollars in arguments.price:
+        prices[name] = Price(dollars, PRICES[name].unit, "--price", PRICES[name].free)
+    lines = bill(traffic, prices)
+    if arguments.json:
+        document = {"dollars": total(lines), "dollars_per_million": per_million(lines, traffic), "as_of": PRICES_AS_OF}
+        print(json.dumps({**document, "lines": [vars(line) for line in lines]}, indent=2))
+    else:
+        print(rendered(lines, traffic, prices))
+    return 0
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    default = Traffic(messages_per_second=1, ids=1)
+    parser = CommandParser(prog="python -m templates.cost", description="What a streaming job costs a month.")
+    positive: dict[str, Any] = {"type": _positive, "metavar": "NUMBER"}
+    parser.add_argument("--messages_per_second", required=True, help="mean rate of messages", **positive)
+    parser.add_argument("--ids", required=True, type=_count, metavar="NUMBER", help="ids of people and accounts")
+    parser.add_argument("--days", default=default.days, help="days of events and of the log that are kept", **positive)
+    parser.add_argument(
+        "--message_bytes", type=_count, default=default.message_bytes, metavar="BYTES", help="mean size"
+    )
+    parser.add_argument(
+        "--identity_share",
+        type=_share,
+        default=default.identity_share,
+        metavar="PART",
+        help="part of the messages that are identify, group, alias or delete calls, 0 to 1",
+    )
+    parser.add_argument("--alias_window", default=default.alias_window, help="the job's option, in seconds", **positive)
+    parser.add_argument(
+        "--max_staleness", default=default.max_staleness, help="of the keyed tables, in seconds", **positive
+    )
+    parser.add_argument(
+        "--retain_acked_days",
+        type=_not_negative,
+        default=default.retain_acked_days,
+        metavar="DAYS",
+        help="days for which the subscription keeps what is acknowledged",
+    )
+    parser.add_argument(
+        "--queried_tib", type=_not_negative, default=default.queried_tib, metavar="TIB", help="queries a month, in TiB"
+    )
+    parser.add_argument(
+        "--price",
+        type=_price,
+        action="append",
+        default=[],
+        metavar="NAME=DOLLARS",
+        help=f"another price; the names are {', '.join(PRICES)}",
+    )
+    parser.add_argument("--json", action="store_true", help="prints JSON")
+    return parser.parse_args(argv)
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return number
+
+
+def _positive(text: str) -> float:
+    if (number := _number(text)) > 0:
+        return number
+    raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
+
+
+def _not_negative(text: str) -> float:
+    if (number := _number(text)) >= 0:
+        return number
+    raise argparse.ArgumentTypeError(f"{text!r} is below 0")
+
+
+def _count(text: str) -> int:
+    number = _positive(text)
+    if not number.is_integer():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(number)
+
+
+def _share(text: str) -> float:
+    if (number := _not_negative(text)) <= 1:
+        return number
+    raise argparse.ArgumentTypeError(f"{text!r} is above 1")
+
+
+def _price(text: str) -> tuple[str, float]:
+    name, _, dollars = text.partition("=")
+    if name not in PRICES:
+        raise UsageError(f"has no price {name!r}", f"name one of {', '.join(PRICES)}", option="--price", value=text)
+    return name, _not_negative(dollars)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

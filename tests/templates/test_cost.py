@@ -1,0 +1,149 @@
+"""The cost calculator, and the page that shows what it says.
+
+`python -m tests.templates.test_cost --update` writes the bills into docs/cost.md anew.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from templates import cost
+from templates.cost import PRICES, WORK, BillLine, Price, Traffic
+
+PAGE = Path(__file__).parents[2] / "docs" / "cost.md"
+_BILL = re.compile(r"```sh\n(?P<command>[^`]*templates\.cost[^`]*)```\n\n```text\n(?P<bill>[^`]*)```\n")
+
+SMALL = Traffic(messages_per_second=50, ids=100_000)
+FREE = {name: Price(1.0, price.unit, price.source) for name, price in PRICES.items()}
+"""Prices of a dollar, of which nothing is free: a bill's dollars are its quantities."""
+
+
+def line(traffic: Traffic, name: str) -> BillLine:
+    return next(line for line in cost.bill(traffic, FREE) if line.name == name)
+
+
+def test_what_grows_with_the_rate() -> None:
+    names = {line.name for line in cost.bill(SMALL)}
+    twice = replace(SMALL, messages_per_second=2 * SMALL.messages_per_second)
+    grows = {name for name in names if line(twice, name).dollars > 1.5 * line(SMALL, name).dollars}
+    assert grows == {
+        "Dataflow: Streaming Engine",
+        "Pub/Sub: throughput",
+        "BigQuery: Storage Write",
+        "BigQuery: storage",
+    }
+
+
+CASES: list[tuple[str, Traffic, str, float]] = [
+    # 100 M rows of 1 kB, read 96 times a day for 730 hours
+    ("100 M ids at 15 minutes", Traffic(messages_per_second=1, ids=10**8), "BigQuery: applying changes", 265.6),
+    ("at 4 hours", Traffic(messages_per_second=1, ids=10**8, max_staleness=14_400), "BigQuery: applying changes", 16.6),
+    # 5,000 messages of 1.7 kB for 31 days: some 21 TiB
+    (
+        "31 days of acknowledged messages",
+        Traffic(messages_per_second=5000, ids=1, retain_acked_days=31),
+        "Pub/Sub: retention",
+        21_203.4,
+    ),
+    ("a core that is busy to two thirds", Traffic(messages_per_second=2666, ids=1), "Dataflow: CPU", 1460),
+    ("two workers", Traffic(messages_per_second=2667, ids=1), "Dataflow: CPU", 2920),
+    ("in and out", Traffic(messages_per_second=1000, ids=1, message_bytes=1000), "Pub/Sub: throughput", 5.07),
+]
+
+
+@pytest.mark.parametrize(("what", "traffic", "name", "quantity"), CASES, ids=[case[0] for case in CASES])
+def test_quantities(what: str, traffic: Traffic, name: str, quantity: float) -> None:
+    assert line(traffic, name).quantity == pytest.approx(quantity, rel=0.001)
+
+
+def test_what_is_free_is_free_once() -> None:
+    lines = {line.name: line for line in cost.bill(replace(SMALL, queried_tib=1.0), {**FREE, "query": PRICES["query"]})}
+    applied, asked = lines["BigQuery: applying changes"], lines["BigQuery: queries"]
+    assert applied.dollars == 0
+    assert asked.dollars == pytest.approx((applied.quantity + 1 - PRICES["query"].free) * PRICES["query"].dollars)
+
+
+def test_an_identity_call_costs_more_than_an_event() -> None:
+    engine = [line(replace(SMALL, identity_share=share), "Dataflow: Streaming Engine").dollars for share in (0, 0.5, 1)]
+    assert engine == sorted(engine)
+    assert line(replace(SMALL, identity_share=0), "BigQuery: Storage Write").quantity == pytest.approx(
+        50 * cost.HOURS * 3600 * SMALL.message_bytes * WORK.event_row / 2**30
+    )
+
+
+def test_windows_bound_the_changes_of_keyed_rows() -> None:
+    few = Traffic(messages_per_second=1000, ids=100)
+    longer = replace(few, alias_window=600)
+    assert line(longer, "BigQuery: Storage Write").quantity < line(few, "BigQuery: Storage Write").quantity
+
+
+def test_a_price_is_replaced(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--messages_per_second=5000", "--ids=1000000", "--json"]
+    dollars = []
+    for price in ("40", "0"):
+        assert cost.main([*arguments, f"--price=pubsub_throughput={price}"]) == 0
+        dollars.append(json.loads(capsys.readouterr().out)["dollars"])
+    assert dollars[0] - dollars[1] == pytest.approx(cost.bill(Traffic(5000, 10**6))[3].dollars)
+
+
+WRONG: list[tuple[Sequence[str], str]] = [
+    (["--ids=1"], "the following arguments are required: --messages_per_second"),
+    (["--messages_per_second=many", "--ids=1"], "'many' is not a number"),
+    (["--messages_per_second=inf", "--ids=1"], "'inf' is not a number"),
+    (["--messages_per_second=0", "--ids=1"], "'0' is not above 0"),
+    (["--messages_per_second=1", "--ids=1.5"], "'1.5' is not a whole number"),
+    (["--messages_per_second=1", "--ids=1", "--identity_share=2"], "'2' is above 1"),
+    (["--messages_per_second=1", "--ids=1", "--price=gold=1"], "has no price 'gold'"),
+    (["--messages_per_second=1", "--ids=1", "--price=query=-1"], "'-1' is below 0"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), WRONG, ids=[words for _, words in WRONG])
+def test_a_mistake_is_one_line(arguments: Sequence[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cost.main(arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert words in shown.err
+    assert shown.err.count("\n") == 1
+
+
+# ---- the page ----
+
+
+def billed(command: str) -> str:
+    words = shlex.split(command.replace("\\\n", " "))
+    traffic_and_prices = words[words.index("templates.cost") + 1 :]
+    arguments = cost._arguments(traffic_and_prices)
+    traffic = Traffic(**{name: getattr(arguments, name) for name in Traffic.__dataclass_fields__})
+    return cost.rendered(cost.bill(traffic), traffic) + "\n"
+
+
+def updated() -> str:
+    def bill(found: re.Match[str]) -> str:
+        return f"```sh\n{found['command']}```\n\n```text\n{billed(found['command'])}```\n"
+
+    return _BILL.sub(bill, PAGE.read_text())
+
+
+def test_the_page_shows_what_the_calculator_says() -> None:
+    assert len(_BILL.findall(PAGE.read_text())) >= 3
+    assert PAGE.read_text() == updated(), "python -m tests.templates.test_cost --update"
+
+
+def test_the_page_names_every_price() -> None:
+    page = PAGE.read_text()
+    for name, price in PRICES.items():
+        assert f"| `{name}` | ${price.dollars:g} | {price.unit} |" in page, name
+    assert cost.PRICES_AS_OF in page
+
+
+if __name__ == "__main__" and "--update" in sys.argv:
+    PAGE.write_text(updated())
