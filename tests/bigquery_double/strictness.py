@@ -31,7 +31,7 @@ class Strictness:
     asks after a table that was just made, of each API, are answered as if it were not there or not allowed, in turns.
     `connections`: so many connections of the Write API can be open. `latency_s`: how long each answer takes, while
     others are on their way. `session_reads`, `session_s`: a read session expires after so many reads of its streams, or
-    seconds.
+    seconds. `unwanted`: appends refuse a row that has this text in a column of type STRING or JSON.
     """
 
     row_errors: RowErrors = RowErrors.NAMED
@@ -41,6 +41,7 @@ class Strictness:
     latency_s: float = 0.0
     session_reads: int | None = None
     session_s: float = SESSION_S
+    unwanted: str | None = None
     _asked: Counter[Hashable] = field(default_factory=Counter)
 
     def unknown(self, api: str, table: Hashable) -> int:

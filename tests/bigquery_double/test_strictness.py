@@ -97,6 +97,14 @@ def test_partitions_out_of_range_are_refused(
     assert ids(double) == ["b"]
 
 
+def test_a_text_may_be_unwanted(double: BigQueryDouble, appender: Appender) -> None:
+    double.strictness.unwanted = "spam"
+    with pytest.raises(InvalidArgument) as refused:
+        appender.append({"id": "a"}, {"id": "b", "properties": '{"a": "spam!"}'}, {"id": "spam"})
+    named = {error.index: error.message for error in refused.value.response.row_errors}
+    assert named == {1: "Field properties: the text is not wanted", 2: "Field id: the text is not wanted"}
+
+
 NUMBERS = [
     ("67.174118", True),
     ('{"a": [1760509016.282637]}', True),

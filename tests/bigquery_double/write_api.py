@@ -293,6 +293,7 @@ class WriteApi:
             try:
                 row, pseudo = decoder.row(serialized)
                 table.check_partition(row, now)
+                self._check_texts(table, row)
                 if decoder.changes:
                     changes.append((_change_type(pseudo[0]), sequence_number(pseudo[1]), row))
                 else:
@@ -311,6 +312,13 @@ class WriteApi:
                 response.updated_schema.CopyFrom(types.TableSchema.pb(storage_schema(table.fields)))
         response.append_result.SetInParent()
         return response
+
+    def _check_texts(self, table: Table, row: Row) -> None:
+        """Raises RowRefused."""
+        unwanted = self.strictness.unwanted
+        for each, value in zip(table.fields, row, strict=False) if unwanted else ():
+            if isinstance(value, str) and unwanted and unwanted in value:
+                raise RowRefused(f"Field {each.name}: the text is not wanted")
 
     def _refusal(self, connection: Connection, refused: Sequence[tuple[int, str]]) -> Any:
         """The answer to a request with bad rows, by index and with what is wrong with each. Raises CallEnds."""

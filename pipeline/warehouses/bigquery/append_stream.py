@@ -140,6 +140,8 @@ class AppendStream:
             append.future.add_done_callback(lambda _: self._release(append))
             append.deadline = time.monotonic() + self.delivery.answer_s
             if alone:
+                if self._stream is not None:  # makes room, lest there be a connection more
+                    self._stream.finish()
                 self._opened(append).finish()
             elif self._stream is None or not self._stream.send(append):
                 self._stream = self._opened(append)
