@@ -142,4 +142,4 @@ class Jobs:
     def _look_up(self, table: Table) -> None:
         """Raises Refused for a table that queries do not know yet."""
         if asks := self.strictness.unknown("query", table.name):
-            raise unknown(asks, table.name)
+            raise unknown(asks, f"Table {table.name}")

@@ -126,6 +126,7 @@ class RestApi:
     @_locked
     def list_tables(self, _: Request, project: str, dataset: str) -> Resource:
         self.catalog.dataset(project, dataset)
+        self._look_up("tables.list", project, dataset)
         found = [self._table(table) for name, table in self.catalog.tables.items() if name[:2] == (project, dataset)]
         kept = ("kind", "id", "tableReference", "type", "labels", "timePartitioning", "clustering", "creationTime")
         return {
@@ -138,11 +139,12 @@ class RestApi:
     def get_table(self, _: Request, project: str, dataset: str, table: str) -> Resource:
         found = self.catalog.table(TableName(project, dataset, table))
         if asks := self.strictness.unknown("tables.get", found.name):
-            raise unknown(asks, found.name)
+            raise unknown(asks, f"Table {found.name}")
         return self._table(found)
 
     @_locked
     def insert_table(self, request: Request, project: str, dataset: str) -> Resource:
+        self._look_up("tables.insert", project, dataset)
         body = dict(request.body)
         name = TableName(project, dataset, body["tableReference"]["tableId"])
         fields = [Field.from_rest(each) for each in body.pop("schema", {}).get("fields", ())]
@@ -185,6 +187,11 @@ class RestApi:
 
     def get_query_results(self, request: Request, project: str, job: str) -> Resource:
         return self.jobs.get(project, job).answer(request.options, "bigquery#getQueryResultsResponse")
+
+    def _look_up(self, api: str, project: str, dataset: str) -> None:
+        """Raises Refused for a dataset that is not known yet."""
+        if asks := self.strictness.unknown(api, (project, dataset)):
+            raise unknown(asks, f"Dataset {project}:{dataset}")
 
     def _columns(self, name: TableName, query: str) -> list[Field]:
         """Those of a view. Raises Refused for a query that cannot be run."""

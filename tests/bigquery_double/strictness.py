@@ -28,7 +28,8 @@ class Strictness:
     """What a test may set, at any time.
 
     `exact_numbers`: appends refuse a number of JSON that the mode `exact` of PARSE_JSON refuses. `unknown_for`: so many
-    asks after a table that was just made, of each API, are answered as if it were not there or not allowed, in turns.
+    asks after a table or dataset that was just made, of each API, are answered as if it were not there or not allowed,
+    in turns.
     `connections`: so many connections of the Write API can be open. `latency_s`: how long each answer takes, while
     others are on their way. `session_reads`, `session_s`: a read session expires after so many reads of its streams, or
     seconds. `unwanted`: appends refuse a row that has this text in a column of type STRING or JSON.
@@ -44,10 +45,10 @@ class Strictness:
     unwanted: str | None = None
     _asked: Counter[Hashable] = field(default_factory=Counter)
 
-    def unknown(self, api: str, table: Hashable) -> int:
-        """How often a table that is not known yet was asked after by this API, this time included; 0 where it is known
-        by now."""
-        if self._asked[api, table] >= self.unknown_for:
+    def unknown(self, api: str, name: Hashable) -> int:
+        """How often what is not known yet was asked after by this API, this time included; 0 where it is known by
+        now."""
+        if self._asked[api, name] >= self.unknown_for:
             return 0
-        self._asked[api, table] += 1
-        return self._asked[api, table]
+        self._asked[api, name] += 1
+        return self._asked[api, name]

@@ -35,13 +35,12 @@ class Refused(Exception):
         self.message = message
 
 
-def unknown(asks: int, name: object) -> Refused:
-    """How REST answers the n-th ask after a table that it does not know yet: in turns as not found, and as not
-    allowed."""
+def unknown(asks: int, what: str) -> Refused:
+    """How REST answers the n-th ask after a table or dataset that it does not know yet: in turns as not found, and as
+    not allowed."""
     if asks % 2:
-        return Refused("notFound", f"Not found: Table {name} was not found in location US")
-    words = f"Access Denied: Table {name}: Permission denied on table {name} (or it may not exist)."
-    return Refused("accessDenied", words)
+        return Refused("notFound", f"Not found: {what} was not found in location US")
+    return Refused("accessDenied", f"Access Denied: {what}: Permission denied (or it may not exist).")
 
 
 class TableName(NamedTuple):

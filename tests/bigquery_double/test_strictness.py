@@ -182,6 +182,19 @@ def test_a_table_that_was_just_made_is_not_known_for_a_while_by_any_api(
     assert events.get_table(TABLE).num_rows == 1
 
 
+def test_a_dataset_that_was_just_made_is_not_known_for_a_while(double: BigQueryDouble) -> None:
+    double.strictness.unknown_for = 2
+    client = clients.rest(double)
+    client.create_dataset("project.new")
+    for error in (NotFound, Forbidden):
+        with pytest.raises(error):
+            list(client.list_tables("project.new"))
+        with pytest.raises(error):
+            client.create_table("project.new.made")
+    client.create_table("project.new.made")
+    assert [item.table_id for item in client.list_tables("project.new")] == ["made"]
+
+
 def test_the_words_of_what_is_not_allowed_leave_open_whether_it_exists(
     double: BigQueryDouble, appender: Appender
 ) -> None:

@@ -121,7 +121,7 @@ def create(client: bigquery.Client, dataset: Dataset, location: str | None = Non
         for table in tables.ALL:
             current = existing.get(table.name)
             if current is None:
-                client.create_table(_table(table, dataset), exists_ok=True)
+                NEWS.once_known(partial(client.create_table, _table(table, dataset), exists_ok=True))
                 made.append(f"table {table.name}")
             else:
                 made += _upgrade(client, table, current)
@@ -135,7 +135,7 @@ def create(client: bigquery.Client, dataset: Dataset, location: str | None = Non
 def lacking(client: bigquery.Client, dataset: Dataset) -> tuple[str, ...]:
     """The tables and columns that `create` would make, a line each. Raises as `create` does."""
     with usable():
-        client.get_dataset(str(dataset), retry=DEFAULT_RETRY.with_timeout(_REACHED_S))
+        NEWS.learn([client.get_dataset(str(dataset), retry=DEFAULT_RETRY.with_timeout(_REACHED_S)).created])
         existing = _existing(client, dataset)
         _check(existing)
         NEWS.learn(table.created for table in existing.values())
@@ -157,12 +157,14 @@ def _create_dataset(client: bigquery.Client, dataset: Dataset, location: str | N
             raise UnusableDatasetError(
                 f"dataset {dataset} lies in {current.location}, and cannot be moved", "leave the location out"
             )
+        NEWS.learn([current.created])
         return False
     wanted = bigquery.Dataset(str(dataset))
     if location is not None:
         wanted.location = location
     wanted.description = _DESCRIPTION
     wanted.labels = dict(ddl.LABELS)
+    NEWS.learn([datetime.now(timezone.utc)])
     try:
         client.create_dataset(wanted)
     except Conflict:  # somebody else has just made it
@@ -175,8 +177,10 @@ def _create_dataset(client: bigquery.Client, dataset: Dataset, location: str | N
 def _existing(client: bigquery.Client, dataset: Dataset) -> Mapping[str, bigquery.Table]:
     """The tables and views of ours that exist, by name."""
     ours = {*tables.BY_NAME, *(view.name for view in views.ALL)}
-    found = [item for item in client.list_tables(str(dataset)) if item.table_id in ours]
-    NEWS.learn(item.created for item in found)
+    listed = NEWS.once_known(lambda: list(client.list_tables(str(dataset))))
+    found = [item for item in listed if item.table_id in ours]
+    if found:
+        NEWS.learn(item.created for item in found)
     return {item.table_id: NEWS.once_known(partial(client.get_table, item.reference)) for item in found}
 
 
