@@ -6,8 +6,10 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from random import Random
 
 import pytest
 from grpc import StatusCode
@@ -234,6 +236,31 @@ def test_other_batches_in_flight_are_not_blamed(open_bigquery: Opened, row_error
         batches = [writer.send([event(f"m{n}", b"NaN" if n == 2 else b"{}")]) for n in range(5)]
         assert [[*writer.settle(batch)] for batch in batches] == [[], [], [0], [], []]
         assert sorted({*ids(bigquery)}) == ["m0", "m1", "m3", "m4"]
+
+
+@pytest.mark.parametrize("row_errors", UNNAMED)
+def test_of_threads_that_share_a_connection_none_is_blamed_for_anothers_row(
+    open_bigquery: Opened, row_errors: RowErrors
+) -> None:
+    def write(thread: int) -> list[str]:
+        writer = appender()
+        refused = []
+        for first in range(0, 60, 12):
+            batches = [[f"{thread}-{first + place + n}" for n in range(4)] for place in (0, 4, 8)]
+            sent = [writer.send([event(id, b"NaN" if id in bad else b"{}") for id in batch]) for batch in batches]
+            for batch, rows in zip(batches, sent, strict=True):
+                refused += [batch[index] for index in writer.settle(rows)]
+        return refused
+
+    rng = Random(1)
+    every = [f"{thread}-{number}" for thread in range(4) for number in range(60)]
+    bad = {*rng.sample(every, 15)}
+    with open_bigquery(now=NOON, strictness=Strictness(row_errors=row_errors)) as bigquery:
+        assert appender().settle(appender().send([event("first")])) == {}
+        with ThreadPoolExecutor(4) as threads:
+            refused = [id for of_thread in threads.map(write, range(4)) for id in of_thread]
+        assert sorted(refused) == sorted(bad)
+        assert {*ids(bigquery)} == {"first", *every} - bad
 
 
 @pytest.mark.parametrize("row_errors", UNNAMED)
