@@ -178,10 +178,10 @@ def _existing(client: bigquery.Client, dataset: Dataset) -> Mapping[str, bigquer
     """The tables and views of ours that exist, by name."""
     ours = {*tables.BY_NAME, *(view.name for view in views.ALL)}
     listed = NEWS.once_known(lambda: list(client.list_tables(str(dataset))))
-    found = [item for item in listed if item.table_id in ours]
-    if found:
-        NEWS.learn(item.created for item in found)
-    return {item.table_id: NEWS.once_known(partial(client.get_table, item.reference)) for item in found}
+    existing = [item for item in listed if item.table_id in ours]
+    if existing:
+        NEWS.learn(item.created for item in existing)
+    return {item.table_id: NEWS.once_known(partial(client.get_table, item.reference)) for item in existing}
 
 
 def _table(table: Table, dataset: Dataset) -> bigquery.Table:
