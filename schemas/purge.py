@@ -82,7 +82,7 @@ _NEW: Final = (*_IDS, "payload")
 _LOG: Final = IDENTITY_CALLS.name
 REPLACE_IN_CALLS: Final = (
     f"UPDATE {IDENTITY_CALLS.name} SET {', '.join(f'{name} = changed.new_{name}' for name in _NEW)},"
-    " promoted = PARSE_JSON(changed.new_promoted) FROM"
+    " promoted = PARSE_JSON(changed.new_promoted, wide_number_mode=>'round') FROM"
     f" (SELECT {_of_change('message_id', 'changed_id')}, {_of_change('old_digest', 'old_digest')},"
     f" {', '.join(_of_change(name, f'new_{name}') for name in (*_NEW, 'promoted'))}"
     " FROM UNNEST(@changes) AS change) AS changed"
@@ -99,7 +99,7 @@ EXTRAS: Final = (
 )
 """The events whose other fields carry one of `@ids`, and maybe others."""
 REPLACE_IN_EXTRAS: Final = (
-    f"UPDATE {EVENTS.name} SET extra = PARSE_JSON(changed.new_extra)"
+    f"UPDATE {EVENTS.name} SET extra = PARSE_JSON(changed.new_extra, wide_number_mode=>'round')"
     f" FROM (SELECT {_of_change('message_id', 'changed_id')}, {_of_change('extra', 'new_extra')}"
     f" FROM UNNEST(@changes) AS change) AS changed"
     f" WHERE {_all_partitions(EVENTS)} AND {EVENTS.name}.message_id = changed.changed_id"

@@ -25,6 +25,7 @@ from tests.bigquery_double.faults import Faults
 from tests.bigquery_double.read_api import ReadApi
 from tests.bigquery_double.requests import Requests
 from tests.bigquery_double.rest import RestApi, RestServer
+from tests.bigquery_double.strictness import ENFORCED_REQUEST, Strictness
 from tests.bigquery_double.tables import Catalog, TableName
 from tests.bigquery_double.write_api import WriteApi
 
@@ -34,21 +35,26 @@ _CONNECTIONS = 256
 
 class BigQueryDouble:
     """All of BigQuery, empty. `now` is in microseconds since the epoch (None: the clock's), `request_limit` in bytes;
-    at most `named_row_errors` (None: all) of the bad rows of a request are named in one answer."""
+    at most `named_row_errors` (None: all) of the bad rows of a request are named in one answer. `strictness` is how
+    unkind it is beyond what is documented."""
 
     def __init__(
         self,
         *,
         now: int | None = None,
-        request_limit: int = 10 * 1024 * 1024,
+        request_limit: int = ENFORCED_REQUEST,
         named_row_errors: int | None = None,
+        strictness: Strictness | None = None,
     ) -> None:
         self.faults = Faults()
         self.requests = Requests()
+        self.strictness = strictness or Strictness()
         self.catalog = Catalog(now)
-        self.write_api = WriteApi(self.catalog, self.faults, self.requests, request_limit, named_row_errors)
-        read_api = ReadApi(self.catalog, self.faults, self.requests)
-        self._rest = RestServer(RestApi(self.catalog, self.faults, self.requests))
+        self.write_api = WriteApi(
+            self.catalog, self.faults, self.requests, request_limit, named_row_errors, self.strictness
+        )
+        read_api = ReadApi(self.catalog, self.faults, self.requests, self.strictness)
+        self._rest = RestServer(RestApi(self.catalog, self.faults, self.requests, self.strictness))
         self._grpc = grpc.server(
             ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="bigquery-double"),
             options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],

@@ -10,7 +10,8 @@ from typing import Any
 from tests.bigquery_double import values
 from tests.bigquery_double.requests import Requests
 from tests.bigquery_double.sql import Result, Script
-from tests.bigquery_double.tables import Catalog, Refused
+from tests.bigquery_double.strictness import Strictness
+from tests.bigquery_double.tables import Catalog, Refused, Table, unknown
 
 Resource = dict[str, Any]
 
@@ -92,6 +93,7 @@ class Jobs:
 
     catalog: Catalog
     requests: Requests
+    strictness: Strictness = field(default_factory=Strictness)
     _jobs: dict[tuple[str, str], Job] = field(default_factory=dict)
     _ids: itertools.count[int] = field(default_factory=itertools.count)
 
@@ -128,10 +130,16 @@ class Jobs:
                 each.get("name") or str(position): values.parameter(each)
                 for position, each in enumerate(query.get("queryParameters") or ())
             }
-            script = Script(self.catalog, default.get("projectId") or project, default.get("datasetId"), parameters)
+            of = default.get("projectId") or project
+            script = Script(self.catalog, of, default.get("datasetId"), parameters, self._look_up)
             result = script.run(query["query"])
         except Refused as refused:
             error = refused
         job = Job(project, id_, location or "US", query, result, error, self.catalog.time() // 1000)
         self._jobs[project, id_] = job
         return job
+
+    def _look_up(self, table: Table) -> None:
+        """Raises Refused for a table that queries do not know yet."""
+        if asks := self.strictness.unknown("query", table.name):
+            raise unknown(asks, f"Table {table.name}")

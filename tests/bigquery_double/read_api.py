@@ -6,8 +6,11 @@ https://cloud.google.com/bigquery/docs/reference/storage/rpc/google.cloud.bigque
 from __future__ import annotations
 
 import re
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from itertools import count
 from typing import Any
 
@@ -18,7 +21,8 @@ from grpc import StatusCode
 from tests.bigquery_double.faults import Faults
 from tests.bigquery_double.requests import Requests
 from tests.bigquery_double.sql import Script
-from tests.bigquery_double.status import AWAY, CallEnds
+from tests.bigquery_double.status import AWAY, CallEnds, unknown
+from tests.bigquery_double.strictness import Strictness
 from tests.bigquery_double.tables import Catalog, Refused, Table, TableName
 
 _TABLE = re.compile(r"projects/([^/]+)/datasets/([^/]+)/tables/([^/]+)")
@@ -38,7 +42,12 @@ class ReadApi:
     catalog: Catalog
     faults: Faults
     requests: Requests
+    strictness: Strictness = field(default_factory=Strictness)
     _streams: dict[str, Any] = field(default_factory=dict)
+    _made: dict[str, float] = field(default_factory=dict)
+    """When each session was made, by the clock that only goes on."""
+    _reads: Counter[str] = field(default_factory=Counter)
+    """How often streams of each session were read."""
     _sessions: count[int] = field(default_factory=count)
 
     def handlers(self) -> grpc.GenericRpcHandler:
@@ -66,6 +75,7 @@ class ReadApi:
             try:
                 if self.faults.away:
                     raise CallEnds(*AWAY)
+                time.sleep(self.strictness.latency_s)
                 return answer(request)
             except CallEnds as ending:
                 ending.abort(context)
@@ -84,6 +94,8 @@ class ReadApi:
         try:
             with self.catalog.lock:
                 table = self.catalog.table(name)
+                if asks := self.strictness.unknown("read", name):
+                    raise unknown(asks, name, "bigquery.tables.getData")
                 _check(table)
                 script = Script(self.catalog, name.project)
                 options = asked.read_options
@@ -91,6 +103,7 @@ class ReadApi:
         except Refused as refused:
             raise CallEnds(_STATUS.get(refused.reason, StatusCode.INVALID_ARGUMENT), refused.message) from None
         session = f"{request.parent}/locations/us/sessions/{next(self._sessions)}"
+        self._made[session] = time.monotonic()
         streams = min(request.max_stream_count or STREAMS, rows.num_rows)
         names = [f"{session}/streams/{number}" for number in range(streams)]
         for number, stream in enumerate(names):
@@ -119,6 +132,8 @@ class ReadApi:
             raise CallEnds(*AWAY)
         if stream not in self._streams:
             raise CallEnds(StatusCode.NOT_FOUND, f"Not found: stream {stream}")
+        time.sleep(self.strictness.latency_s)
+        self._check_session(stream)
         rows = self._streams[stream]
         if offset > rows.num_rows:
             raise CallEnds(StatusCode.OUT_OF_RANGE, f"Offset {offset} is beyond the end of the stream")
@@ -141,6 +156,18 @@ class ReadApi:
             given += batch.num_rows
         if breaks is not None:
             raise CallEnds(StatusCode.UNAVAILABLE, "Connection reset by peer")
+
+    def _check_session(self, stream: str) -> None:
+        """Raises CallEnds where the session has expired, in the words of
+        https://github.com/GoogleCloudDataproc/spark-bigquery-connector/issues/1316 ."""
+        session = stream.partition("/streams/")[0]
+        self._reads[session] += 1
+        strictness = self.strictness
+        is_read_up = strictness.session_reads is not None and self._reads[session] > strictness.session_reads
+        if is_read_up or time.monotonic() - self._made[session] > strictness.session_s:
+            at = datetime.fromtimestamp(self.catalog.time() // 1_000_000, timezone.utc).isoformat()
+            words = f"there was an error operating on '{stream}': session expired at {at}"
+            raise CallEnds(StatusCode.FAILED_PRECONDITION, words)
 
 
 def _arrow_schema(rows: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import duckdb
@@ -9,7 +10,7 @@ import sqlglot
 from duckdb import DuckDBPyConnection
 from sqlglot import exp
 
-from tests.bigquery_double import duckdb_sql
+from tests.bigquery_double import duckdb_sql, json_values
 from tests.bigquery_double.schema import Field
 from tests.bigquery_double.tables import Catalog, Refused, Row, Table, TableName
 
@@ -21,6 +22,8 @@ class Relations:
     catalog: Catalog
     project: str
     dataset: str | None = None
+    look_up: Callable[[Table], None] = lambda _: None
+    """Raises Refused for a table that queries do not know yet."""
     temporary: dict[str, Table] = field(default_factory=dict)
 
     def name(self, named: exp.Table) -> TableName:
@@ -36,7 +39,9 @@ class Relations:
         """Raises Refused."""
         if not named.db and named.name.lower() in self.temporary:
             return self.temporary[named.name.lower()]
-        return self.catalog.table(self.name(named))
+        found = self.catalog.table(self.name(named))
+        self.look_up(found)
+        return found
 
     def make_temporary(self, name: str, fields: tuple[Field, ...]) -> Table:
         made = self.temporary[name.lower()] = Table(TableName(self.project, "_SESSION", name), fields, {}, created=0)
@@ -67,7 +72,7 @@ class Relations:
         name = str(table.name)
         if table.view is not None:
             query = sqlglot.parse_one(table.view, read="bigquery")
-            Relations(self.catalog, table.name.project).place(connection, query)
+            Relations(self.catalog, table.name.project, look_up=self.look_up).place(connection, query)
             connection.execute(f"CREATE VIEW {quoted(name)} AS {duckdb_sql.written(query)}")
             return
         connection.register(f"{name} rows", self.catalog.seen(table, stale=not changed))
@@ -97,6 +102,7 @@ def connect() -> DuckDBPyConnection:
     """A DuckDB of its own, empty."""
     connection = duckdb.connect(config={"threads": 1})
     connection.execute("SET TimeZone = 'UTC'")
+    connection.create_function(duckdb_sql.PARSE_EXACTLY, json_values.parse_exactly, ["VARCHAR"], "VARCHAR")
     return connection
 
 

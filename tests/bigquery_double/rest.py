@@ -9,6 +9,7 @@ import gzip
 import json
 import re
 import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,11 +22,13 @@ from tests.bigquery_double.jobs import Jobs
 from tests.bigquery_double.requests import Requests
 from tests.bigquery_double.schema import Field
 from tests.bigquery_double.sql import Script
-from tests.bigquery_double.tables import Catalog, Refused, Table, TableName
+from tests.bigquery_double.strictness import Strictness
+from tests.bigquery_double.tables import Catalog, Refused, Table, TableName, unknown
 
 STATUS = {
     "invalid": 400,
     "invalidQuery": 400,
+    "accessDenied": 403,
     "notFound": 404,
     "duplicate": 409,
     "conditionNotMet": 412,
@@ -66,10 +69,11 @@ class RestApi:
     catalog: Catalog
     faults: Faults
     requests: Requests
+    strictness: Strictness = field(default_factory=Strictness)
     jobs: Jobs = field(init=False)
 
     def __post_init__(self) -> None:
-        self.jobs = Jobs(self.catalog, self.requests)
+        self.jobs = Jobs(self.catalog, self.requests, self.strictness)
 
     def answer(self, method: str, path: str, request: Request) -> tuple[int, Resource | None]:
         """(HTTP status, the resource or the error)."""
@@ -77,6 +81,7 @@ class RestApi:
         try:
             if self.faults.away:
                 raise Refused("backendError", "The service is currently unavailable.")
+            time.sleep(self.strictness.latency_s)
             for verb, pattern, handle in ROUTES:
                 match = pattern.fullmatch(path)
                 if match and verb == method:
@@ -121,6 +126,7 @@ class RestApi:
     @_locked
     def list_tables(self, _: Request, project: str, dataset: str) -> Resource:
         self.catalog.dataset(project, dataset)
+        self._look_up("tables.list", project, dataset)
         found = [self._table(table) for name, table in self.catalog.tables.items() if name[:2] == (project, dataset)]
         kept = ("kind", "id", "tableReference", "type", "labels", "timePartitioning", "clustering", "creationTime")
         return {
@@ -131,10 +137,14 @@ class RestApi:
 
     @_locked
     def get_table(self, _: Request, project: str, dataset: str, table: str) -> Resource:
-        return self._table(self.catalog.table(TableName(project, dataset, table)))
+        found = self.catalog.table(TableName(project, dataset, table))
+        if asks := self.strictness.unknown("tables.get", found.name):
+            raise unknown(asks, f"Table {found.name}")
+        return self._table(found)
 
     @_locked
     def insert_table(self, request: Request, project: str, dataset: str) -> Resource:
+        self._look_up("tables.insert", project, dataset)
         body = dict(request.body)
         name = TableName(project, dataset, body["tableReference"]["tableId"])
         fields = [Field.from_rest(each) for each in body.pop("schema", {}).get("fields", ())]
@@ -177,6 +187,11 @@ class RestApi:
 
     def get_query_results(self, request: Request, project: str, job: str) -> Resource:
         return self.jobs.get(project, job).answer(request.options, "bigquery#getQueryResultsResponse")
+
+    def _look_up(self, api: str, project: str, dataset: str) -> None:
+        """Raises Refused for a dataset that is not known yet."""
+        if asks := self.strictness.unknown(api, (project, dataset)):
+            raise unknown(asks, f"Dataset {project}:{dataset}")
 
     def _columns(self, name: TableName, query: str) -> list[Field]:
         """Those of a view. Raises Refused for a query that cannot be run."""

@@ -1,24 +1,22 @@
 """A table's columns, and whether a writer schema and its rows fit them as BigQuery demands.
 
 Which protobuf type may be written to which column: https://cloud.google.com/bigquery/docs/supported-data-types .
-Limits of JSON: https://cloud.google.com/bigquery/quotas#json_limits .
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import orjson
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet  # type: ignore[import-not-found]  # its stubs lack it
 
+from tests.bigquery_double import json_values
+
 CHANGE_TYPE, CHANGE_SEQUENCE_NUMBER = "_change_type", "_change_sequence_number"
 PSEUDO_COLUMNS = (CHANGE_TYPE, CHANGE_SEQUENCE_NUMBER)
-JSON_LEVELS = 500
 TIMESTAMPS = range(-62_135_596_800_000_000, 253_402_300_800_000_000)
 
 _LEGACY = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
@@ -117,10 +115,13 @@ class Decoder:
     """Rows in the protobuf of one writer schema → tuples of the table's columns, in order.
 
     Values are stored as str, int, bool, float and bytes; TIMESTAMP as microseconds, JSON as its text, a STRUCT as a
-    dict, an ARRAY as a list. Raises SchemaError where the writer schema does not fit the table.
+    dict, an ARRAY as a list. Raises SchemaError where the writer schema does not fit the table. With `exact_numbers` a
+    row is refused for a number of JSON that PARSE_JSON's mode `exact` refuses.
     """
 
-    def __init__(self, descriptor: descriptor_pb2.DescriptorProto, fields: Sequence[Field]) -> None:
+    def __init__(
+        self, descriptor: descriptor_pb2.DescriptorProto, fields: Sequence[Field], *, exact_numbers: bool = False
+    ) -> None:
         file = descriptor_pb2.FileDescriptorProto(name="writer.proto", message_type=[descriptor])
         try:
             pool = descriptor_pool.DescriptorPool()
@@ -131,6 +132,8 @@ class Decoder:
         self.changes = CHANGE_TYPE in {field.name.lower() for field in message.fields}
         pseudo = tuple(Field(name, "STRING") for name in PSEUDO_COLUMNS) if self.changes else ()
         self._columns = len(fields)
+        self._names = [field.name for field in fields]
+        self._exact = [index for index, field in enumerate(fields) if exact_numbers and field.type == "JSON"]
         self._class = message_factory.GetMessageClass(message)
         self._decode = _message((*fields, *pseudo), message, "")
 
@@ -141,6 +144,9 @@ class Decoder:
         except DecodeError:
             raise RowRefused("Cannot parse the row with the writer schema") from None
         values = self._decode(message)
+        for index in self._exact:
+            if values[index] is not None and (wrong := json_values.problem(values[index], exact=True)):
+                raise RowRefused(f"Field {self._names[index]}: {wrong}")
         return tuple(values[: self._columns]), tuple(values[self._columns :])
 
 
@@ -219,39 +225,12 @@ def _json(path: str) -> Check:
 
     def check(value: Any) -> str:
         text = string(value)
-        problem = json_problem(text)
+        problem = json_values.problem(text)
         if problem:
             raise RowRefused(f"Field {path}: {problem}")
         return text
 
     return check
-
-
-def json_problem(text: str) -> str | None:
-    """Why this is no JSON value that BigQuery holds, or None."""
-    levels = text.count("{") + text.count("[")
-    if levels > JSON_LEVELS and depth(text) > JSON_LEVELS:
-        return f"the JSON is nested deeper than {JSON_LEVELS} levels"
-    try:
-        orjson.loads(text)
-    except ValueError as error:
-        return f"invalid JSON: {error}"
-    return None
-
-
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
-
-
-def depth(text: str) -> int:
-    """How many levels of objects and arrays a JSON text has."""
-    deepest = level = 0
-    for token in _TOKEN.findall(text):
-        if token in "[{":
-            level += 1
-            deepest = max(deepest, level)
-        elif token in "]}":
-            level -= 1
-    return deepest
 
 
 def _timestamp(path: str) -> Check:

@@ -8,7 +8,7 @@ https://cloud.google.com/bigquery/docs/change-data-capture#limitations .
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -49,6 +49,8 @@ class Script:
     dataset: str | None = None
     parameters: Mapping[str, Value] = field(default_factory=dict)
     """By name, or by position as `0`, `1` …"""
+    look_up: Callable[[Table], None] = lambda _: None
+    """Raises Refused for a table that queries do not know yet."""
     _relations: Relations = field(init=False)
     _variables: dict[str, Value] = field(default_factory=dict)
     _before: dict[Table, Contents] | None = None
@@ -56,7 +58,7 @@ class Script:
     _affected: int = 0
 
     def __post_init__(self) -> None:
-        self._relations = Relations(self.catalog, self.project, self.dataset)
+        self._relations = Relations(self.catalog, self.project, self.dataset, self.look_up)
 
     def run(self, sql: str) -> Result:
         """Runs the statements in order, and returns what the last query or DML statement gave."""

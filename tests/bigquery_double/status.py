@@ -36,3 +36,12 @@ class CallEnds(Exception):
 
 
 AWAY = StatusCode.UNAVAILABLE, "The service is currently unavailable."
+
+
+def unknown(asks: int, table: object, permission: str) -> CallEnds:
+    """How a Storage API ends the n-th ask after a table that it does not know yet: in turns as not found, and as not
+    allowed. https://github.com/apache/beam/issues/37140 , https://github.com/apache/beam/issues/20890"""
+    if asks % 2:
+        return CallEnds(StatusCode.NOT_FOUND, f"Requested entity was not found: table {table}.")
+    words = f"Permission '{permission}' denied on resource '{table}' (or it may not exist)."
+    return CallEnds(StatusCode.PERMISSION_DENIED, words)

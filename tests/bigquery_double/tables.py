@@ -35,6 +35,14 @@ class Refused(Exception):
         self.message = message
 
 
+def unknown(asks: int, what: str) -> Refused:
+    """How REST answers the n-th ask after a table or dataset that it does not know yet: in turns as not found, and as
+    not allowed."""
+    if asks % 2:
+        return Refused("notFound", f"Not found: {what} was not found in location US")
+    return Refused("accessDenied", f"Access Denied: {what}: Permission denied (or it may not exist).")
+
+
 class TableName(NamedTuple):
     """PROJECT.DATASET.TABLE"""
 

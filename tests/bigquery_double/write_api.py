@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 from google.cloud.bigquery_storage_v1 import types
@@ -21,7 +22,8 @@ from grpc import StatusCode
 from tests.bigquery_double.faults import Fault, Faults
 from tests.bigquery_double.requests import Append, Requests
 from tests.bigquery_double.schema import Decoder, Field, RowRefused, SchemaError
-from tests.bigquery_double.status import AWAY, CallEnds, StorageErrorCode
+from tests.bigquery_double.status import AWAY, CallEnds, StorageErrorCode, unknown
+from tests.bigquery_double.strictness import ENFORCED_REQUEST, RowErrors, Strictness
 from tests.bigquery_double.tables import Catalog, Refused, Row, Table, TableName, sequence_number
 
 _CODES = {code.value[0]: code.name for code in StatusCode}
@@ -48,12 +50,19 @@ def storage_schema(fields: Sequence[Field]) -> types.TableSchema:
     )
 
 
+class Arrived(NamedTuple):
+    """A request, and when it came in."""
+
+    request: bytes
+    at: float
+
+
 @dataclass(eq=False)
 class Connection:
     """One AppendRows call. What stands in its first request goes for those that follow, until one says otherwise."""
 
     number: int
-    queue: SimpleQueue[bytes | CallEnds | None] = field(default_factory=SimpleQueue)
+    queue: SimpleQueue[Arrived | CallEnds | None] = field(default_factory=SimpleQueue)
     """The requests that came in, None at their end; or why the call ends before that."""
     killed: CallEnds | None = None
     """Ends the call before anything else is answered."""
@@ -82,8 +91,9 @@ class WriteApi:
     catalog: Catalog
     faults: Faults
     requests: Requests
-    request_limit: int = 10 * 1024 * 1024
+    request_limit: int = ENFORCED_REQUEST
     named_row_errors: int | None = None
+    strictness: Strictness = field(default_factory=Strictness)
     connections: set[Connection] = field(default_factory=set)
 
     def end_connections(self, code: StatusCode, message: str, *, at_once: bool) -> None:
@@ -125,12 +135,17 @@ class WriteApi:
         self.connections.add(connection)
         threading.Thread(target=self._receive, args=(incoming, connection), daemon=True).start()
         try:
-            while (raw := connection.queue.get()) is not None:
+            self._check_connections()
+            while (arrived := connection.queue.get()) is not None:
                 if connection.killed:
                     raise connection.killed
-                if isinstance(raw, CallEnds):
-                    raise raw
-                yield self._answer(connection, raw)
+                if isinstance(arrived, CallEnds):
+                    raise arrived
+                answer = self._answer(connection, arrived.request)
+                early = arrived.at + self.strictness.latency_s - time.monotonic()
+                if early > 0 and connection.kill.wait(early) and connection.killed:
+                    raise connection.killed
+                yield answer
         except CallEnds as ending:
             ending.abort(context)
         except Exception:  # which clients would take for an error that passes
@@ -139,11 +154,17 @@ class WriteApi:
             self.connections.discard(connection)
             self.requests.disconnected()
 
+    def _check_connections(self) -> None:
+        """Raises CallEnds for a connection too many: https://cloud.google.com/bigquery/quotas#write-api-limits ."""
+        most = self.strictness.connections
+        if most is not None and self.requests.open > most:
+            raise CallEnds(StatusCode.RESOURCE_EXHAUSTED, "Exceeds 'AppendRows concurrent connections' quota.")
+
     @staticmethod
     def _receive(incoming: Iterator[bytes], connection: Connection) -> None:
         try:
             for raw in incoming:
-                connection.queue.put(raw)
+                connection.queue.put(Arrived(raw, time.monotonic()))
         except Exception:  # grpc raises a bare Exception when the client is gone
             pass
         finally:
@@ -218,7 +239,8 @@ class WriteApi:
     def _describe(self, connection: Connection, table: Table) -> None:
         """Raises CallEnds."""
         try:
-            connection.decoder = decoder = Decoder(connection.schema, table.fields)
+            exact = self.strictness.exact_numbers
+            connection.decoder = decoder = Decoder(connection.schema, table.fields, exact_numbers=exact)
         except SchemaError as error:
             extra = StorageErrorCode.SCHEMA_MISMATCH_EXTRA_FIELDS if error.extra_fields else None
             raise CallEnds(StatusCode.INVALID_ARGUMENT, str(error), extra, connection.stream) from None
@@ -251,6 +273,8 @@ class WriteApi:
             table = self.catalog.table(TableName(match[1], match[2], match[3]))
         except Refused as refused:
             raise CallEnds(StatusCode.NOT_FOUND, refused.message, StorageErrorCode.TABLE_NOT_FOUND, stream) from None
+        if asks := self.strictness.unknown("write", table.name):
+            raise unknown(asks, table.name, "TABLES_UPDATE_DATA")
         if table.view is not None:
             raise CallEnds(StatusCode.INVALID_ARGUMENT, f"{table.name} is a view: it cannot be written.", entity=stream)
         return table
@@ -269,6 +293,7 @@ class WriteApi:
             try:
                 row, pseudo = decoder.row(serialized)
                 table.check_partition(row, now)
+                self._check_texts(table, row)
                 if decoder.changes:
                     changes.append((_change_type(pseudo[0]), sequence_number(pseudo[1]), row))
                 else:
@@ -276,11 +301,7 @@ class WriteApi:
             except RowRefused as reason:
                 refused.append((index, str(reason)))
         if refused:
-            response.error.code = StatusCode.INVALID_ARGUMENT.value[0]
-            response.error.message = f"{_ROWS_REFUSED} Entity: {connection.stream}"
-            for index, message in refused[: self.named_row_errors]:
-                response.row_errors.add(index=index, code=types.RowError.RowErrorCode.FIELDS_ERROR, message=message)
-            return response
+            return self._refusal(connection, refused)
         with self.catalog.lock:
             if decoder.changes:
                 table.change(changes)
@@ -290,6 +311,28 @@ class WriteApi:
                 connection.schema_revision = table.schema_revision
                 response.updated_schema.CopyFrom(types.TableSchema.pb(storage_schema(table.fields)))
         response.append_result.SetInParent()
+        return response
+
+    def _check_texts(self, table: Table, row: Row) -> None:
+        """Raises RowRefused."""
+        unwanted = self.strictness.unwanted
+        for each, value in zip(table.fields, row, strict=False) if unwanted else ():
+            if isinstance(value, str) and unwanted and unwanted in value:
+                raise RowRefused(f"Field {each.name}: the text is not wanted")
+
+    def _refusal(self, connection: Connection, refused: Sequence[tuple[int, str]]) -> Any:
+        """The answer to a request with bad rows, by index and with what is wrong with each. Raises CallEnds."""
+        response = types.AppendRowsResponse.pb()(write_stream=connection.stream)
+        response.error.code = StatusCode.INVALID_ARGUMENT.value[0]
+        if self.strictness.row_errors is RowErrors.NAMED:
+            response.error.message = f"{_ROWS_REFUSED} Entity: {connection.stream}"
+            for index, message in refused[: self.named_row_errors]:
+                response.row_errors.add(index=index, code=types.RowError.RowErrorCode.FIELDS_ERROR, message=message)
+            return response
+        _, first = refused[0]
+        if self.strictness.row_errors is RowErrors.END:
+            raise CallEnds(StatusCode.INVALID_ARGUMENT, first, entity=connection.stream)
+        response.error.message = f"{first} Entity: {connection.stream}"
         return response
 
 

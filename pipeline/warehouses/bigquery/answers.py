@@ -26,6 +26,17 @@ _TRANSIENT: Final = {
 }
 _TOO_LARGE: Final = re.compile(r"request too large|message ?(size )?(is )?(too large|larger than max)", re.IGNORECASE)
 _UNKNOWN_COLUMN: Final = re.compile(r"more fields than BigQuery schema", re.IGNORECASE)
+_UNKNOWN_TABLE: Final = re.compile(r"\bit (may|does) not exist\b", re.IGNORECASE)
+"""What BigQuery adds to a permission that is denied on what it does not find."""
+_ROWS_CODES: Final = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE}
+"""The codes that what a row holds can have."""
+_SCHEMA: Final = re.compile(
+    r"\bproto (field|message|schema)|writer schema|field mode mismatched|(cannot find|invalid) stream|_CHANGE_TYPE",
+    re.IGNORECASE,
+)
+"""Words of errors that concern every row."""
+_OWN_VALUE: Final = re.compile(r"cannot round-trip through string representation", re.IGNORECASE)
+"""Words that can only be about a value of one row."""
 _EXTRA_FIELDS: Final = StorageError.StorageErrorCode.SCHEMA_MISMATCH_EXTRA_FIELDS
 _CODES: Final[Mapping[int, grpc.StatusCode]] = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -49,6 +60,15 @@ class NotYetKnown(AppendError):
 
 class RequestTooLarge(AppendError):
     """The request is larger than this server accepts."""
+
+
+class RowsSuspected(AppendError):
+    """No row was written, perhaps because of some that are not named, perhaps because of what concerns every row."""
+
+    @property
+    def is_of_one_row(self) -> bool:
+        """Whether it can only be about a value."""
+        return _OWN_VALUE.search(self.words) is not None
 
 
 class RowsRefused(AppendError):
@@ -85,14 +105,24 @@ def _code(response: Any) -> grpc.StatusCode:
 def _error(code: grpc.StatusCode, words: str, details: Iterable[AnyMessage]) -> AppendError:
     if _TOO_LARGE.search(words):
         return RequestTooLarge(code, words)
-    is_unknown_column = _UNKNOWN_COLUMN.search(words) or _EXTRA_FIELDS in _storage_errors(details)
-    if code is grpc.StatusCode.NOT_FOUND or is_unknown_column:
+    storage_errors = {*_storage_errors(details)}
+    if _is_unknown(code, words) or _EXTRA_FIELDS in storage_errors:
         return NotYetKnown(code, words)
+    if code in _ROWS_CODES and not storage_errors and not _SCHEMA.search(words):
+        return RowsSuspected(code, words)
     return Transient(code, words) if code in _TRANSIENT else AppendError(code, words)
 
 
+def _is_unknown(code: grpc.StatusCode, words: str) -> bool:
+    """Whether BigQuery does not know a table or column."""
+    if code is grpc.StatusCode.PERMISSION_DENIED:
+        return _UNKNOWN_TABLE.search(words) is not None
+    return code is grpc.StatusCode.NOT_FOUND or _UNKNOWN_COLUMN.search(words) is not None
+
+
 def _storage_errors(details: Iterable[AnyMessage]) -> Iterable[int]:
+    """The codes of what concerns the stream, its table or its schema."""
     for detail in details:
         error = StorageError.pb()()
-        if detail.Unpack(error):
+        if detail.Unpack(error) and error.code:
             yield error.code

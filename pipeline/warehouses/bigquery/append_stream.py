@@ -8,6 +8,7 @@ that BigQuery may close an idle one whenever it likes.
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import threading
 import time
@@ -29,6 +30,8 @@ from pipeline.warehouses.bigquery.answers import AppendError, RequestTooLarge, T
 from pipeline.warehouses.bigquery.clients import EMULATOR, write_client
 
 _TRACE_ID: Final = "segment-bigquery"
+_REFUSED_ALONE: Final = 10
+"""So many rows that are refused one after the other, and none accepted in between, are no trouble of a few rows."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,9 @@ class AppendStream:
         self.in_flight_bytes = 0
         self.largest_request = delivery.request_bytes
         """What a request may hold: less than at first, once BigQuery has refused one as too large."""
+        self.refused_alone = 0
+        """How many requests of one row were refused since a request was accepted."""
+        self._accepted_at = -math.inf
         self._descriptor = descriptor
         self._client = write_client()
         self._changed = threading.Condition()
@@ -111,8 +117,16 @@ class AppendStream:
         """In a forked process: connections are those of the parent, and are left to it."""
         cls._open, cls._open_lock = {}, threading.Lock()
 
-    def send(self, rows: Sequence[bytes]) -> InFlight:
-        """Sends an append once there is room for it. Why it could not be sent is raised by `wait`, as an answer is."""
+    @property
+    def accepts_rows(self) -> bool:
+        """Whether rows were accepted lately, and few were refused alone since: then what is refused is no fault of the
+        table or the schema."""
+        is_lately = time.monotonic() - self._accepted_at < self.delivery.outage_s
+        return is_lately and self.refused_alone < _REFUSED_ALONE
+
+    def send(self, rows: Sequence[bytes], *, alone: bool = False) -> InFlight:
+        """Sends an append once there is room for it; `alone` by a stream of its own, which no other append can end.
+        Why it could not be sent is raised by `wait`, as an answer is."""
         append = InFlight(rows)
         deadline = time.monotonic() + self.delivery.answer_s
         with self._changed:
@@ -125,12 +139,21 @@ class AppendStream:
             self.in_flight_bytes += append.size
             append.future.add_done_callback(lambda _: self._release(append))
             append.deadline = time.monotonic() + self.delivery.answer_s
-            if self._stream is None or not self._stream.send(append):
-                append.opened_stream = True
-                self._stream = _Stream(self._client, self.table, self._descriptor)
-                if not self._stream.send(append):
-                    append.settle(Transient(grpc.StatusCode.UNAVAILABLE, "the stream ended as it began"))
+            if alone:
+                if self._stream is not None:  # makes room, lest there be a connection more
+                    self._stream.finish()
+                self._opened(append).finish()
+            elif self._stream is None or not self._stream.send(append):
+                self._stream = self._opened(append)
         return append
+
+    def _opened(self, append: InFlight) -> _Stream:
+        """A new stream, with this append on it."""
+        append.opened_stream = True
+        stream = _Stream(self._client, self.table, self._descriptor)
+        if not stream.send(append):
+            append.settle(Transient(grpc.StatusCode.UNAVAILABLE, "the stream ended as it began"))
+        return stream
 
     def wait(self, append: InFlight) -> None:
         """Waits for the answer. Raises AppendError where it was not accepted; after `answer_s` breaks the stream
@@ -163,6 +186,8 @@ class AppendStream:
 
     def _release(self, append: InFlight) -> None:
         with self._changed:
+            if append.future.exception() is None:
+                self._accepted_at, self.refused_alone = time.monotonic(), 0
             self._in_flight -= 1
             self.in_flight_bytes -= append.size
             self._changed.notify_all()
@@ -207,6 +232,10 @@ class _Stream:
             self._unanswered.append(append)
             self._outgoing.put(append)
             return True
+
+    def finish(self) -> None:
+        """Takes no more appends, and ends when all are answered."""
+        self._close_queue()
 
     def break_off(self, error: AppendError) -> None:
         """Ends the stream: what is in flight fails with this error."""

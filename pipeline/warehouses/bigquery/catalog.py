@@ -11,6 +11,8 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime, timezone
+from functools import partial
 from typing import Final, NamedTuple
 
 from google.api_core.exceptions import (
@@ -30,6 +32,7 @@ from google.cloud.bigquery.table import PrimaryKey, TableConstraints
 from requests import RequestException
 
 from pipeline.warehouses.bigquery import ddl
+from pipeline.warehouses.bigquery.news import NEWS
 from schemas import tables, upgrade, views
 from schemas.tables import Column, Mode, Table, Write
 from schemas.upgrade import IncompatibleSchemaError
@@ -41,6 +44,7 @@ _ROLES = (
     "ask for the roles BigQuery Data Editor (roles/bigquery.dataEditor), BigQuery Job User (roles/bigquery.jobUser) and"
     " BigQuery Read Session User (roles/bigquery.readSessionUser)"
 )
+_MAKE_TABLES = "make the tables that are missing: python -m schemas create"
 _REACHED_S: Final = 30.0
 """How long BigQuery is tried before it counts as out of reach."""
 MAX_STALENESS: Final = f"0-0 0 0:{ddl.MAX_STALENESS_MINUTES}:0"
@@ -94,7 +98,8 @@ def usable() -> Iterator[None]:
     except Forbidden as error:
         raise UnusableDatasetError(f"BigQuery refuses it: {_first_line(error)}", _ROLES) from None
     except NotFound as error:
-        raise UnusableDatasetError(_first_line(error), "name a project and a dataset that exist") from None
+        remedy = _MAKE_TABLES if "table" in error.message.lower() else "name a project and a dataset that exist"
+        raise UnusableDatasetError(_first_line(error), remedy) from None
     except PreconditionFailed as error:
         raise UnusableDatasetError(f"somebody else has just changed it: {_first_line(error)}", "try again") from None
     except (GoogleAuthError, RequestException, RetryError) as error:
@@ -116,22 +121,24 @@ def create(client: bigquery.Client, dataset: Dataset, location: str | None = Non
         for table in tables.ALL:
             current = existing.get(table.name)
             if current is None:
-                client.create_table(_table(table, dataset), exists_ok=True)
+                NEWS.once_known(partial(client.create_table, _table(table, dataset), exists_ok=True))
                 made.append(f"table {table.name}")
             else:
                 made += _upgrade(client, table, current)
         for view in views.ALL:
             if _make_view(client, dataset, view, existing.get(view.name)):
                 made.append(f"view {view.name}")
+        NEWS.learn([*(table.created for table in existing.values()), datetime.now(timezone.utc) if made else None])
     return tuple(made)
 
 
 def lacking(client: bigquery.Client, dataset: Dataset) -> tuple[str, ...]:
     """The tables and columns that `create` would make, a line each. Raises as `create` does."""
     with usable():
-        client.get_dataset(str(dataset), retry=DEFAULT_RETRY.with_timeout(_REACHED_S))
+        NEWS.learn([client.get_dataset(str(dataset), retry=DEFAULT_RETRY.with_timeout(_REACHED_S)).created])
         existing = _existing(client, dataset)
         _check(existing)
+        NEWS.learn(table.created for table in existing.values())
         return tuple(
             line
             for table in tables.ALL
@@ -150,12 +157,14 @@ def _create_dataset(client: bigquery.Client, dataset: Dataset, location: str | N
             raise UnusableDatasetError(
                 f"dataset {dataset} lies in {current.location}, and cannot be moved", "leave the location out"
             )
+        NEWS.learn([current.created])
         return False
     wanted = bigquery.Dataset(str(dataset))
     if location is not None:
         wanted.location = location
     wanted.description = _DESCRIPTION
     wanted.labels = dict(ddl.LABELS)
+    NEWS.learn([datetime.now(timezone.utc)])
     try:
         client.create_dataset(wanted)
     except Conflict:  # somebody else has just made it
@@ -168,8 +177,11 @@ def _create_dataset(client: bigquery.Client, dataset: Dataset, location: str | N
 def _existing(client: bigquery.Client, dataset: Dataset) -> Mapping[str, bigquery.Table]:
     """The tables and views of ours that exist, by name."""
     ours = {*tables.BY_NAME, *(view.name for view in views.ALL)}
-    names = (item.table_id for item in client.list_tables(str(dataset)))
-    return {name: client.get_table(f"{dataset}.{name}") for name in names if name in ours}
+    listed = NEWS.once_known(lambda: list(client.list_tables(str(dataset))))
+    existing = [item for item in listed if item.table_id in ours]
+    if existing:
+        NEWS.learn(item.created for item in existing)
+    return {item.table_id: NEWS.once_known(partial(client.get_table, item.reference)) for item in existing}
 
 
 def _table(table: Table, dataset: Dataset) -> bigquery.Table:

@@ -14,6 +14,7 @@ from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
 from msgspec.structs import asdict
 
 from pipeline.warehouses.bigquery.changes import CHANGE_SEQUENCE_NUMBER, CHANGE_TYPE
+from pipeline.warehouses.bigquery.json_numbers import as_bigquery_writes
 from schemas.tables import Column, Mode, Row, Table, Type, Write
 
 _FIELD_TYPES: Final[Mapping[Type, FieldDescriptorProto.Type.ValueType]] = {
@@ -49,6 +50,7 @@ class RowEncoder:
                 _add_field(self.descriptor, name, FieldDescriptorProto.TYPE_STRING)
         self._message = _message_class(self.descriptor)
         self._converted = _conversions(table.columns)
+        self._json = [column.name for column in table.columns if column.type is Type.JSON]
         self._empty = {column.name: _EMPTY[column.type] for column in table.columns if column.mode is Mode.REQUIRED}
 
     def encode(self, row: Row, **filled: Any) -> bytes:
@@ -67,6 +69,15 @@ class RowEncoder:
         """The bytes of a row of which no more than the key is known; columns that must have a value get an empty one,
         lest the row of a delete be refused."""
         return self._message(**{**self._empty, **key, **filled}).SerializeToString()
+
+    def rewritten(self, row: bytes) -> bytes:
+        """The bytes of a row with the numbers of its JSON as BigQuery itself writes them."""
+        message = self._message.FromString(row)
+        for name in self._json:
+            if message.HasField(name):
+                setattr(message, name, as_bigquery_writes(getattr(message, name)))
+        written: bytes = message.SerializeToString()
+        return written
 
 
 def _descriptor(name: str, columns: Iterable[Column]) -> DescriptorProto:
@@ -89,7 +100,7 @@ def _add_field(
     )
 
 
-def _message_class(descriptor: DescriptorProto) -> Callable[..., Any]:
+def _message_class(descriptor: DescriptorProto) -> Any:
     pool = descriptor_pool.DescriptorPool()
     pool.Add(descriptor_pb2.FileDescriptorProto(name="row.proto", message_type=[descriptor]))
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(descriptor.name))

@@ -14,7 +14,8 @@ from google.cloud.bigquery.table import RowIterator
 from msgspec.structs import replace
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from pipeline.warehouses.bigquery.catalog import MAX_STALENESS, Dataset, UnusableDatasetError
+from pipeline.warehouses.bigquery.catalog import MAX_STALENESS, Dataset, UnusableDatasetError, usable
+from pipeline.warehouses.bigquery.news import NEWS
 from schemas.tables import Column, Mode, Table, Type
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -41,11 +42,13 @@ def query(
     default_dataset: Dataset | None = None,
 ) -> RowIterator:
     """Runs a statement, or a script, to its end. The rows of its last result are fetched as they are asked for, a page
-    at a time. The default dataset is that of names without one."""
+    at a time. The default dataset is that of names without one. Raises UnusableDatasetError where a table is missing,
+    or not to be read, and is no news."""
     config = QueryJobConfig(query_parameters=[_typed(name, value) for name, value in (parameters or {}).items()])
     if default_dataset is not None:
         config.default_dataset = str(default_dataset)
-    return client.query_and_wait(statement, job_config=config)
+    with usable():
+        return NEWS.once_known(lambda: client.query_and_wait(statement, job_config=config))
 
 
 def query_freshest(
@@ -84,7 +87,7 @@ def _lift_max_staleness(client: bigquery.Client, name: str) -> str:
     The default over a mark is what `create` gives a table that a dead process has left without. Any other value was
     set by the user since.
     """
-    table = client.get_table(name)
+    table = NEWS.once_known(lambda: client.get_table(name))
     mark = _mark_of(table)
     if mark and table.max_staleness is None:
         return mark
@@ -98,7 +101,7 @@ def _lift_max_staleness(client: bigquery.Client, name: str) -> str:
 @_CONTENDED.wraps
 def _restore_max_staleness(client: bigquery.Client, name: str, mark: str) -> bool:
     """Gives `max_staleness` back; False where somebody else has set it since it was lifted."""
-    table = client.get_table(name)
+    table = NEWS.once_known(lambda: client.get_table(name))
     if _mark_of(table) != mark or table.max_staleness is not None:
         return False
     if mark:

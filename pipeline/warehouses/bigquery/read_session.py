@@ -11,7 +11,8 @@ import pyarrow as pa
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient
 from google.cloud.bigquery_storage_v1.types import DataFormat, ReadSession
 
-from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.catalog import Dataset, usable
+from pipeline.warehouses.bigquery.news import NEWS
 from schemas.tables import Table
 
 
@@ -19,14 +20,16 @@ def streams(
     client: BigQueryReadClient, dataset: Dataset, table: Table, columns: Sequence[str], restriction: str
 ) -> Iterator[str]:
     """Opens a session, a view of the table as it is now, and gives the names of its streams; BigQuery chooses their
-    number by the table's size. `restriction` is what a row must meet; empty for all."""
+    number by the table's size. `restriction` is what a row must meet; empty for all. Raises UnusableDatasetError where
+    the table is missing, or not to be read, and is no news."""
     project, name = dataset
     wanted = ReadSession(
         table=f"projects/{project}/datasets/{name}/tables/{table.name}",
         data_format=DataFormat.ARROW,
         read_options=ReadSession.TableReadOptions(selected_fields=columns, row_restriction=restriction),
     )
-    session = client.create_read_session(parent=f"projects/{project}", read_session=wanted)
+    with usable():
+        session = NEWS.once_known(lambda: client.create_read_session(parent=f"projects/{project}", read_session=wanted))
     for stream in session.streams:
         yield stream.name
 

@@ -104,7 +104,7 @@ class _WriteFn(metrics.CountingFn, Generic[T]):
     def setup(self) -> None:
         self.encoder = RowEncoder(self.table)
         self.connection = AppendStream.of(_path(self.dataset, self.table), self.encoder.descriptor, self.delivery)
-        self.appender = Appender(self.connection, self.tally)
+        self.appender = Appender(self.connection, self.tally, self.encoder.rewritten)
 
     def start_bundle(self) -> None:
         self.elements: list[T] = []

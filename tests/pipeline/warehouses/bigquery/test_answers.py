@@ -11,6 +11,7 @@ from pipeline.warehouses.bigquery.answers import (
     NotYetKnown,
     RequestTooLarge,
     RowsRefused,
+    RowsSuspected,
     Transient,
     refusal,
 )
@@ -42,6 +43,15 @@ from pipeline.warehouses.bigquery.answers import (
         ("INVALID_ARGUMENT", "Input schema has more fields than BigQuery schema, extra fields: 'plan'", NotYetKnown),
         ("PERMISSION_DENIED", "Permission 'TABLES_UPDATE_DATA' denied on resource", AppendError),
         ("UNAUTHENTICATED", "Request had invalid authentication credentials.", AppendError),
+        (
+            "PERMISSION_DENIED",
+            "Permission 'TABLES_UPDATE_DATA' denied on resource 'x' (or it may not exist).",
+            NotYetKnown,
+        ),
+        ("INVALID_ARGUMENT", "Request contains an invalid argument.", RowsSuspected),
+        ("OUT_OF_RANGE", "Input number: 67.174118 cannot round-trip through string representation", RowsSuspected),
+        ("FAILED_PRECONDITION", "Stream is already finalized.", AppendError),
+        ("INVALID_ARGUMENT", "Invalid writer schema: it must be in the first request.", AppendError),
         ("INVALID_ARGUMENT", "The proto field mismatched with BigQuery field at plan", AppendError),
         ("UNIMPLEMENTED", "", AppendError),
     ],
@@ -60,6 +70,15 @@ def test_an_unknown_column_is_known_by_its_code_whatever_the_words() -> None:
     detail = StorageError(code=StorageError.StorageErrorCode.SCHEMA_MISMATCH_EXTRA_FIELDS)
     response.error.details.add().Pack(StorageError.pb(detail))
     assert type(refusal(response)) is NotYetKnown
+
+
+def test_an_error_of_the_stream_is_no_rows_fault_whatever_the_words() -> None:
+    response = AppendRowsResponse.pb()()
+    response.error.code, response.error.message = grpc.StatusCode.INVALID_ARGUMENT.value[0], "It is invalid."
+    assert type(refusal(response)) is RowsSuspected
+    detail = StorageError(code=StorageError.StorageErrorCode.INVALID_STREAM_STATE)
+    response.error.details.add().Pack(StorageError.pb(detail))
+    assert type(refusal(response)) is AppendError
 
 
 def test_refused_rows_are_named_by_their_index_in_bigquerys_words() -> None:

@@ -143,3 +143,14 @@ def test_a_row_that_protobuf_cannot_hold_is_one_that_the_table_tells_of(
     with pytest.raises((ValueError, TypeError)):
         RowEncoder(table).encode(row)
     assert (table.misfit(row) or "").startswith(why)
+
+
+def test_a_rewritten_row_has_other_numbers_in_its_json_and_nothing_else() -> None:
+    encoder = RowEncoder(EVENTS)
+    row = structs.replace(EVENT, name="67.174118", properties=Raw(b'{"a": 67.174118}'))
+    written = decoded(EVENTS, encoder, encoder.rewritten(encoder.encode(row)))
+    assert written == {
+        **decoded(EVENTS, encoder, encoder.encode(row)),
+        "properties": '{"a": 67.17411800000001}',
+    }
+    assert encoder.rewritten(encoder.encode(EVENT)) == encoder.encode(EVENT)
