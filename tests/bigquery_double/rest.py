@@ -21,7 +21,7 @@ from tests.bigquery_double.jobs import Jobs
 from tests.bigquery_double.requests import Requests
 from tests.bigquery_double.schema import Field
 from tests.bigquery_double.sql import Script
-from tests.bigquery_double.tables import Catalog, Refused, Table, TableName
+from tests.bigquery_double.tables import Catalog, Refused, Table, TableName, without_nulls
 
 STATUS = {
     "invalid": 400,
@@ -135,7 +135,7 @@ class RestApi:
 
     @_locked
     def insert_table(self, request: Request, project: str, dataset: str) -> Resource:
-        body = dict(request.body)
+        body = without_nulls(request.body)  # as if they were left out
         name = TableName(project, dataset, body["tableReference"]["tableId"])
         fields = [Field.from_rest(each) for each in body.pop("schema", {}).get("fields", ())]
         if "view" in body:
