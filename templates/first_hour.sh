@@ -9,6 +9,7 @@
 # them exists already. One job of one or two small workers runs for most of the hour: some tens of cents, by the prices
 # of 2026. You need roles/owner, `gcloud auth login`, `gcloud auth application-default login`, and .venv (make run).
 set -euo pipefail
+export CLOUDSDK_CORE_DISABLE_PROMPTS=1
 
 : "${PROJECT:?the id of the project}"
 : "${REGION:?the region of the job, such as europe-west1}"
@@ -123,7 +124,7 @@ clean() {
 command -v "$PYTHON" >/dev/null || stop "there is no $PYTHON: run make run first"
 gcloud auth application-default print-access-token --quiet >/dev/null 2>&1 ||
     stop "there are no credentials for Python: run gcloud auth application-default login"
-! bq show --dataset "$PROJECT:$DATASET" >/dev/null 2>&1 ||
+! bq show --dataset "$PROJECT:$DATASET" >/dev/null 2>&1 </dev/null ||
     stop "dataset $PROJECT:$DATASET exists: set DATASET to one that does not, or remove it: bq rm -r -d $PROJECT:$DATASET"
 ! gcloud storage buckets describe "gs://$BUCKET" --project="$PROJECT" --format=none >/dev/null 2>&1 ||
     stop "bucket $BUCKET exists: set BUCKET to one that does not"

@@ -6,6 +6,7 @@
 # The other names have defaults, below. You need roles/owner, or the rights to make these things and to grant roles.
 # Where an organisation's policy forbids a step, the script ends with one line that says what to do.
 set -euo pipefail
+export CLOUDSDK_CORE_DISABLE_PROMPTS=1 # what is printed is kept until a command ends, and so would be a question
 
 : "${PROJECT:?the id of the project}"
 : "${REGION:?the region of the job, such as europe-west1}"
@@ -62,7 +63,7 @@ remedy() {
 run() {
     local output advice attempt
     for attempt in {1..24}; do
-        output=$("$@" 2>&1) && return
+        output=$("$@" 2>&1 </dev/null) && return
         case $output in
         *"does not exist"* | *"has not been used in project"* | *SERVICE_DISABLED*) ;;
         *) break ;;
@@ -87,7 +88,7 @@ make() {
         [[ $word == -- ]] && break
         describe+=("$word")
     done
-    "${describe[@]}" >/dev/null 2>&1 || run "$@"
+    "${describe[@]}" >/dev/null 2>&1 </dev/null || run "$@"
 }
 
 run gcloud services enable --project="$PROJECT" \
@@ -125,6 +126,13 @@ fi
 make gcloud pubsub subscriptions describe "$SUBSCRIPTION" --project="$PROJECT" -- \
     gcloud pubsub subscriptions create "$SUBSCRIPTION" --project="$PROJECT" --topic="$TOPIC" \
     --ack-deadline=600 --message-retention-duration=31d --expiration-period=never ${keep[@]+"${keep[@]}"}
+
+# Earlier releases made it so, and an existing subscription stays as it is.
+if [[ ! $KEEP_ACKNOWLEDGED && $(gcloud pubsub subscriptions describe "$SUBSCRIPTION" --project="$PROJECT" \
+    --format='value(retainAckedMessages)' 2>/dev/null) == True ]]; then
+    say "subscription $SUBSCRIPTION keeps messages that were acknowledged, which is billed: to end that, run gcloud pubsub" \
+        "subscriptions update $SUBSCRIPTION --project=$PROJECT --no-retain-acked-messages"
+fi
 
 make gcloud iam service-accounts describe "$worker" --project="$PROJECT" -- \
     gcloud iam service-accounts create "$WORKER" --project="$PROJECT" --display-name="Segment calls to BigQuery"

@@ -230,6 +230,14 @@ WARNINGS = [
         {},
         "subnets update own --region=europe-west1 --enable-private-ip-google-access",
     ),
+    (
+        "a subscription of an earlier release",
+        {},
+        {"value(retainAckedMessages)": "True"},
+        {},
+        "gcloud pubsub subscriptions update segment --project=acme-web --no-retain-acked-messages",
+    ),
+    ("one that is to be so", {"KEEP_ACKNOWLEDGED": "1"}, {"value(retainAckedMessages)": "True"}, {}, "and billed"),
     ("no public addresses", {}, {"org-policies describe": "DENY"}, {}, "launch with OPTIONS=--disable-public-ips"),
     ("a policy that cannot be read", {}, {}, {"org-policies describe": "PERMISSION_DENIED"}, ""),
 ]

@@ -8,10 +8,12 @@ from google.api_core import exceptions
 from google.auth.exceptions import RefreshError, TransportError
 from google.cloud import bigquery
 
+from pipeline.errors import UsageError
 from pipeline.schema_command import main
 from pipeline.warehouses.bigquery import catalog
 from pipeline.warehouses.bigquery import ddl as bigquery_ddl
 from pipeline.warehouses.bigquery.catalog import Dataset, UnusableDatasetError, connect, create, lacking, usable
+from pipeline.warehouses.bigquery.warehouse import BigQueryWarehouse
 from schemas import tables, views
 from schemas.tables import Write
 from schemas.upgrade import IncompatibleSchemaError
@@ -232,6 +234,15 @@ def test_a_log_that_forgets_is_refused_until_it_is_altered(client: bigquery.Clie
     client.query_and_wait(str(error.value).partition(" run: ")[2])
     assert create(client, SALES) == ()
     assert set(expirations(client)) == {"events"}, "how long events are kept is the user's"
+
+
+@pytest.mark.parametrize("makes_what_is_missing", [True, False])
+def test_a_job_does_not_start_on_a_log_that_forgets(client: bigquery.Client, makes_what_is_missing: bool) -> None:
+    create(client, SALES)
+    client.query_and_wait("ALTER TABLE sales.identity_calls SET OPTIONS (partition_expiration_days = 60)")
+    warehouse = BigQueryWarehouse(SALES, makes_what_is_missing)
+    with pytest.raises(UsageError, match=r"^--warehouse=bigquery://acme-data/sales: .* loses its rows after 60 days; "):
+        warehouse.start(bounded=True, runner="a", options="", history=True)
 
 
 def test_tables_that_expire_are_refused_with_the_statement_for_each(client: bigquery.Client) -> None:
