@@ -44,14 +44,19 @@ IMAGE = $(REGION)-docker.pkg.dev/$(PROJECT)/$(REPOSITORY)/segment-bigquery:$(VER
 TEMPLATE = gs://$(BUCKET)/templates/segment-bigquery-$(VERSION).json
 JOB := segment
 WORKER = segment-worker@$(PROJECT).iam.gserviceaccount.com
+BUILDER = segment-builder@$(PROJECT).iam.gserviceaccount.com
+# Some projects may build in few regions only: https://cloud.google.com/build/docs/locations#restricted_regions_for_some_projects
+BUILD_REGION ?= $(REGION)
+# SUBNETWORK=regions/REGION/subnetworks/NAME, or NETWORK; without either, workers are in the network named default.
+ON_NETWORK = $(if $(NETWORK),--network=$(NETWORK)) $(if $(SUBNETWORK),--subnetwork=$(SUBNETWORK))
 NEEDED = $(if $(PROJECT),,$(error PROJECT=... is needed))$(if $(REGION),,$(error REGION=... is needed))$(if $(BUCKET),,$(error BUCKET=... is needed))
 
 template: ## Build the Dataflow template: PROJECT=... REGION=... BUCKET=...
-	$(NEEDED)gcloud builds submit . --project=$(PROJECT) --region=$(REGION) --config=templates/cloudbuild.yaml --substitutions=_IMAGE=$(IMAGE)
+	$(NEEDED)gcloud builds submit . --project=$(PROJECT) --region=$(BUILD_REGION) --config=templates/cloudbuild.yaml --substitutions=_IMAGE=$(IMAGE) --service-account=projects/$(PROJECT)/serviceAccounts/$(BUILDER) --gcs-source-staging-dir=gs://$(BUCKET)/build
 	gcloud dataflow flex-template build $(TEMPLATE) --project=$(PROJECT) --image=$(IMAGE) --sdk-language=PYTHON --metadata-file=templates/metadata.json
 
 launch: ## Launch a job of it: PARAMETERS=name=value,... and the same names
-	$(NEEDED)gcloud dataflow flex-template run $(JOB) --template-file-gcs-location=$(TEMPLATE) --project=$(PROJECT) --region=$(REGION) --service-account-email=$(WORKER) --staging-location=gs://$(BUCKET)/staging --temp-location=gs://$(BUCKET)/temp --worker-machine-type=n2-standard-2 --max-workers=8 --additional-user-labels=app=segment-bigquery --parameters='$(PARAMETERS)' $(OPTIONS)
+	$(NEEDED)gcloud dataflow flex-template run $(JOB) --template-file-gcs-location=$(TEMPLATE) --project=$(PROJECT) --region=$(REGION) --service-account-email=$(WORKER) --staging-location=gs://$(BUCKET)/staging --temp-location=gs://$(BUCKET)/temp --worker-machine-type=n2-standard-2 --max-workers=8 --additional-user-labels=app=segment-bigquery --parameters='$(PARAMETERS)' $(ON_NETWORK) $(OPTIONS)
 
 clean: ## Remove .venv, caches, build files, benchmark data and the examples' warehouses
 	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info benchmarks/data

@@ -257,7 +257,8 @@ def test_the_table_of_options_is_that_of_the_program() -> None:
 
 @functools.cache
 def known_options() -> frozenset[str]:
-    """Every option that the help of some command shows, and that of the tests that write into documents."""
+    """Every option that the help of some command shows, and those of the tests that write into documents and of the
+    scripts."""
     output = io.StringIO()
     for program, arguments in [
         (main, ["--help"]),
@@ -272,7 +273,7 @@ def known_options() -> frozenset[str]:
     ]:
         with contextlib.redirect_stdout(output), pytest.raises(SystemExit):
             program(arguments)
-    return frozenset(["--update", "--record", *re.findall(r"(?<![\w-])--[a-z]\w*", output.getvalue())])
+    return frozenset(["--keep", "--update", "--record", *re.findall(r"(?<![\w-])--[a-z]\w*", output.getvalue())])
 
 
 MENTIONED = [(document, document.read_text("utf-8")) for document in DOCUMENTS]

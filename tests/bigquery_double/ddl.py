@@ -12,7 +12,7 @@ from typing import Any
 from sqlglot import exp
 
 from tests.bigquery_double.schema import Field
-from tests.bigquery_double.tables import Refused
+from tests.bigquery_double.tables import Refused, with_partitioning
 
 _TYPES = {
     exp.DataType.Type.TEXT: "STRING",
@@ -75,11 +75,15 @@ def table(create: exp.Create) -> tuple[list[Field], dict[str, Any]]:
             resource["timePartitioning"] = {"type": each.this.text("unit") or "DAY", "field": found.name}
         elif isinstance(each, exp.ClusterProperty):
             resource["clustering"] = {"fields": [part.name for part in each.expressions]}
-    resource.update(options(create.args.get("properties")))
-    return fields, resource
+    return fields, with_partitioning(resource, options(create.args.get("properties")))
 
 
-_OPTIONS = {"description": "description", "friendly_name": "friendlyName", "max_staleness": "maxStaleness"}
+_OPTIONS = {
+    "description": "description",
+    "expiration_timestamp": "expirationTime",
+    "friendly_name": "friendlyName",
+    "max_staleness": "maxStaleness",
+}
 
 
 def options(properties: exp.Expr | None) -> dict[str, Any]:
@@ -88,6 +92,9 @@ def options(properties: exp.Expr | None) -> dict[str, Any]:
     for name, value in _options(properties) if properties else ():
         if name == "labels":
             resource["labels"] = {pair[0]: pair[1] for pair in value}
+        elif name == "partition_expiration_days":
+            milliseconds = None if value is None else str(int(float(value) * _SECONDS["DAY"] * 1000))
+            resource["timePartitioning"] = {"expirationMs": milliseconds}
         elif name in _OPTIONS:
             resource[_OPTIONS[name]] = value
         else:

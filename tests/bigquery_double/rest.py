@@ -23,7 +23,7 @@ from tests.bigquery_double.requests import Requests
 from tests.bigquery_double.schema import Field
 from tests.bigquery_double.sql import Script
 from tests.bigquery_double.strictness import Strictness
-from tests.bigquery_double.tables import Catalog, Refused, Table, TableName, unknown
+from tests.bigquery_double.tables import Catalog, Refused, Table, TableName, unknown, without_nulls
 
 STATUS = {
     "invalid": 400,
@@ -145,7 +145,7 @@ class RestApi:
     @_locked
     def insert_table(self, request: Request, project: str, dataset: str) -> Resource:
         self._look_up("tables.insert", project, dataset)
-        body = dict(request.body)
+        body = without_nulls(request.body)  # as if they were left out
         name = TableName(project, dataset, body["tableReference"]["tableId"])
         fields = [Field.from_rest(each) for each in body.pop("schema", {}).get("fields", ())]
         if "view" in body:

@@ -228,12 +228,42 @@ class Table:
     def merge(self, resource: Mapping[str, Any]) -> None:
         """Changes these fields of the resource, and removes those that are None; labels likewise, one by one. Raises
         Refused."""
-        changed = {**self.resource, **resource}
+        changed = with_partitioning(self.resource, resource)
         if "labels" in resource:
             changed["labels"] = merged_labels(self.resource.get("labels"), resource["labels"])
         check(replace(self, resource=changed))
-        self.resource = {name: value for name, value in changed.items() if value is not None}
+        self.resource = without_nulls(changed)
         self.revision += 1
+
+
+def with_partitioning(resource: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A resource with these fields changed; of `timePartitioning` those that the changes name."""
+    changed = {**resource, **changes}
+    if changed.get("timePartitioning"):
+        changed["timePartitioning"] = {**resource.get("timePartitioning", {}), **changed["timePartitioning"]}
+    return changed
+
+
+def without_nulls(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """A resource without the fields that are None, those of `timePartitioning` likewise."""
+    kept = {name: value for name, value in resource.items() if value is not None}
+    if "timePartitioning" in kept:
+        partitioning = {name: value for name, value in kept["timePartitioning"].items() if value is not None}
+        kept["timePartitioning"] = partitioning
+    return kept
+
+
+def expiring(resource: Mapping[str, Any], defaults: Mapping[str, Any], now: int) -> dict[str, Any]:
+    """The resource of a new table or view with what its dataset says of expiration, where it says nothing itself. A
+    partitioned table inherits the default of its partitions, or where there is none, that of tables.
+    https://cloud.google.com/bigquery/docs/reference/rest/v2/datasets#Dataset.FIELDS.default_partition_expiration_ms"""
+    made = dict(resource)
+    partitions, tables = (defaults.get(f"default{kind}ExpirationMs") for kind in ("Partition", "Table"))
+    if partitions and made.get("timePartitioning"):
+        made["timePartitioning"] = {"expirationMs": str(partitions), **made["timePartitioning"]}
+    elif tables:
+        made.setdefault("expirationTime", str(now // 1000 + int(tables)))
+    return made
 
 
 @dataclass
@@ -283,11 +313,13 @@ class Catalog:
         return made
 
     def create_table(self, name: TableName, fields: Sequence[Field], resource: Mapping[str, Any]) -> Table:
-        """Raises Refused."""
-        self.dataset(name.project, name.dataset)
+        """A field of the resource that is None is said to be none: its dataset's default does not hold. Raises
+        Refused."""
+        defaults = self.dataset(name.project, name.dataset)
         if name in self.tables:
             raise Refused("duplicate", f"Already Exists: Table {name}")
-        table = Table(name, tuple(fields), copy.deepcopy(dict(resource)), self.time())
+        now = self.time()
+        table = Table(name, tuple(fields), without_nulls(expiring(copy.deepcopy(dict(resource)), defaults, now)), now)
         check(table)
         self.tables[name] = table
         return table

@@ -33,8 +33,10 @@ FEATURES = """
 STATEMENTS = "ALTER_TABLE CREATE_TABLE CREATE_TABLE_AS_SELECT CREATE_VIEW DELETE INSERT QUERY UPDATE"
 OPTIONS = {
     "description": "STRING",
+    "expiration_timestamp": "TIMESTAMP",
     "labels": "ARRAY<STRUCT<STRING, STRING>>",
     "max_staleness": "INTERVAL",
+    "partition_expiration_days": "DOUBLE",
     "require_partition_filter": "BOOL",
 }
 """The options of BigQuery's tables, columns and views that this project uses."""

@@ -13,17 +13,25 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 Command = Sequence[str]
 
 _RECORDER = """#!{python} -S
 import json, os, sys
 name = os.path.basename(sys.argv[0])
+words = " ".join([name, *sys.argv[1:]])
 with open(os.environ["RECORD"], "a") as record:
     record.write(json.dumps([name, *sys.argv[1:]]) + "\\n")
+for part, message in json.loads(os.environ["REFUSED"]).items():
+    if part in words:
+        sys.exit(message)
+for part, answer in json.loads(os.environ["ANSWERS"]).items():
+    if part in words:
+        print(answer)
+        sys.exit(0)
 if any(word.startswith("--format=value") for word in sys.argv):
     print("4711")
 sys.exit(1 if {"describe", "show"} & {*sys.argv} and os.environ.get("EXISTS") != "1" else 0)
@@ -57,9 +65,36 @@ def problems(sdk: Path, commands: Sequence[Command]) -> list[str]:
     return found
 
 
+class Ran(NamedTuple):
+    """What a script did: the commands that it ran, its exit status, and what it printed."""
+
+    commands: list[list[str]]
+    status: int
+    output: str
+    errors: str
+
+
 def run_by(script: str, folder: Path, *, exists: bool, others: Sequence[str] = (), **variables: str) -> list[list[str]]:
-    """The commands that a Bash script runs where everything exists already, or nothing does: gcloud, bq, and others by
-    name. None of them does anything, and git names a commit. The script's working directory is the current one."""
+    """The commands that a Bash script runs to its end, as `ran` has it. Raises CalledProcessError."""
+    done = ran(script, folder, variables, exists=exists, others=others)
+    if done.status:
+        raise subprocess.CalledProcessError(done.status, script, done.output, done.errors)
+    return done.commands
+
+
+def ran(
+    script: str,
+    folder: Path,
+    variables: Mapping[str, str],
+    *,
+    exists: bool,
+    others: Sequence[str] = (),
+    answers: Mapping[str, str] | None = None,
+    refused: Mapping[str, str] | None = None,
+) -> Ran:
+    """What a Bash script does where everything exists already, or nothing does. Its commands do nothing: gcloud, bq,
+    and others by name; git names a commit. Those that contain a part of `answers` print the answer; those that contain
+    one of `refused` fail with its message. The script's working directory is the current one."""
     for name in ("gcloud", "bq", *others):
         program = folder / name
         program.write_text(_RECORDER.replace("{python}", sys.executable), "utf-8")
@@ -74,10 +109,19 @@ def run_by(script: str, folder: Path, *, exists: bool, others: Sequence[str] = (
         "HOME": str(folder),
         "RECORD": str(record),
         "EXISTS": str(int(exists)),
+        "ANSWERS": json.dumps(dict(answers or {})),
+        "REFUSED": json.dumps(dict(refused or {})),
         **variables,
     }
-    subprocess.run(["bash", "-euo", "pipefail", "-c", script], env=environment, check=True, capture_output=True)
-    return [json.loads(line) for line in record.read_text().splitlines()]
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        env=environment,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    commands = [json.loads(line) for line in record.read_text().splitlines()]
+    return Ran(commands, done.returncode, done.stdout, done.stderr)
 
 
 # ---- under the SDK's Python ----

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -16,9 +17,40 @@ from transforms import metrics
 ROOT = Path(__file__).parents[2]
 POLICIES = sorted((ROOT / "templates" / "alerts").glob("*.yaml"))
 
-OF_DATAFLOW = {"data_watermark_age", "system_lag", "is_failed", "user_counter"}
-"""Of https://cloud.google.com/monitoring/api/metrics_gcp_d_h#gcp-dataflow, under `dataflow.googleapis.com/job/`."""
-OF_PUBSUB = {"oldest_unacked_message_age"}
+DOCUMENTED = Path(__file__).with_name("documented_metrics.txt")
+"""Says where it is from, and of when."""
+
+
+class Metric(NamedTuple):
+    """A metric as Google documents it."""
+
+    type: str
+    kind: str
+    value_type: str
+    resource: str
+    labels: frozenset[str]
+    resource_labels: frozenset[str]
+
+
+def documented() -> Iterator[Metric]:
+    resource, resource_labels = "", frozenset[str]()
+    for line in DOCUMENTED.read_text("utf-8").splitlines():
+        if line.startswith("["):
+            resource, _, labels = line.strip("[]").partition(": ")
+            resource_labels = frozenset(labels.split())
+        elif not line.startswith("#"):
+            name, kind, value_type, _, *own = line.split()
+            yield Metric(name, kind, value_type, resource, frozenset(own), resource_labels)
+
+
+def in_promql(name: str) -> str:
+    """A metric's name there: https://cloud.google.com/monitoring/promql/promql-mapping"""
+    service, _, path = name.partition("/")
+    return f"{re.sub(r'[^a-z_]', '_', service)}:{re.sub(r'[^a-z_]', '_', path)}"
+
+
+METRICS = {each.type: each for each in documented()}
+IN_PROMQL = {in_promql(name): each for name, each in METRICS.items()}
 
 each_policy = pytest.mark.parametrize("path", POLICIES, ids=[path.stem for path in POLICIES])
 
@@ -46,23 +78,74 @@ def test_monitoring_takes_it(path: Path) -> None:
     assert all(condition.display_name and condition.WhichOneof("condition") for condition in policy.conditions)
 
 
+def filtered(text: str) -> tuple[Metric, dict[str, str]]:
+    """The metric of a filter, and the labels that it compares, by `metric.` or `resource.` and their name."""
+    (name,) = re.findall(r'metric\.type = "([^"]+)"', text)
+    (resource,) = re.findall(r'resource\.type = "(\w+)"', text)
+    assert METRICS[name].resource == resource
+    return METRICS[name], dict(re.findall(r"((?:metric|resource)\.labels\.\w+) =\s+(\S+)", text))
+
+
+def selected(text: str) -> list[tuple[Metric, dict[str, str]]]:
+    """The metrics that a query selects, each with the labels that it compares."""
+    found = re.findall(r"(\w+_googleapis_com:\w+)\{([^}]*)\}", text)
+    assert len(found) == text.count("googleapis_com")
+    return [(IN_PROMQL[name], dict(re.findall(r'(\w+)=~?"([^"]*)"', labels))) for name, labels in found]
+
+
 @each_policy
-def test_it_watches_metrics_that_exist(path: Path) -> None:
+def test_it_watches_metrics_that_google_documents_by_labels_that_they_have(path: Path) -> None:
     for text in conditions(path):
-        named = re.findall(r'metric.type = "(\w+).googleapis.com/(?:job|subscription)/(\w+)"', text)
-        named += re.findall(r"(\w+)_googleapis_com:job_(\w+)\{", text)
-        ((service, metric),) = named
-        assert metric in (OF_DATAFLOW if service == "dataflow" else OF_PUBSUB)
-        assert re.search(r'job_name ?= ?"segment"|subscription_id = "segment"', text)
+        if "googleapis_com:" not in text:
+            metric, compared = filtered(text)
+            known = {f"metric.labels.{each}" for each in metric.labels}
+            known |= {f"resource.labels.{each}" for each in metric.resource_labels}
+            assert set(compared) <= known
+            assert '"segment"' in {
+                compared.get("resource.labels.job_name"),
+                compared.get("resource.labels.subscription_id"),
+            }
+            continue
+        for metric, labels in selected(text):
+            assert labels.pop("monitored_resource") == metric.resource
+            assert set(labels) <= metric.labels | metric.resource_labels
+            assert "segment" in {labels.get("job_name"), labels.get("subscription_id")}
+            assert metric.value_type in {"INT64", "DOUBLE"}
+        grouped = {
+            label for labels in re.findall(r"(?:by|on) \(([^)]*)\)", text) for label in labels.split(", ") if label
+        }
+        assert grouped <= set.intersection(*({*each.labels, *each.resource_labels} for each, _ in selected(text)))
+
+
+@each_policy
+def test_only_a_gauge_is_asked_for_its_difference(path: Path) -> None:
+    """PromQL's `delta` is of gauges; it would double what a metric of the kind DELTA tells."""
+    for text in conditions(path):
+        for name in re.findall(r"delta\((\w+:\w+)\{", text):
+            assert IN_PROMQL[name].kind == "GAUGE"
+
+
+def test_a_start_is_no_lag() -> None:
+    """The history holds the watermark back, and what came while no job ran is old: neither says that a job is slow."""
+    waits, age = conditions(ROOT / "templates" / "alerts" / "behind.yaml")
+    running = r"dataflow_googleapis_com:job_elapsed_time\{[^}]*\}\)"
+    assert re.search(rf"oldest_unacked_message_age.* > 600 and on \(\) min\({running} > 1800$", waits)
+    assert re.search(
+        rf"data_watermark_age.* > 600 unless on \(job_id\) max by \(job_id\) \({running} < 1800 unless", age
+    )
+    read = rf'unless on \(job_id\) sum by \(job_id\) \(delta\(.*metric_name="{metrics.HISTORY.name}"\}}\[15m\]\)\) > 0$'
+    assert re.search(read, age)
+    others = [text for path in POLICIES if path.stem != "behind" for text in conditions(path)]
+    assert not [text for text in others if "watermark" in text or "unacked" in text]
 
 
 @each_policy
 def test_it_watches_counters_that_are_declared(path: Path) -> None:
-    families = {counter.of("") for counter in metrics.COUNTERS if counter.labels}
+    families = {counter.of("") if counter.labels else counter.name for counter in metrics.COUNTERS}
     distributions = {f"{each.name}_MAX" for each in metrics.DISTRIBUTIONS}
     for text in conditions(path):
         if "user_counter" in text:
-            watched = set(re.findall(r'"([\w-]+-[\w-]+(?::|_MAX))', text))
+            watched = set(re.findall(r'"([a-z]+-[a-z-]+(?::|_MAX|(?=")))', text))
             assert watched
             assert watched <= families | distributions
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import functools
 import re
+import shlex
 import textwrap
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.templates import cloud_sdk
 from tests.templates.test_metadata import PARAMETERS
@@ -74,6 +76,37 @@ def test_what_make_does_is_what_the_document_says(tmp_path: Path) -> None:
     made, plain = ([word for word in command if not word.startswith("--parameters")] for command in streaming)
     assert sorted(made) == sorted(plain)
     assert parameters(streaming[0]) == parameters(streaming[1])
+
+
+def test_a_build_and_a_launch_go_where_they_are_told_to(tmp_path: Path) -> None:
+    names = "PROJECT=acme-web REGION=europe-west3 BUCKET=acme-web-segment"
+    where = "SUBNETWORK=regions/europe-west3/subnetworks/own NETWORK=own OPTIONS=--disable-public-ips"
+    script = f"make template {names} BUILD_REGION=europe-west1\nmake launch {names} {where} PARAMETERS=a=b"
+    build, _, launch = cloud_sdk.run_by(f"cd {ROOT}\n{script}", tmp_path, exists=False)
+    assert "--region=europe-west1" in build
+    assert (
+        "--service-account=projects/acme-web/serviceAccounts/segment-builder@acme-web.iam.gserviceaccount.com" in build
+    )
+    assert "--gcs-source-staging-dir=gs://acme-web-segment/build" in build
+    assert {"--network=own", "--subnetwork=regions/europe-west3/subnetworks/own", "--disable-public-ips"} <= set(launch)
+    assert "--region=europe-west3" in launch
+    assert not any(cloud_sdk.problems(cloud_sdk.require(), [build, launch]))
+
+
+def test_a_build_by_an_account_of_its_own_logs_where_it_may() -> None:
+    build = yaml.safe_load((ROOT / "templates" / "cloudbuild.yaml").read_text("utf-8"))
+    assert build["options"] == {"logging": "CLOUD_LOGGING_ONLY"}
+
+
+def test_the_sdk_takes_the_other_documents_commands() -> None:
+    """Those that stand in a line of their own, and are not run here."""
+    others = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    texts = [re.sub(r"\\\n\s*", "", path.read_text("utf-8")) for path in others if path not in DOCUMENTS]
+    lines = [line for text in texts for line in re.findall(r"^ *((?:gcloud|bq) .*)$", text, re.MULTILINE)]
+    told = [shlex.split(line) for line in lines]
+    assert len(told) > 8
+    said = dict(zip(lines, cloud_sdk.problems(cloud_sdk.require(), told), strict=True))
+    assert {line: problem for line, problem in said.items() if problem} == {}
 
 
 def test_each_way_to_launch_has_an_example(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ _REACHED_S: Final = 30.0
 """How long BigQuery is tried before it counts as out of reach."""
 MAX_STALENESS: Final = f"0-0 0 0:{ddl.MAX_STALENESS_MINUTES}:0"
 """How old a keyed table's rows may be when it is asked, as the REST API writes an interval."""
+_DAY_MS: Final = 86_400_000
 _STANDARD_TYPES: Final = {"INTEGER": "INT64", "BOOLEAN": "BOOL", "FLOAT": "FLOAT64", "RECORD": "STRUCT"}
 """GoogleSQL's names of the types that the REST API calls by older ones."""
 
@@ -112,16 +113,17 @@ def create(client: bigquery.Client, dataset: Dataset, location: str | None = Non
 
     `location` is where a new dataset lies; BigQuery's default is the multi-region US. Returns what it made, a line
     each; no data are touched. Raises IncompatibleSchemaError, with nothing changed, where what exists cannot hold
-    what this version writes, and UnusableDatasetError.
+    what this version writes, and UnusableDatasetError, also where a table that exists expires.
     """
     with usable():
         made = [f"dataset {dataset}"] if _create_dataset(client, dataset, location) else []
         existing = _existing(client, dataset)
-        _check(existing)
+        _check(dataset, existing)
         for table in tables.ALL:
             current = existing.get(table.name)
             if current is None:
-                NEWS.once_known(partial(client.create_table, _table(table, dataset), exists_ok=True))
+                created = NEWS.once_known(partial(client.create_table, _table(table, dataset), exists_ok=True))
+                _keep(client, created)
                 made.append(f"table {table.name}")
             else:
                 made += _upgrade(client, table, current)
@@ -137,7 +139,7 @@ def lacking(client: bigquery.Client, dataset: Dataset) -> tuple[str, ...]:
     with usable():
         NEWS.learn([client.get_dataset(str(dataset), retry=DEFAULT_RETRY.with_timeout(_REACHED_S)).created])
         existing = _existing(client, dataset)
-        _check(existing)
+        _check(dataset, existing)
         NEWS.learn(table.created for table in existing.values())
         return tuple(
             line
@@ -244,7 +246,7 @@ def _make_view(client: bigquery.Client, dataset: Dataset, view: views.View, curr
     wanted.description = view.description
     wanted.labels = dict(ddl.LABELS)
     if current is None:
-        client.create_table(wanted, exists_ok=True)
+        _keep(client, NEWS.once_known(partial(client.create_table, wanted, exists_ok=True)))
     elif (current.view_query, current.description) != (wanted.view_query, wanted.description):
         client.update_table(wanted, ["view_query", "description", "labels"])
     else:
@@ -252,11 +254,52 @@ def _make_view(client: bigquery.Client, dataset: Dataset, view: views.View, curr
     return True
 
 
-def _check(existing: Mapping[str, bigquery.Table]) -> None:
-    """Raises IncompatibleSchemaError."""
+def _keep(client: bigquery.Client, made: bigquery.Table) -> None:
+    """Takes from a new table or view the expiration that its dataset gives to new ones: left out of the request it is
+    the dataset's default (https://cloud.google.com/bigquery/docs/reference/rest/v2/datasets)."""
+    changed = []
+    if made.expires is not None:
+        made.expires = None
+        changed.append("expires")
+    if _partition_days(made) is not None:
+        partitioning = made.time_partitioning
+        partitioning.expiration_ms = None
+        made.time_partitioning = partitioning
+        changed.append("time_partitioning")
+    if changed:
+        NEWS.once_known(partial(client.update_table, made, changed))
+
+
+def _check(dataset: Dataset, existing: Mapping[str, bigquery.Table]) -> None:
+    """Raises IncompatibleSchemaError, and UnusableDatasetError where a table expires."""
     incompatible = tuple(_incompatible(existing))
     if incompatible:
         raise IncompatibleSchemaError(incompatible)
+    expiring = {
+        table: problem
+        for table in tables.ALL
+        if (current := existing.get(table.name)) is not None and (problem := _expiration(table, current)) is not None
+    }
+    if expiring:
+        statements = "; ".join(ddl.keep_table(table, str(dataset)) for table in expiring)
+        raise UnusableDatasetError("; ".join(expiring.values()), f"to keep what they hold, run: {statements}")
+
+
+def _expiration(table: Table, current: bigquery.Table) -> str | None:
+    """When BigQuery removes a table, or rows that every later job needs. How long partitions of events and dead letters
+    are kept is the user's."""
+    if current.expires is not None:
+        return f"table {table.name} expires on {current.expires:%Y-%m-%d}"
+    days = _partition_days(current)
+    if table == tables.IDENTITY_CALLS and days is not None:
+        return f"table {table.name}, which contacts and accounts are made from, loses its rows after {days:g} days"
+    return None
+
+
+def _partition_days(table: bigquery.Table) -> float | None:
+    """After how many days a table's partitions are removed."""
+    expiration_ms = table.time_partitioning.expiration_ms if table.time_partitioning else None
+    return None if expiration_ms is None else int(expiration_ms) / _DAY_MS
 
 
 def _incompatible(existing: Mapping[str, bigquery.Table]) -> Iterator[str]:

@@ -15,6 +15,10 @@ MAX_STALENESS_MINUTES: Final = 15
 """How old a keyed table's rows may be when BigQuery is asked. Without it each query merges the changes that are still
 pending, and meanwhile the table cannot be copied or read by the Storage API."""
 
+_KEPT: Final = "expiration_timestamp = NULL"
+"""Said of every table and view, since a dataset may have a default by which new ones expire, and their partitions:
+https://cloud.google.com/bigquery/docs/updating-datasets#table-expiration"""
+
 LABELS: Final[Mapping[str, str]] = {"managed-by": "segment-bigquery"}
 """The labels of BigQuery's dataset, tables and views, for example to find their cost in a bill."""
 
@@ -41,7 +45,7 @@ def create_table(table: Table, dataset: str | None = None) -> str:
     if table.cluster_by:
         clauses.append(f"CLUSTER BY {_names(table.cluster_by)}")
     stale = [f"max_staleness = INTERVAL {MAX_STALENESS_MINUTES} MINUTE"] if table in KEYED else []
-    clauses.append(labelled(table.description, *stale))
+    clauses.append(labelled(table.description, *stale, *_kept(table)))
     columns = ",\n".join(parts)
     return "\n".join([f"CREATE TABLE IF NOT EXISTS {qualified(table.name, dataset)} (", columns, ")", *clauses])
 
@@ -49,7 +53,13 @@ def create_table(table: Table, dataset: str | None = None) -> str:
 def create_view(view: View, dataset: str | None = None) -> str:
     """`CREATE OR REPLACE VIEW`, one statement without the semicolon; `dataset` is `DATASET` or `PROJECT.DATASET`."""
     name = qualified(view.name, dataset)
-    return f"CREATE OR REPLACE VIEW {name}\n{labelled(view.description)} AS\n{view_query(view, dataset)}"
+    options = labelled(view.description, _KEPT)
+    return f"CREATE OR REPLACE VIEW {name}\n{options} AS\n{view_query(view, dataset)}"
+
+
+def keep_table(table: Table, dataset: str | None = None) -> str:
+    """`ALTER TABLE`, after which neither a table nor its partitions expire."""
+    return f"ALTER TABLE {qualified(table.name, dataset)} SET OPTIONS ({', '.join(_kept(table))})"
 
 
 def view_query(view: View, dataset: str | None = None) -> str:
@@ -93,6 +103,13 @@ def _column(column: Column, indent: str) -> str:
         spelled = f"ARRAY<{spelled}>"
     required = " NOT NULL" if column.mode is Mode.REQUIRED else ""
     return f"{indent}`{column.name}` {spelled}{required} OPTIONS ({described(column.description)})"
+
+
+def _kept(table: Table) -> Iterator[str]:
+    """GoogleSQL's options of a table that is kept for ever."""
+    yield _KEPT
+    if table.partition_by:
+        yield "partition_expiration_days = NULL"
 
 
 def _names(names: tuple[str, ...]) -> str:

@@ -54,7 +54,7 @@ def test_a_structs_fields_are_described_too() -> None:
         (tables.IDENTITY_CALLS, "PARTITION BY TIMESTAMP_TRUNC(`received_at`, DAY)\nCLUSTER BY `type`, `user_id`\n"),
         (tables.DEAD_LETTERS, "PARTITION BY TIMESTAMP_TRUNC(`failed_at`, DAY)\nOPTIONS"),
         (tables.MEMBERSHIPS, "  PRIMARY KEY (`external_id`, `account_id`) NOT ENFORCED\n)\nCLUSTER BY"),
-        (tables.CONTACTS, "max_staleness = INTERVAL 15 MINUTE)"),
+        (tables.CONTACTS, "max_staleness = INTERVAL 15 MINUTE, expiration_timestamp"),
     ],
 )
 def test_bigquery_lays_a_table_out_as_it_says(table: Table, clause: str) -> None:
@@ -64,6 +64,17 @@ def test_bigquery_lays_a_table_out_as_it_says(table: Table, clause: str) -> None
 def test_only_keyed_tables_may_be_stale() -> None:
     stale = [table for table in tables.ALL if "max_staleness" in bigquery_ddl.create_table(table)]
     assert stale == list(tables.KEYED)
+
+
+@pytest.mark.parametrize("table", tables.ALL, ids=tables.BY_NAME)
+def test_a_table_says_that_it_does_not_expire_whatever_its_dataset_says(table: Table) -> None:
+    options = ["expiration_timestamp = NULL", *["partition_expiration_days = NULL"] * bool(table.partition_by)]
+    assert bigquery_ddl.create_table(table).endswith(f", {', '.join(options)})")
+    analyzer = googlesql.available()
+    analyzer.create(bigquery_ddl.create_table(table, "a-project.a_dataset"))
+    statement = bigquery_ddl.keep_table(table, "a-project.a_dataset")
+    assert statement.endswith(f" SET OPTIONS ({', '.join(options)})")
+    analyzer.analyze(statement)
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timezone
 
 import pytest
 from google.api_core import exceptions
 from google.auth.exceptions import RefreshError, TransportError
 from google.cloud import bigquery
 
+from pipeline.errors import UsageError
 from pipeline.schema_command import main
 from pipeline.warehouses.bigquery import catalog
 from pipeline.warehouses.bigquery import ddl as bigquery_ddl
 from pipeline.warehouses.bigquery.catalog import Dataset, UnusableDatasetError, connect, create, lacking, usable
+from pipeline.warehouses.bigquery.warehouse import BigQueryWarehouse
 from schemas import tables, views
 from schemas.tables import Write
 from schemas.upgrade import IncompatibleSchemaError
 from tests.bigquery_double import BigQueryDouble
+from tests.schemas import googlesql
 
 SALES = Dataset("acme-data", "sales")
 EVERYTHING = (
@@ -165,6 +169,98 @@ def test_a_keyed_table_without_primary_key_or_max_staleness_gets_it(client: bigq
     assert create(client, SALES) == ("primary key of contacts", "max_staleness of contacts")
     assert got(client, "contacts").max_staleness == "0-0 0 0:15:0"
     assert catalog._key(got(client, "contacts")) == ("external_id",)
+    assert create(client, SALES) == ()
+
+
+DAY_MS = 86_400_000
+
+
+def expiring_dataset(
+    client: bigquery.Client, *, tables_ms: int | None = None, partitions_ms: int | None = None
+) -> None:
+    """Makes a dataset that gives new tables an expiration."""
+    dataset = bigquery.Dataset(str(SALES))
+    dataset.default_table_expiration_ms = tables_ms
+    dataset.default_partition_expiration_ms = partitions_ms
+    client.create_dataset(dataset)
+
+
+def expirations(client: bigquery.Client, dataset: str = str(SALES)) -> dict[str, tuple[object, object]]:
+    """Of each table and view that expires, when, and after how long its partitions do."""
+    made = [client.get_table(each.reference) for each in client.list_tables(dataset)]
+    found = {
+        each.table_id: (each.expires, each.time_partitioning.expiration_ms if each.time_partitioning else None)
+        for each in made
+    }
+    return {name: each for name, each in found.items() if each != (None, None)}
+
+
+DEFAULTS: list[tuple[int | None, int | None]] = [(60 * DAY_MS, None), (None, 60 * DAY_MS), (60 * DAY_MS, 30 * DAY_MS)]
+
+
+@pytest.mark.parametrize(("tables_ms", "partitions_ms"), DEFAULTS, ids=["tables", "partitions", "both"])
+def test_what_is_made_does_not_expire_by_its_datasets_defaults(
+    client: bigquery.Client, tables_ms: int | None, partitions_ms: int | None
+) -> None:
+    expiring_dataset(client, tables_ms=tables_ms, partitions_ms=partitions_ms)
+    partitioned = "CREATE TABLE sales.mine (a TIMESTAMP) PARTITION BY TIMESTAMP_TRUNC(a, DAY)"
+    client.query_and_wait(partitioned)
+    assert expirations(client)
+    assert create(client, SALES) == EVERYTHING[1:]
+    assert set(expirations(client)) == {"mine"}
+    assert create(client, SALES) == ()
+    client.query_and_wait("DROP TABLE sales.mine")
+    client.delete_table(f"{SALES}.events")
+    client.query_and_wait(bigquery_ddl.create_table(tables.EVENTS, str(SALES)))
+    client.query_and_wait(bigquery_ddl.create_view(views.ALL[0], str(SALES)))
+    assert expirations(client) == {}
+
+
+def test_a_log_that_forgets_is_refused_until_it_is_altered(client: bigquery.Client) -> None:
+    create(client, SALES)
+    for name in ("events", "identity_calls"):
+        table = got(client, name)
+        table.time_partitioning.expiration_ms = 400 * DAY_MS
+        table.time_partitioning = table.time_partitioning
+        client.update_table(table, ["time_partitioning"])
+    for refusing in (create, lacking):
+        with pytest.raises(UnusableDatasetError) as error:
+            refusing(client, SALES)
+        assert str(error.value) == (
+            "table identity_calls, which contacts and accounts are made from, loses its rows after 400 days; to keep "
+            "what they hold, run: ALTER TABLE `acme-data`.`sales`.`identity_calls` SET OPTIONS (expiration_timestamp = "
+            "NULL, partition_expiration_days = NULL)"
+        )
+    client.query_and_wait(str(error.value).partition(" run: ")[2])
+    assert create(client, SALES) == ()
+    assert set(expirations(client)) == {"events"}, "how long events are kept is the user's"
+
+
+@pytest.mark.parametrize("makes_what_is_missing", [True, False])
+def test_a_job_does_not_start_on_a_log_that_forgets(client: bigquery.Client, makes_what_is_missing: bool) -> None:
+    create(client, SALES)
+    client.query_and_wait("ALTER TABLE sales.identity_calls SET OPTIONS (partition_expiration_days = 60)")
+    warehouse = BigQueryWarehouse(SALES, makes_what_is_missing)
+    with pytest.raises(UsageError, match=r"^--warehouse=bigquery://acme-data/sales: .* loses its rows after 60 days; "):
+        warehouse.start(bounded=True, runner="a", options="", history=True)
+
+
+def test_tables_that_expire_are_refused_with_the_statement_for_each(client: bigquery.Client) -> None:
+    create(client, SALES)
+    for name in ("contacts", "events"):
+        table = got(client, name)
+        table.expires = datetime(2031, 2, 3, tzinfo=timezone.utc)
+        client.update_table(table, ["expires"])
+    with pytest.raises(UnusableDatasetError, match=r"^table events expires on 2031-02-03; table contacts ") as error:
+        create(client, SALES)
+    statements = str(error.value).partition(" run: ")[2].split("; ")
+    assert len(statements) == 2
+    analyzer = googlesql.available()
+    for known in (tables.EVENTS, tables.CONTACTS):
+        analyzer.create(bigquery_ddl.create_table(known, str(SALES)))
+    for statement in statements:
+        analyzer.analyze(statement)
+        client.query_and_wait(statement)
     assert create(client, SALES) == ()
 
 
