@@ -41,7 +41,7 @@ NOT_STABLE = re.compile(r"(?<= messages in )[\d,.]+ s, [\d,]+(?= messages per se
 
 MISSPELLED = {"--inputs"}
 """What the README shows of a mistake."""
-GOOGLESQL = {"bigquery.md"}
+GOOGLESQL = {"bigquery.md", "cost.md"}
 """Documents whose queries are BigQuery's."""
 
 _LINES = r"((?:(?!```).*\n)*)"
