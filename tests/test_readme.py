@@ -31,6 +31,7 @@ from pipeline.options import SegmentOptions
 from pipeline.schema_command import main as create_tables
 from pipeline.warehouses.bigquery import ddl as bigquery_ddl
 from schemas import tables, views
+from templates import cost
 from tests.schemas import googlesql
 
 ROOT = Path(__file__).parent.parent
@@ -270,6 +271,7 @@ def known_options() -> frozenset[str]:
         (publish.main, ["--help"]),
         (stream.main, ["--help"]),
         (purge.main, ["--help"]),
+        (cost.main, ["--help"]),
     ]:
         with contextlib.redirect_stdout(output), pytest.raises(SystemExit):
             program(arguments)
