@@ -70,13 +70,10 @@ class Loads:
     named_errors: int = 5
     """At most so many bad rows are named in the errors of a job."""
     ended: list[LoadJob] = field(default_factory=list)
-    _failures: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    """The reasons that the next jobs fail for; an empty one is for a job that does not fail."""
     _uploads: dict[str, tuple[Mapping[str, Any], bytearray]] = field(default_factory=dict)
     _ids: Iterator[int] = field(default_factory=itertools.count)
-
-    def fail(self, *reasons: str) -> None:
-        """Has the next jobs end in these errors."""
-        self._failures += reasons
 
     def begin(self, resource: Mapping[str, Any]) -> str:
         """Begins a resumable upload; returns its id."""
@@ -123,8 +120,8 @@ class Loads:
 
     def _append(self, table: Table, lines: Sequence[tuple[int, bytes]]) -> list[Refused]:
         """Appends all rows, or none and gives the errors. Raises Refused."""
-        if self._failures:
-            raise Refused(self._failures.pop(0), "a fault that the test asked for")
+        if self.failures and (reason := self.failures.pop(0)):
+            raise Refused(reason, "a fault that the test asked for")
         rows: list[Row] = []
         bad: list[Refused] = []
         read = _columns(table.fields, "")

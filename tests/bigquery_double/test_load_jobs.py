@@ -77,7 +77,8 @@ VALUES: list[tuple[str, bytes, dict[str, Any]]] = [
 def test_values_are_stored(
     what: str, line: bytes, expected: dict[str, Any], double: BigQueryDouble, client: google.Client
 ) -> None:
-    assert load(client, line + b"\n").result().output_rows == 1
+    job = load(client, line + b"\n")
+    assert (job.exception(), job.output_rows) == (None, 1)
     (row,) = double.rows(TABLE)
     assert {name: row[name] for name in expected} == expected
 
@@ -145,14 +146,14 @@ def test_every_day_is_taken_but_not_too_many_at_a_time(double: BigQueryDouble, c
     with pytest.raises(BadRequest, match="Too many partitions produced by the job, allowed 4000, it produces 4001"):
         load(client, days(0, 4_001)).result()
     load(client, days(1_000, 4_000)).result()
-    with pytest.raises(Forbidden, match="Too many partitions of project:dataset.table, allowed 10000"):
+    with pytest.raises(Forbidden, match=r"Too many partitions of project:dataset\.table, allowed 10000"):
         load(client, days(5_000, 2_001)).result()
     load(client, days(5_000, 2_000)).result()
     assert len(double.rows(TABLE)) == 10_000
 
 
 def test_it_fails_as_it_is_told_to(double: BigQueryDouble, client: google.Client) -> None:
-    double.loads.fail("backendError", "quotaExceeded")
+    double.loads.failures = ["backendError", "quotaExceeded"]
     for code in (500, 403):
         with pytest.raises(GoogleAPICallError) as raised:
             load(client, b'{"id": "a"}\n').result()
