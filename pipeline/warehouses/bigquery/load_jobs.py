@@ -14,7 +14,7 @@ import io
 import itertools
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -44,6 +44,8 @@ _PASSES: Final = frozenset(
     }
 )
 """Reasons that pass by themselves: https://cloud.google.com/bigquery/docs/error-messages"""
+_ANSWER_S: Final = 300.0
+"""How long a part of an upload may stay unanswered."""
 _BAD_ROWS: Final = "invalid"
 _MOST_FAILURES: Final = 200
 """After so many jobs that were refused for the rows of one piece, something else is wrong with all of them."""
@@ -146,7 +148,8 @@ class Loader:
 
     def _run(self, id: str, lines: Sequence[bytes]) -> LoadJob:
         """The job of an id, which is new or was found, when it has ended. Raises _Passing and WriteFailed."""
-        content = b"".join(self._written(lines))
+        file = io.BytesIO()
+        file.writelines(self._written(lines))
         config = LoadJobConfig(
             source_format=SourceFormat.NEWLINE_DELIMITED_JSON,
             create_disposition=CreateDisposition.CREATE_NEVER,
@@ -156,12 +159,14 @@ class Loader:
             job: Any
             try:
                 job = self._client.load_table_from_file(
-                    io.BytesIO(content),
+                    file,
                     self._destination,
-                    size=len(content),
+                    rewind=True,
+                    size=file.tell(),
                     job_id=id,
                     location=self._location,
                     job_config=config,
+                    timeout=_ANSWER_S,
                 )
             except Conflict:
                 job = self._client.get_job(id, location=self._location)
@@ -183,13 +188,14 @@ class Loader:
             raise _Ended(reason, words)
         raise self._failed(words, "trying again would not help")
 
-    def _written(self, lines: Sequence[bytes]) -> list[bytes]:
-        """The lines of a file, each with when it is written, where the table has a column for that."""
-        if self.table.written is None:
-            return [line + b"\n" for line in lines]
-        written_at = times.iso(Timestamp(self.job.written_at(now_us())))
-        end = f',"{self.table.written}":"{written_at}"}}\n'.encode()
-        return [line[:-1] + end for line in lines]
+    def _written(self, lines: Sequence[bytes]) -> Iterator[bytes]:
+        """The lines of a file, each with when it is written, where the table has a column for that. They are as long
+        whenever that is."""
+        end = b"}\n"
+        if self.table.written is not None:
+            written_at = times.iso(Timestamp(self.job.written_at(now_us())))
+            end = f',"{self.table.written}":"{written_at}"}}\n'.encode()
+        return (line[:-1] + end for line in lines)
 
     def _answer(self, error: Exception) -> Exception:
         """What an answer to a request means."""
@@ -238,16 +244,16 @@ def _words(job: LoadJob) -> str:
     return " ".join(words.split())
 
 
-def _named(job: LoadJob, lines: Sequence[bytes]) -> Mapping[int, str]:
+def _named(job: LoadJob, lines: Iterable[bytes]) -> Mapping[int, str]:
     """The rows that a job names, by their index. It names one by where in the file it begins."""
-    ends = itertools.accumulate(map(len, lines))
-    begins = {begin: index for index, begin in enumerate((0, *ends))}
+    begins = {begin: index for index, begin in enumerate(itertools.accumulate(map(len, lines), initial=0))}
+    end = max(begins)
     named: dict[int, str] = {}
     for error in job.errors or ():
         words = " ".join(str(error.get("message")).split())
         position = _POSITION.search(words)
-        index = None if position is None else begins.get(int(position[1]))
-        if index is not None and index < len(lines):
+        index = None if position is None or int(position[1]) == end else begins.get(int(position[1]))
+        if index is not None:
             named[index] = words
     return named
 

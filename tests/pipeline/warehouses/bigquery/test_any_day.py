@@ -9,6 +9,8 @@ from random import Random
 import apache_beam as beam
 import pytest
 from apache_beam.pvalue import PCollection
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.util import assert_that, equal_to
 
 from pipeline.options import parse
 from pipeline.warehouses import base, open_warehouse
@@ -29,11 +31,12 @@ from tests.pipeline.sources.test_redelivery_job import (
 )
 from tests.pipeline.test_job import PEOPLE, Place, as_lines, collected, place
 from tests.rows import NOON, event
-from tests.transforms.core.calls import IDENTIFY, TRACK
+from tests.transforms.core.calls import IDENTIFY, TRACK, accepted
 from transforms.classify import Classify
+from transforms.core.call_rows import identity_call
 from transforms.core.packed_event import pack
 from transforms.core.reader import Reader, Received
-from transforms.core.rows import Append
+from transforms.core.rows import Append, LogEntry
 from transforms.parse import Parse
 
 __all__ = ["bigquery", "collected", "place"]
@@ -123,6 +126,20 @@ def test_no_letter_is_removed_before_all_rows_are_loaded(bigquery: BigQueryDoubl
     run_on_bigquery(place, "--redeliver=all")
     assert letters(bigquery) == {}
     check_bigquery(bigquery, place, lines)
+
+
+def test_a_bundle_that_is_run_again_loads_its_rows_once(bigquery: BigQueryDouble) -> None:
+    warehouse = open_warehouse(URL)
+    job = warehouse.start(bounded=True, runner="FnApiRunner", options="", history=True)
+    calls = [accepted(aged({**IDENTIFY, "messageId": f"{number}"})) for number in range(20)]
+    entries = [LogEntry(each, Append(identity_call(each), "identity_call")) for each in calls]
+    with beam.Pipeline(runner=FnApiRunner(bundle_repeat=2)) as pipeline:
+        logged = pipeline | beam.Create(entries, reshuffle=False) | warehouse.log(job)
+        assert_that(logged[base.LOGGED], equal_to(calls))
+    warehouse.close()
+    assert len(bigquery.rows(f"{DATASET}.identity_calls")) == 20
+    attempts = [path for method, path in bigquery.requests.rest if path.startswith("/upload/")]
+    assert len(attempts) > len(bigquery.loads.ended) > 0
 
 
 # ---- by which days rows are gathered ----

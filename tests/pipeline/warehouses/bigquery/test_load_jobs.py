@@ -9,12 +9,13 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from google.api_core.exceptions import ServiceUnavailable
+from google.api_core.exceptions import Forbidden, NotFound, ServiceUnavailable, TooManyRequests
 from google.cloud import bigquery as google
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import Raw, structs
 from requests import ConnectionError as Disconnected
+from requests import Timeout
 
 from pipeline.warehouses import JobRun
 from pipeline.warehouses.bigquery import catalog, load_jobs
@@ -232,6 +233,42 @@ def test_an_outage_is_waited_for_but_not_for_ever(double: BigQueryDouble, make: 
         loader.loading = IMPATIENT
         assert loader.load(lines(loader, 1)) == {}
     assert ids(double) == ["m000"]
+
+
+ANSWERS: list[tuple[str, Exception, bool, str]] = [
+    ("a quota", Forbidden("Quota exceeded", errors=[{"reason": "quotaExceeded"}]), True, "quotaExceeded"),
+    ("a rate", TooManyRequests("Too fast"), True, "TooManyRequests"),
+    ("an outage", ServiceUnavailable("Away", errors=[{"reason": "backendError"}]), True, "backendError"),
+    ("a connection", Timeout("Read timed out."), True, "Timeout"),
+    (
+        "a permission",
+        Forbidden("Access Denied", errors=[{"reason": "accessDenied"}]),
+        False,
+        "403 Access Denied; loading needs bigquery.jobs.create, and the role roles/bigquery.dataEditor",
+    ),
+    ("a table", NotFound("Not found: Table\nand more"), False, "404 Not found: Table; trying again would not help"),
+]
+
+
+@pytest.mark.parametrize(("what", "error", "passes", "words"), ANSWERS, ids=[each[0] for each in ANSWERS])
+def test_a_request_that_is_refused_is_tried_again_where_that_may_pass(
+    what: str, error: Exception, passes: bool, words: str, double: BigQueryDouble, make: Make
+) -> None:
+    loader = make()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    real = google.Client.load_table_from_file
+    with mock.patch.object(google.Client, UPLOAD, autospec=True, side_effect=in_turn(refuse, real)):
+        if passes:
+            assert loader.load(lines(loader, 1)) == {}
+            assert loader._tally[metrics.LOAD_RETRIES.of(words)] == 1
+        else:
+            with pytest.raises(WriteFailed) as raised:
+                loader.load(lines(loader, 1))
+            assert str(raised.value) == f"acme-data.sales.events: a load job: {words}"
+    assert len(rows(double)) == passes
 
 
 FAILURES: list[tuple[str, str]] = [
