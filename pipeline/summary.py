@@ -40,6 +40,7 @@ _LIKELY_MISTAKES = {
     "invalid_field": "are these Segment calls, as Segment sends them?",
     "missing_id": "are these Segment calls? Each has a userId or an anonymousId",
     "missing_field": "are these Segment calls, with all their fields?",
+    "out_of_partition_range": "were they received ten years ago, or ahead of now? --redeliver loads them",
 }
 """What is likely where most calls are refused for a reason."""
 

@@ -322,9 +322,9 @@ class DeadLetter(Row, frozen=True, kw_only=True):
     attributes: Annotated[Json, "the Pub/Sub attributes; empty for a line of a file"]
     message_id: Annotated[str | None, "the message's id, where it could be read"] = None
     connection: Annotated[str | None, "the message's connection, where it could be told"] = None
-    retryable: Annotated[bool, "whether the same message may be accepted later, after a change of configuration"] = (
-        False
-    )
+    retryable: Annotated[
+        bool, "whether the same message may be accepted later: after a change of configuration, or by a bounded job"
+    ] = False
     published_at: Annotated[Timestamp | None, "when the message was published; NULL for a line of a file"] = None
     inherited: Annotated[
         str | None, "what an item of an array or a batch inherits from it, as JSON; NULL for a whole message"

@@ -9,16 +9,18 @@ program reads what a newer one wrote, and the other way round. Any other change 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, get_type_hints
 
 import msgspec
 from apache_beam.coders import Coder, registry
+from msgspec.structs import asdict, fields
 
-from schemas.tables import KEYED, Row
+from schemas.tables import KEYED, IdentityCall, Row
 from transforms.core.facts import AccountKnown, Known
 from transforms.core.identity.protocol import Edge, Label, Member, ProtocolMessage
 from transforms.core.packed_event import PackedEvent
-from transforms.core.rows import Upsert
+from transforms.core.reader import Call
+from transforms.core.rows import Append, LogEntry, Upsert
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -118,6 +120,68 @@ class UpsertCoder(Coder):
         return hash(UpsertCoder)
 
 
+class _JsonDecoder(Generic[S]):
+    """Reads a struct from JSON, which holds that of its columns as it is. msgspec itself does not read `Raw | None`."""
+
+    def __init__(self, struct: type[S]) -> None:
+        hints = get_type_hints(struct)
+        self._struct = struct
+        self._maybe_json = [name for name, hint in hints.items() if hint == msgspec.Raw | None]
+        types = hints | dict.fromkeys(self._maybe_json, msgspec.Raw)
+        columns = [(field.name, types[field.name], msgspec.field(default=field.default)) for field in fields(struct)]
+        self._decode = msgspec.json.Decoder(msgspec.defstruct(struct.__name__, columns, kw_only=True)).decode
+
+    def decode(self, json: msgspec.Raw) -> S:
+        values = asdict(self._decode(json))
+        for name in self._maybe_json:
+            if values[name] == _NULL:
+                values[name] = None
+        return self._struct(**values)
+
+
+_NULL: Final = msgspec.Raw(b"null")
+
+
+class _SentEntry(msgspec.Struct, array_like=True, gc=False):
+    """A `LogEntry` as JSON. What its row keeps for a dead letter is the call's."""
+
+    call: msgspec.Raw
+    row: msgspec.Raw
+    outcome: str | None
+    size: int
+
+
+class LogEntryCoder(Coder):
+    """Encodes `LogEntry`s."""
+
+    _SENT: Final = msgspec.json.Decoder(_SentEntry)
+    _CALL: Final = _JsonDecoder(Call)
+    _ROW: Final = _JsonDecoder(IdentityCall)
+
+    def encode(self, value: LogEntry) -> bytes:
+        append = value.append
+        return _HEADER + msgspec.json.encode((value.call, append.row, append.outcome, append.size))
+
+    def decode(self, encoded: bytes) -> LogEntry:
+        sent = self._SENT.decode(_content(encoded, LogEntry))
+        call = self._CALL.decode(sent.call)
+        kept = call.message, call.attributes, call.published_at, call.inherited
+        return LogEntry(call, Append(self._ROW.decode(sent.row), sent.outcome, *kept, sent.size))
+
+    def is_deterministic(self) -> bool:
+        return False
+
+    def to_type_hint(self) -> type[LogEntry]:
+        return LogEntry
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LogEntryCoder)
+
+    def __hash__(self) -> int:
+        return hash(LogEntryCoder)
+
+
 for struct in (Known, AccountKnown, ProtocolMessage, PackedEvent):
     registry.register_coder(struct, StructCoder)
 registry.register_coder(Upsert, UpsertCoder)
+registry.register_coder(LogEntry, LogEntryCoder)

@@ -137,6 +137,16 @@ APPENDS = Counter("sent-append-requests", "requests with rows that were sent to 
 APPEND_RETRIES = Counter(
     "retried-append-requests", "of those, the ones sent again, by what the one before failed with", labels="status"
 )
+LOADS = Counter(
+    "ended-load-jobs",
+    "load jobs that BigQuery has ended, with rows of days that it takes from no stream",
+    labels="table",
+)
+LOAD_RETRIES = Counter(
+    "retried-load-jobs",
+    "requests for load jobs that were tried again, by what the one before failed with",
+    labels="reason",
+)
 STREAMS = Counter("opened-append-streams", "streams to BigQuery that were opened, first or again", labels="table")
 LATE = Counter(
     "late-messages",
@@ -186,6 +196,8 @@ COUNTERS = (
     UNREADABLE_LETTERS,
     APPENDS,
     APPEND_RETRIES,
+    LOADS,
+    LOAD_RETRIES,
     STREAMS,
     LATE,
     RETRIES,

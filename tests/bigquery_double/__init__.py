@@ -54,7 +54,9 @@ class BigQueryDouble:
             self.catalog, self.faults, self.requests, request_limit, named_row_errors, self.strictness
         )
         read_api = ReadApi(self.catalog, self.faults, self.requests, self.strictness)
-        self._rest = RestServer(RestApi(self.catalog, self.faults, self.requests, self.strictness))
+        rest = RestApi(self.catalog, self.faults, self.requests, self.strictness)
+        self.loads = rest.jobs.loads
+        self._rest = RestServer(rest)
         self._grpc = grpc.server(
             ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="bigquery-double"),
             options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],

@@ -1,4 +1,4 @@
-"""Query jobs by REST: https://cloud.google.com/bigquery/docs/reference/rest/v2/jobs ."""
+"""Jobs by REST, and what queries are: https://cloud.google.com/bigquery/docs/reference/rest/v2/jobs ."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.bigquery_double import values
+from tests.bigquery_double.load_jobs import LoadJob, Loads
 from tests.bigquery_double.requests import Requests
 from tests.bigquery_double.sql import Result, Script
 from tests.bigquery_double.strictness import Strictness
@@ -94,14 +95,18 @@ class Jobs:
     catalog: Catalog
     requests: Requests
     strictness: Strictness = field(default_factory=Strictness)
-    _jobs: dict[tuple[str, str], Job] = field(default_factory=dict)
+    loads: Loads = field(init=False)
+    _jobs: dict[tuple[str, str], Job | LoadJob] = field(default_factory=dict)
     _ids: itertools.count[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        self.loads = Loads(self.catalog)
 
     def insert(self, project: str, resource: Mapping[str, Any]) -> Job:
         """Raises Refused for a job that is no query, or whose id is taken."""
         configuration = resource["configuration"]
         if "query" not in configuration:
-            raise Refused("notImplemented", "this double runs query jobs only")
+            raise Refused("notImplemented", "this double runs query jobs, and load jobs of a file that is uploaded")
         reference = resource.get("jobReference") or {}
         return self._run(project, configuration["query"], reference.get("jobId"), reference.get("location"))
 
@@ -109,17 +114,31 @@ class Jobs:
         """jobs.query. Raises Refused."""
         return self._run(project, request, request.get("jobId"), request.get("location"))
 
-    def get(self, project: str, job: str) -> Job:
+    def load(self, project: str, resource: Mapping[str, Any], content: bytes) -> LoadJob:
+        """jobs.insert with a file. Raises Refused."""
+        reference = resource.get("jobReference") or {}
+        id_ = self._new(project, reference.get("jobId"))
+        location = reference.get("location") or "US"
+        job = self.loads.run(project, id_, location, resource["configuration"]["load"], content)
+        self._jobs[project, id_] = job
+        return job
+
+    def get(self, project: str, job: str) -> Job | LoadJob:
         """Raises Refused."""
         found = self._jobs.get((project, job))
         if found is None:
             raise Refused("notFound", f"Not found: Job {project}:{job}")
         return found
 
-    def _run(self, project: str, query: Mapping[str, Any], id_: str | None, location: str | None) -> Job:
+    def _new(self, project: str, id_: str | None) -> str:
+        """The id of a new job. Raises Refused where it is taken."""
         id_ = id_ or f"job-{next(self._ids)}"
         if (project, id_) in self._jobs:
             raise Refused("duplicate", f"Already Exists: Job {project}:{id_}")
+        return id_
+
+    def _run(self, project: str, query: Mapping[str, Any], id_: str | None, location: str | None) -> Job:
+        id_ = self._new(project, id_)
         self.requests.queries.append(query["query"])
         if query.get("useLegacySql", True):
             raise Refused("notImplemented", "this double runs GoogleSQL only: useLegacySql is true by default")

@@ -13,12 +13,14 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.bigquery_double.faults import Faults
 from tests.bigquery_double.jobs import Jobs
+from tests.bigquery_double.load_jobs import multipart
 from tests.bigquery_double.requests import Requests
 from tests.bigquery_double.schema import Field
 from tests.bigquery_double.sql import Script
@@ -35,10 +37,13 @@ STATUS = {
     "resourceInUse": 400,
     "notImplemented": 501,
     "backendError": 503,
+    "quotaExceeded": 403,
 }
 """The HTTP status of each reason: https://cloud.google.com/bigquery/docs/error-messages"""
 
 Resource = dict[str, Any]
+Answer = tuple[int, Resource | None, Mapping[str, str]]
+"""The HTTP status, the body, and headers."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -92,6 +97,30 @@ class RestApi:
             return _error(refused)
         except Exception:  # clients would ask again for minutes, were the connection to break instead
             return _error(Refused("notImplemented", f"this double failed: {traceback.format_exc()}"))
+
+    def upload(self, method: str, url: str, headers: Message, body: bytes) -> Answer:
+        """A request of an upload for a load job, in one piece or resumable."""
+        _, host, path, query, _ = urlsplit(url)
+        options = {key: values[-1] for key, values in parse_qs(query).items()}
+        self.requests.rest.append((method, path))
+        try:
+            if self.faults.away:
+                raise Refused("backendError", "The service is currently unavailable.")
+            if options["uploadType"] == "multipart":
+                resource, content = multipart(headers["Content-Type"], body)
+            elif method == "POST":
+                upload = self.jobs.loads.begin(json.loads(body))
+                return 200, {}, {"Location": f"http://{host}{path}?uploadType=resumable&upload_id={upload}"}
+            else:
+                added = self.jobs.loads.add(options["upload_id"], body, headers["Content-Range"])
+                if isinstance(added, int):
+                    return 308, None, {"Range": f"bytes=0-{added - 1}"} if added else {}
+                resource, content = added
+            return 200, self.jobs.load(unquote(path.split("/")[5]), resource, content).resource(), {}
+        except Refused as refused:
+            return *_error(refused), {}
+        except Exception:
+            return *_error(Refused("notImplemented", f"this double failed: {traceback.format_exc()}")), {}
 
     @_locked
     def list_datasets(self, _: Request, project: str) -> Resource:
@@ -271,10 +300,18 @@ class _Handler(BaseHTTPRequestHandler):
             body = gzip.decompress(body)
         url = urlsplit(self.path)
         options = {key: values[-1] for key, values in parse_qs(url.query).items()}
-        request = Request(json.loads(body) if body else {}, options, self.headers.get("If-Match"))
-        status, resource = self.api.answer(self.command, url.path, request)
+        headers: Mapping[str, str] = {}
+        if url.path.startswith("/upload/"):
+            status, resource, headers = self.api.upload(
+                self.command, f"http://{self.headers['Host']}{self.path}", self.headers, body
+            )
+        else:
+            request = Request(json.loads(body) if body else {}, options, self.headers.get("If-Match"))
+            status, resource = self.api.answer(self.command, url.path, request)
         answer = b"" if resource is None else json.dumps(resource).encode()
         self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Type", "application/json; charset=UTF-8")
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()

@@ -226,7 +226,7 @@ NO_TEXT = "is not text in UTF-8; write it in UTF-8"
 LETTERS = "reads the dead letters in the warehouse, and nothing else, so it excludes"
 REASONS = (
     "choose from too_large, invalid_json, unsupported_type, unknown_connection, invalid_field, missing_id, "
-    "missing_field, or all alone"
+    "missing_field, out_of_partition_range, or all alone"
 )
 DESCRIBED = "--help and --help_beam say what it takes"
 RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, FlinkRunner, SparkRunner"

@@ -20,7 +20,7 @@ import pipeline.sources.pubsub
 from templates import launcher
 from tests.dataflow import PROJECT, Dataflow
 from tests.templates.unopened import Unopened
-from transforms.coders import VERSION, StructCoder, UpsertCoder
+from transforms.coders import VERSION, LogEntryCoder, StructCoder, UpsertCoder
 
 IMAGE = f"europe-west1-docker.pkg.dev/{PROJECT}/segment/segment-bigquery:0.1.0"
 WAREHOUSE = {"warehouse": f"bigquery://{PROJECT}/segment"}
@@ -100,6 +100,8 @@ def described(coder: coders.Coder) -> str:
         return f"{coder.struct.__name__} in encoding {VERSION}"
     if isinstance(coder, UpsertCoder):
         return f"Upsert in encoding {VERSION}"
+    if isinstance(coder, LogEntryCoder):
+        return f"LogEntry in encoding {VERSION}"
     parts = ", ".join(map(described, coder._get_component_coders()))
     name = type(coder).__name__.removesuffix("Coder")
     return f"{name}({parts})" if parts else name

@@ -8,16 +8,22 @@ from typing import Any
 import msgspec
 import pytest
 from apache_beam.coders import registry
+from apache_beam.pvalue import TaggedOutput
 from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import Raw
 
 from schemas.tables import Account, Audience, Contact, Identity, Membership, Timestamp
+from tests.histories import Message, histories, line, odd_lines
+from tests.transforms.core.calls import read_all
 from tests.transforms.core.known import ACCOUNT_KNOWN, KNOWN
-from transforms.coders import VERSION, StructCoder, UnknownVersionError, UpsertCoder
+from transforms.classify import Classify
+from transforms.coders import VERSION, LogEntryCoder, StructCoder, UnknownVersionError, UpsertCoder
 from transforms.core.accounts import Way
 from transforms.core.facts import AccountKnown, Known
 from transforms.core.identity.protocol import Edge, Label, Member, ProtocolMessage
-from transforms.core.rows import Upsert
+from transforms.core.reader import Call
+from transforms.core.rows import LogEntry, Upsert
 
 STAMP = (1, "m")
 
@@ -50,6 +56,20 @@ def test_what_is_known_of_an_account_comes_back(known: AccountKnown) -> None:
 def test_a_message_between_identity_stages_comes_back(message: ProtocolMessage) -> None:
     coder = StructCoder(ProtocolMessage)
     assert coder.decode(coder.encode(message)) == message
+
+
+@given(histories(max_size=5), odd_lines(max_size=5), st.sampled_from([None, Timestamp(5)]))
+def test_an_entry_of_the_log_comes_back(
+    messages: list[Message], lines: list[bytes], published_at: Timestamp | None
+) -> None:
+    coder = registry.get_coder(LogEntry)
+    assert isinstance(coder, LogEntryCoder)
+    classify = Classify().fn
+    for each in (*map(line, messages), *lines):
+        for call in read_all(each, published_at=published_at, attributes={"k": "v"}):
+            for row in classify.process(call) if isinstance(call, Call) else ():
+                if isinstance(row, TaggedOutput) and row.tag == Classify.IDENTITY_CALLS:
+                    assert coder.decode(coder.encode(row.value)) == row.value
 
 
 WRITTEN: list[tuple[msgspec.Struct, list[Any]]] = [

@@ -32,10 +32,12 @@ class Reason(str, enum.Enum):
     INVALID_FIELD = "invalid_field"
     MISSING_ID = "missing_id"
     MISSING_FIELD = "missing_field"
+    OUT_OF_PARTITION_RANGE = "out_of_partition_range"
+    """Only a warehouse gives it, for a row of a day that it takes from no stream: the rules have accepted the call."""
 
 
-RETRYABLE = frozenset({Reason.UNKNOWN_CONNECTION})
-"""What another connections file may accept."""
+RETRYABLE = frozenset({Reason.UNKNOWN_CONNECTION, Reason.OUT_OF_PARTITION_RANGE})
+"""What another connections file, or a bounded job, may accept."""
 
 
 CUT_FROM = "; cut from "

@@ -26,11 +26,11 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     inherited: str | None = None
     size: int = 0
 
-    def refused(self, why: str) -> Append:
+    def refused(self, why: str, reason: Reason = Reason.INVALID_FIELD) -> Append:
         """The dead letter of a row that the warehouse cannot store."""
         letter = dead_letter(
             Stage.WRITE,
-            Refused(Reason.INVALID_FIELD, why),
+            Refused(reason, why),
             self.message,
             self.attributes,
             message_id=getattr(self.row, "message_id", None),

@@ -19,13 +19,14 @@ from msgspec import Raw
 from pipeline.warehouses import base
 from pipeline.warehouses.base import JobRun
 from pipeline.warehouses.bigquery import read_session, statements
+from pipeline.warehouses.bigquery.any_day import WriteCalls, WriteEvents
 from pipeline.warehouses.bigquery.catalog import Dataset
 from pipeline.warehouses.bigquery.clients import read_client
 from pipeline.warehouses.bigquery.queries import plain, query
 from pipeline.warehouses.bigquery.query_step import QueryFn
-from pipeline.warehouses.bigquery.sink import AppendRows, LogCalls
+from pipeline.warehouses.bigquery.sink import AppendRows
 from pipeline.warehouses.logged_calls import in_global_window
-from schemas.tables import DEAD_LETTERS, EVENTS, DeadLetter
+from schemas.tables import DEAD_LETTERS, DeadLetter
 from transforms import windows
 from transforms.core.redelivery import Redelivered
 from transforms.core.rows import Append
@@ -109,8 +110,8 @@ class ReplaceDeadLetters(beam.PTransform):
     def expand(self, redelivered: PCollection[Redelivered]) -> dict[str, PCollection]:
         parts = redelivered | "Part" >> beam.ParDo(_PartFn()).with_outputs(*_PartFn.OUTPUTS)
         unseen = parts[_PartFn.EVENTS] | "Deduplicate" >> Deduplicate(None)
-        events = unseen | "Events" >> AppendRows(self.dataset, EVENTS, self.job)
-        logged = parts[_PartFn.IDENTITY_CALLS] | "IdentityCalls" >> LogCalls(self.dataset, self.job)
+        events = unseen | "Events" >> WriteEvents(self.dataset, self.job)
+        logged = parts[_PartFn.IDENTITY_CALLS] | "IdentityCalls" >> WriteCalls(self.dataset, self.job)
         refused = (parts[_PartFn.DEAD_LETTERS], events, logged[base.DEAD_LETTERS]) | "Refused" >> beam.Flatten()
         letters = (
             refused

@@ -18,10 +18,12 @@ from msgspec.structs import replace
 
 from pipeline.warehouses import base
 from pipeline.warehouses.base import JobRun
+from pipeline.warehouses.bigquery import partition_range
 from pipeline.warehouses.bigquery.append_stream import AppendStream, Delivery
 from pipeline.warehouses.bigquery.appends import Appender, SentRows, WriteFailed
 from pipeline.warehouses.bigquery.catalog import Dataset
 from pipeline.warehouses.bigquery.changes import CHANGE_SEQUENCE_NUMBER, CHANGE_TYPE, DELETE, UPSERT, sequence_number
+from pipeline.warehouses.bigquery.partition_range import partition_time
 from pipeline.warehouses.bigquery.protobuf import RowEncoder
 from pipeline.warehouses.clock import now_us
 from pipeline.warehouses.logged_calls import LoggedCalls, TimedEntry, in_global_window
@@ -178,12 +180,18 @@ class _AppendingFn(_WriteFn[A]):
     def start_bundle(self) -> None:
         super().start_bundle()
         self.refused: list[Append] = []
+        self.bounds = partition_range.appendable(now_us(), partition_range.CLOCK_DAYS)
 
     def append(self, element: A) -> Append:
         """The row of an element."""
         raise NotImplementedError
 
     def write(self, element: A) -> None:
+        time = partition_time(self.table, self.append(element).row)
+        if time is not None and time not in self.bounds:
+            why = partition_range.refusal(time, self.bounds, self.dataset)
+            self.refuse(element, why, Reason.OUT_OF_PARTITION_RANGE)
+            return
         filled = {} if self.table.written is None else {self.table.written: self.job.written_at(now_us())}
         try:
             row = self.encode(self.append(element).row, **filled)
@@ -200,11 +208,11 @@ class _AppendingFn(_WriteFn[A]):
             if outcome is not None:
                 self.tally[metrics.OUTCOMES.of(outcome)] += calls
 
-    def refuse(self, element: A, why: str) -> None:
+    def refuse(self, element: A, why: str, reason: Reason = Reason.INVALID_FIELD) -> None:
         append = self.append(element)
-        self.refused.append(append.refused(why))
+        self.refused.append(append.refused(why, reason))
         if append.outcome is not None:
-            self.tally.refused(Reason.INVALID_FIELD.value)
+            self.tally.refused(reason.value)
 
 
 class AppendFn(_AppendingFn[Append]):
@@ -221,11 +229,11 @@ class AppendFn(_AppendingFn[Append]):
     def append(self, element: Append) -> Append:
         return element
 
-    def refuse(self, element: Append, why: str) -> None:
+    def refuse(self, element: Append, why: str, reason: Reason = Reason.INVALID_FIELD) -> None:
         if self.table == DEAD_LETTERS:
             self.write(Append(_shortened(element.row, why)))
         else:
-            super().refuse(element, why)
+            super().refuse(element, why, reason)
 
 
 class LogFn(_AppendingFn[TimedEntry]):

@@ -20,6 +20,7 @@ from google.cloud import bigquery
 from pipeline.errors import UsageError
 from pipeline.warehouses.base import Contents, GoogleSql, JobRun, Parameters
 from pipeline.warehouses.bigquery import catalog, statements
+from pipeline.warehouses.bigquery.any_day import WriteCalls, WriteEvents
 from pipeline.warehouses.bigquery.append_stream import AppendStream
 from pipeline.warehouses.bigquery.catalog import Dataset, UnusableDatasetError
 from pipeline.warehouses.bigquery.history import ReadLog
@@ -27,7 +28,7 @@ from pipeline.warehouses.bigquery.queries import plain, query, query_freshest
 from pipeline.warehouses.bigquery.redelivery import ReadDeadLetters, ReplaceDeadLetters
 from pipeline.warehouses.bigquery.sink import AppendRows, LogCalls, UpsertRows
 from pipeline.warehouses.bigquery.sweep import Sweep
-from schemas.tables import DEAD_LETTERS, KEYED, Table, Timestamp
+from schemas.tables import DEAD_LETTERS, EVENTS, KEYED, Table, Timestamp
 from schemas.upgrade import IncompatibleSchemaError
 from transforms.core import times
 from transforms.core.rules_version import RULES_VERSION
@@ -70,10 +71,12 @@ class BigQueryWarehouse:
         return ReplaceDeadLetters(self.dataset, job)
 
     def append(self, table: Table, job: JobRun) -> beam.PTransform:
+        if job.bounded and table == EVENTS:
+            return WriteEvents(self.dataset, job)
         return AppendRows(self.dataset, table, job)
 
     def log(self, job: JobRun) -> beam.PTransform:
-        return LogCalls(self.dataset, job)
+        return WriteCalls(self.dataset, job) if job.bounded else LogCalls(self.dataset, job)
 
     def upsert(self, table: Table, job: JobRun) -> beam.PTransform:
         return _Upsert(self.dataset, table, job)

@@ -43,13 +43,13 @@ def test_only_what_is_too_large_is_cut() -> None:
         assert dead_letter(Stage.PARSE, Refused(reason, ""), payload, {}).payload == payload
 
 
-def test_another_connections_file_may_accept_what_has_no_connection() -> None:
+def test_another_connections_file_or_a_job_that_ends_may_accept_what_it_is() -> None:
     retryable = {reason for reason in Reason if dead_letter(Stage.PARSE, Refused(reason, ""), PAYLOAD, {}).retryable}
-    assert retryable == RETRYABLE == {Reason.UNKNOWN_CONNECTION}
+    assert retryable == RETRYABLE == {Reason.UNKNOWN_CONNECTION, Reason.OUT_OF_PARTITION_RANGE}
 
 
 def test_reasons_are_listed_in_their_order() -> None:
     assert [reason.value for reason in Reason] == [
         *("too_large", "invalid_json", "unsupported_type", "unknown_connection", "invalid_field"),
-        *("missing_id", "missing_field"),
+        *("missing_id", "missing_field", "out_of_partition_range"),
     ]
