@@ -60,7 +60,8 @@ class KeyedStep(beam.PTransform):
         if self.window is None:
             run = beam.ParDo(_BoundedFn(self.step, self.outbox, self.measure))
         else:
-            gathered = gathered | "Global" >> windows.everything()
+            late = windows.LateArrivesNow(self.window.clock)
+            gathered = gathered | "Late" >> late | "Global" >> windows.everything()
             run = beam.ParDo(_stateful(self.step, self.state, self.outbox, self.measure))
         types = {name: hint.__args__[0] for name, hint in get_type_hints(self.outbox).items()}
         outputs = gathered | "Step" >> run.with_output_types(Any, **types).with_outputs(*types)

@@ -160,7 +160,7 @@ def test_the_log_is_read_under_a_label_of_the_rules(monkeypatch: pytest.MonkeyPa
     assert same == stages([SUBSCRIPTION, BIGQUERY], "DataflowRunner", rereads_log=True)
     monkeypatch.setattr(History, "label", f"HistoryForRules{RULES_VERSION + 1}")
     newer = stages([SUBSCRIPTION, BIGQUERY], "DataflowRunner")
-    assert newer - same == {f"{step}HistoryForRules{RULES_VERSION + 1}" for step in ("Read", "Parse")}
+    assert newer - same == {f"{step}HistoryForRules{RULES_VERSION + 1}" for step in ("Read", "Parse", "Arrive")}
 
 
 def test_on_dataflow_the_last_step_enters_the_end_of_the_job() -> None:
@@ -169,8 +169,8 @@ def test_on_dataflow_the_last_step_enters_the_end_of_the_job() -> None:
     assert "End" not in stages(ON_FILES), "there the job is waited for"
 
 
-@pytest.mark.parametrize(("runner", "seconds"), [("DataflowRunner", 60 * 86_400), ("PrismRunner", 60)])
-def test_a_window_is_kept_for_as_long_as_its_source_may_be_late(runner: str, seconds: int) -> None:
+@pytest.mark.parametrize(("runner", "seconds"), [("DataflowRunner", 120), ("PrismRunner", 60)])
+def test_a_window_is_kept_for_two_of_its_length_at_most(runner: str, seconds: int) -> None:
     kept = [
         output.windowing.allowed_lateness
         for each in transforms([SUBSCRIPTION, BIGQUERY], runner)
@@ -179,6 +179,14 @@ def test_a_window_is_kept_for_as_long_as_its_source_may_be_late(runner: str, sec
         if isinstance(output, PCollection)
     ]
     assert kept == [Duration(seconds=seconds)] * 5, "one for each step with a key"
+
+
+def test_what_may_come_late_is_stamped_before_its_facts_are_gathered() -> None:
+    """On Dataflow: the subscription's messages, and the log when it is read again."""
+    both = [FILES, SUBSCRIPTION, BIGQUERY]
+    stamped = {f"Arrive{source}" for source in ("PubSub", f"HistoryForRules{RULES_VERSION}")}
+    assert {label for label in stages(both, "DataflowRunner") if label.startswith("Arrive")} == stamped
+    assert not [label for label in stages(both) if label.startswith("Arrive")], "on Prism nothing is ever late"
 
 
 @pytest.mark.parametrize("name", LAUNCHES)
