@@ -12,13 +12,17 @@ from collections.abc import Mapping
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
-from apache_beam.coders import Coder, registry
+from apache_beam.coders import Coder, TimestampCoder, registry
+from apache_beam.io.restriction_trackers import OffsetRange
+from apache_beam.utils.timestamp import Timestamp as BeamTimestamp
+from msgspec import Raw
 
-from schemas.tables import KEYED, Row
+from schemas.tables import APPENDED, DEAD_LETTERS, EVENTS, KEYED, DeadLetter, Row, Table, Timestamp, Type
 from transforms.core.facts import AccountKnown, Known
 from transforms.core.identity.protocol import Edge, Label, Member, ProtocolMessage
-from transforms.core.packed_event import PackedEvent
-from transforms.core.rows import Upsert
+from transforms.core.packed_event import PackedEvent, pack, unpack
+from transforms.core.reader import Received
+from transforms.core.rows import Append, Upsert
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -35,7 +39,7 @@ class UnknownVersionError(Exception):
     """Bytes that another version of this program wrote, in an encoding that this one does not know."""
 
 
-def _content(encoded: bytes, struct: type[msgspec.Struct]) -> memoryview:
+def _content(encoded: bytes, struct: type) -> memoryview:
     """What follows the version."""
     if encoded[0] != VERSION:
         raise UnknownVersionError(
@@ -118,6 +122,133 @@ class UpsertCoder(Coder):
         return hash(UpsertCoder)
 
 
-for struct in (Known, AccountKnown, ProtocolMessage, PackedEvent):
-    registry.register_coder(struct, StructCoder)
+class _SentAppend(msgspec.Struct, array_like=True, gc=False):
+    """An `Append`. `columns` are the row's by name, with JSON as bytes; those of an event are a packed one's."""
+
+    table: str
+    columns: Any
+    outcome: str | None
+    message: bytes
+    attributes: dict[str, str]
+    published_at: int | None
+    inherited: str | None
+    size: int
+
+
+class AppendCoder(Coder):
+    """Encodes `Append`s of the tables that are appended to."""
+
+    _TABLES: Final = {table.row: table for table in APPENDED}
+    _NAMED: Final = {table.name: table for table in APPENDED}
+    _SENT: Final = msgspec.msgpack.Decoder(_SentAppend)
+
+    def encode(self, value: Append) -> bytes:
+        row = value.row
+        table = self._TABLES[type(row)]
+        columns = pack(value).columns if table is EVENTS else _columns(row)
+        kept = value.outcome, value.message, value.attributes, value.published_at, value.inherited, value.size
+        return _HEADER + msgspec.msgpack.encode((table.name, columns, *kept))
+
+    def decode(self, encoded: bytes) -> Append:
+        sent = self._SENT.decode(_content(encoded, Append))
+        if sent.table == EVENTS.name:
+            kept = sent.attributes, sent.published_at, sent.inherited, sent.size
+            return unpack(PackedEvent(sent.message, sent.columns, sent.outcome, *kept))
+        return Append(
+            _row(self._NAMED[sent.table], sent.columns),
+            sent.outcome,
+            sent.message,
+            sent.attributes,
+            None if sent.published_at is None else Timestamp(sent.published_at),
+            sent.inherited,
+            sent.size,
+        )
+
+    def is_deterministic(self) -> bool:
+        return False
+
+    def to_type_hint(self) -> type[Append]:
+        return Append
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AppendCoder)
+
+    def __hash__(self) -> int:
+        return hash(AppendCoder)
+
+
+class DeadLetterCoder(Coder):
+    """Encodes `DeadLetter`s, by column."""
+
+    _COLUMNS: Final = msgspec.msgpack.Decoder(dict[str, Any])
+
+    def encode(self, value: DeadLetter) -> bytes:
+        return _HEADER + msgspec.msgpack.encode(_columns(value))
+
+    def decode(self, encoded: bytes) -> DeadLetter:
+        row = _row(DEAD_LETTERS, self._COLUMNS.decode(_content(encoded, DeadLetter)))
+        assert isinstance(row, DeadLetter)
+        return row
+
+    def is_deterministic(self) -> bool:
+        return False
+
+    def to_type_hint(self) -> type[DeadLetter]:
+        return DeadLetter
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DeadLetterCoder)
+
+    def __hash__(self) -> int:
+        return hash(DeadLetterCoder)
+
+
+def _columns(row: Row) -> dict[str, Any]:
+    """The columns of a row by name; JSON as bytes."""
+    values = {name: getattr(row, name) for name in row.__struct_fields__}
+    return {name: bytes(value) if isinstance(value, Raw) else value for name, value in values.items()}
+
+
+def _row(table: Table, columns: Mapping[str, Any]) -> Row:
+    """The row of these columns. Of a newer program's those that this one does not know are left out."""
+    values = {}
+    for column in table.columns:
+        if column.name in columns:
+            value = columns[column.name]
+            values[column.name] = Raw(value) if column.type is Type.JSON and value is not None else value
+    return table.row(**values)
+
+
+class OffsetRangeCoder(Coder):
+    """Encodes the restriction of a splittable DoFn that is a range of positions."""
+
+    def encode(self, value: OffsetRange) -> bytes:
+        return _HEADER + msgspec.msgpack.encode((value.start, value.stop))
+
+    def decode(self, encoded: bytes) -> OffsetRange:
+        return OffsetRange(*msgspec.msgpack.decode(_content(encoded, OffsetRange)))
+
+    def is_deterministic(self) -> bool:
+        return True
+
+    def to_type_hint(self) -> type[OffsetRange]:
+        return OffsetRange
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, OffsetRangeCoder)
+
+    def __hash__(self) -> int:
+        return hash(OffsetRangeCoder)
+
+
+def declare(*structs: type[msgspec.Struct]) -> None:
+    """Has elements of these types encoded by `StructCoder`."""
+    for struct in structs:
+        registry.register_coder(struct, StructCoder)
+
+
+declare(Known, AccountKnown, ProtocolMessage, PackedEvent, Received)
 registry.register_coder(Upsert, UpsertCoder)
+registry.register_coder(Append, AppendCoder)
+registry.register_coder(DeadLetter, DeadLetterCoder)
+registry.register_coder(BeamTimestamp, TimestampCoder)  # a Reshuffle keeps those of its elements, else as pickles

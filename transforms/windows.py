@@ -146,27 +146,26 @@ class AfterHistory(beam.PTransform):
 
     def expand(self, pcollections: PCollection | tuple[PCollection, ...]) -> PCollection:
         others = (pcollections,) if isinstance(pcollections, PCollection) else pcollections
+        kind: Any = type(self.element)
+        marks: Any = tuple[str, kind]
         element = others[0].pipeline | "Element" >> beam.Create([self.element])
-        mark = element | "Mark" >> beam.Map(_mark, self.at_s).with_output_types(_Mark)
-        held = others | "Others" >> beam.Flatten() | "Hold" >> beam.FlatMap(_nothing).with_output_types(_Mark)
+        mark = element | "Mark" >> beam.Map(_mark, self.at_s).with_output_types(marks)
+        held = others | "Others" >> beam.Flatten() | "Hold" >> beam.FlatMap(_nothing).with_output_types(marks)
         return (
             (mark, held)
             | "Both" >> beam.Flatten()
             | "Window" >> (everything() if self.bounded else beam.WindowInto(FixedWindows(1)))
             | "Wait" >> beam.GroupByKey()
             | "Global" >> everything()
-            | "Marks" >> beam.FlatMapTuple(_elements)
+            | "Marks" >> beam.FlatMapTuple(_elements).with_output_types(kind)
         )
-
-
-_Mark = tuple[str, Any]
 
 
 def _mark(element: Any, at_s: float) -> TimestampedValue:
     return TimestampedValue(("", element), at_s)
 
 
-def _nothing(_: Any) -> Iterator[_Mark]:
+def _nothing(_: Any) -> Iterator[tuple[str, Any]]:
     """Lets nothing through but the watermark."""
     return iter(())
 

@@ -160,7 +160,7 @@ def test_without_a_stamp_it_would_be_lost() -> None:
 
 
 def test_what_is_late_for_its_window_is_not_late_for_those_of_the_steps_after_it() -> None:
-    """It is written at once, and goes on as what arrives now: each step takes some time, none keeps windows for long."""
+    """It is written at once, and goes on as what arrives now: a step takes time, and keeps no window for long."""
     late = WINDOW_S + 100
     events = TestStream().add_elements(at(1, ("a", Known()))).advance_watermark_to(late)
     events = events.add_elements(at(2, ("b", Known()), read=late)).advance_watermark_to_infinity()
