@@ -43,6 +43,7 @@ from transforms.core.rows import Append
 from transforms.deduplicate import Deduplicate
 from transforms.fold_accounts import FoldAccounts
 from transforms.map_accounts import MapAccounts
+from transforms.paged_step import PAGE_BYTES
 from transforms.parse import Parse, ParseHistory
 from transforms.reread import Reread
 from transforms.resolve_identities import ResolveIdentities
@@ -101,8 +102,9 @@ def build(pipeline: beam.Pipeline, settings: Settings, warehouse: Warehouse, job
     calls = tuple(logged_calls) | "IdentityCalls" >> beam.Flatten(pipeline=pipeline)
     facts = calls | "MapAccounts" >> MapAccounts(connections)
     window = None if kind.bounded else _window(settings)
-    keyed = facts[MapAccounts.PERSONS] | "ResolveIdentities" >> ResolveIdentities(window)
-    keyed |= facts[MapAccounts.ACCOUNTS] | "FoldAccounts" >> FoldAccounts(window)
+    page_bytes = PAGE_BYTES if kind.on_dataflow else None  # other runners take any size
+    keyed = facts[MapAccounts.PERSONS] | "ResolveIdentities" >> ResolveIdentities(window, page_bytes)
+    keyed |= facts[MapAccounts.ACCOUNTS] | "FoldAccounts" >> FoldAccounts(window, page_bytes)
     counts = tuple(
         rows | f"Write{name.title()}" >> warehouse.upsert(BY_NAME[name], job) for name, rows in keyed.items()
     )

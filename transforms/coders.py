@@ -122,6 +122,36 @@ class UpsertCoder(Coder):
         return hash(UpsertCoder)
 
 
+class Sending(msgspec.Struct, array_like=True, gc=False):
+    """Where a step stands that puts out its outbox in pages: the messages that it runs on, encoded; the timestamp of
+    what it puts out, in microseconds; the next page; and how many elements of how many bytes there are in all, which
+    tells whether it was another program that began."""
+
+    inbox: list[bytes]
+    at: int
+    page: int = 0
+    elements: int = 0
+    size: int = 0
+
+
+class SendingStateCoder(StructCoder[S]):
+    """Encodes one struct type, as StructCoder does, and `Sending`, which is beside a state while its key is sending."""
+
+    _MARK: Final = b"\0"
+    """No version: what follows is no state."""
+    _SENDING: Final = StructCoder(Sending)
+
+    def encode(self, value: S | Sending) -> bytes:
+        return self._MARK + self._SENDING.encode(value) if isinstance(value, Sending) else super().encode(value)
+
+    def decode(self, encoded: bytes) -> Any:
+        is_state = not encoded.startswith(self._MARK)
+        return super().decode(encoded) if is_state else self._SENDING.decode(encoded[1:])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SendingStateCoder, (self.struct,)
+
+
 class _SentAppend(msgspec.Struct, array_like=True, gc=False):
     """An `Append`. `columns` are the row's by name, with JSON as bytes; those of an event are a packed one's."""
 

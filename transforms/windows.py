@@ -56,9 +56,8 @@ def everything() -> beam.WindowInto:
     return beam.WindowInto(GlobalWindows())
 
 
-def arrived_at(timestamp: float, now: float, recent_s: float = LATENESS_S) -> float:
-    """The time at which an element of that timestamp arrives, in seconds since the epoch; never less than its
-    timestamp, so that what held the watermark is not behind it.
+def arrived_at(timestamp: Timestamp, now: Timestamp, recent_s: float = LATENESS_S) -> Timestamp:
+    """When an element of that timestamp arrives; never before its timestamp, where it holds the watermark.
 
     What is from before the epoch is history, and stays there. What was published in the last `recent_s` seconds arrives
     now. Anything older is of a backlog, or comes again: it waits for ten minutes at least, where the watermark is not
@@ -69,7 +68,7 @@ def arrived_at(timestamp: float, now: float, recent_s: float = LATENESS_S) -> fl
         return timestamp
     if timestamp >= now - recent_s:
         return max(timestamp, now)
-    return (now // AHEAD_S + 2) * AHEAD_S
+    return Timestamp((float(now) // AHEAD_S + 2) * AHEAD_S)
 
 
 class Arrive(beam.PTransform):
@@ -89,8 +88,7 @@ class _ArriveFn(beam.DoFn):
         self.clock = clock
 
     def process(self, element: Any, timestamp: Any = beam.DoFn.TimestampParam) -> tuple[TimestampedValue]:
-        arrived = arrived_at(timestamp.micros / 1e6, self.clock(), self.recent_s)
-        return (TimestampedValue(element, max(timestamp, Timestamp(arrived))),)
+        return (TimestampedValue(element, arrived_at(timestamp, Timestamp(self.clock()), self.recent_s)),)
 
 
 class LateArrivesNow(beam.PTransform):

@@ -104,7 +104,7 @@ def _kept(
         (coder_id,) = (value for field, value in getattr(state, kind).ListFields() if field.name.endswith("coder_id"))
         yield f"state {name}, {kind.removesuffix('_spec')}: {kept(coder_id)}"
     for name, timer in payload.timer_family_specs.items():
-        yield f"timer {name}, {beam_runner_api_pb2.TimeDomain.Enum.Name(timer.time_domain)}"
+        yield f"timer {name.removeprefix('ts-')}, {beam_runner_api_pb2.TimeDomain.Enum.Name(timer.time_domain)}"
     if payload.restriction_coder_id:
         yield f"restriction: {kept(payload.restriction_coder_id)}"
 

@@ -12,14 +12,14 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from apache_beam.testing.test_stream import TestStream
 from apache_beam.testing.util import BeamAssertException, assert_that
 from apache_beam.transforms.window import TimestampedValue
-from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
 from judge import replay
 from tests.histories import CONFIGS, deal, history, line
 from tests.product_rows import connections, facts, plain
-from transforms import windows
+from transforms import paged_step, windows
 from transforms.core.facts import Known
 from transforms.core.rows import Upsert
 from transforms.resolve_identities import ResolveIdentities
@@ -41,11 +41,12 @@ ARRIVAL = windows.Arrival(WINDOW_S, clock=clock)
 
 
 class _ReadFn(beam.DoFn):
-    """Gives facts, each when the clock has come to the second at which it is read."""
+    """Gives facts, each when the clock has come to the second at which it is read; None is read for the clock alone."""
 
-    def process(self, timed: tuple[float, Fact]) -> Iterator[Fact]:
+    def process(self, timed: tuple[float, Fact | None]) -> Iterator[Fact]:
         NOW_S[0], fact = timed
-        yield fact
+        if fact is not None:
+            yield fact
 
 
 def at(seconds: float, *facts: Fact, read: float | None = None) -> list[TimestampedValue]:
@@ -53,14 +54,20 @@ def at(seconds: float, *facts: Fact, read: float | None = None) -> list[Timestam
     return [TimestampedValue((seconds if read is None else read, fact), seconds) for fact in facts]
 
 
-def run(events: TestStream, check: dict[str, Callable[[list[Upsert]], None]], *, stamped: bool = True) -> None:
+def run(
+    events: TestStream,
+    check: dict[str, Callable[[list[Upsert]], None]],
+    *,
+    stamped: bool = True,
+    page_bytes: int | None = None,
+) -> None:
     options = PipelineOptions(["--runner=DirectRunner"])
     options.view_as(StandardOptions).streaming = True
     with beam.Pipeline(options=options) as pipeline:
         known = pipeline | "Stream" >> events | "Read" >> beam.ParDo(_ReadFn()).with_output_types(Fact)
         if stamped:
             known = known | "Arrive" >> windows.Arrive(clock=clock)
-        rows = known | "ResolveIdentities" >> ResolveIdentities(ARRIVAL)
+        rows = known | "ResolveIdentities" >> ResolveIdentities(ARRIVAL, page_bytes)
         for table, checked in check.items():
             assert_that(rows[table], checked, label=f"Check{table}")
 
@@ -122,22 +129,26 @@ def test_each_window_writes_what_changed_in_it() -> None:
         ("as late as a window is kept", 10_000 - 120, 10_000, 10_000),
         ("a minute later than that", 10_000 - 180, 10_000, 10_800),
         ("sixty days late", 1, 60 * DAY_S, 60 * DAY_S + 1_200),
-        ("history, which holds the watermark", -1e12, 1_000, -1e12),
+        ("history, which holds the watermark", float(MIN_TIMESTAMP), 1_000, float(MIN_TIMESTAMP)),
     ],
 )
 def test_when_an_element_arrives(what: str, timestamp: float, now: float, arrives: float) -> None:
-    assert windows.arrived_at(timestamp, now) == arrives, what
+    assert windows.arrived_at(Timestamp(timestamp), Timestamp(now)) == Timestamp(arrives), what
 
 
 @given(st.floats(0, 4e9), st.floats(0, 4e9))
 def test_what_arrives_is_never_behind_the_clock_nor_its_own_timestamp(timestamp: float, now: float) -> None:
-    assert max(timestamp, now) <= windows.arrived_at(timestamp, now) <= max(timestamp, now + 2 * windows.AHEAD_S)
+    arrived = windows.arrived_at(Timestamp(timestamp), Timestamp(now))
+    assert max(Timestamp(timestamp), Timestamp(now)) <= arrived
+    assert arrived <= max(Timestamp(timestamp), Timestamp(now + 2 * windows.AHEAD_S))
 
 
 def test_a_backlog_has_few_windows() -> None:
     """Those of two hours, read in one, are all open until it is read."""
-    read = range(0, 3600, 5)
-    assert len({windows.arrived_at(1e9 - 7200 + second, 1e9 + second) for second in read}) <= 3600 / windows.AHEAD_S + 1
+    stamps = {
+        windows.arrived_at(Timestamp(1e9 - 7200 + second), Timestamp(1e9 + second)) for second in range(0, 3600, 5)
+    }
+    assert len(stamps) <= 3600 / windows.AHEAD_S + 1
 
 
 def label_of_a(label: str) -> dict[str, Callable[[list[Upsert]], None]]:
@@ -189,7 +200,9 @@ def test_a_drain_flushes_the_open_window() -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_random_histories_late_and_out_of_order_equal_the_replay(seed: int) -> None:
+def test_random_histories_late_and_out_of_order_equal_the_replay(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every second one with pages of a few elements."""
+    monkeypatch.setattr(paged_step, "FEW", 0)
     rng = Random(seed)
     config = rng.choice(list(CONFIGS.values()))
     messages = history(rng, rng.randint(5, 30))
@@ -209,15 +222,23 @@ def test_random_histories_late_and_out_of_order_equal_the_replay(seed: int) -> N
         events = events.add_elements(at(published, fact, read=now))
         if rng.random() < 0.3:
             now += rng.choice([10, 60, 200, 3 * DAY_S])
-            events = events.advance_watermark_to(now)
+            events = passing(events, now)
+    for later in range(4):  # later pages arrive in later windows
+        events = passing(events, now + 3 * windows.AHEAD_S + later * 2 * WINDOW_S)
     run(
-        events.advance_watermark_to(now + 3 * windows.AHEAD_S).advance_watermark_to_infinity(),
+        events.advance_watermark_to_infinity(),
         {
             "contacts": holds({(key,): row for key, row in expected.contacts.items()}),
             "identities": holds({(id,): {"id": id, "external_id": to} for id, to in expected.identities.items()}),
             "memberships": holds(dict(expected.memberships)),
         },
+        page_bytes=300 if seed % 2 else None,
     )
+
+
+def passing(events: TestStream, now: float) -> TestStream:
+    """The clock and the watermark go on."""
+    return events.add_elements([TimestampedValue((now, None), now)]).advance_watermark_to(now)
 
 
 SEEN: list[str] = []
