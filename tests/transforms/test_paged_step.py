@@ -24,7 +24,7 @@ from transforms.core.identity import chains
 from transforms.core.identity.protocol import CHAINS, Edge, Label, ProtocolMessage
 from transforms.keyed_step import KeyedStep
 from transforms.paged_step import PagedStep, paged_fn
-from transforms.windows import Arrival
+from transforms.windows import AfterHistory, Arrival
 
 PAGE_BYTES = 1_000
 AT = Timestamp(60)
@@ -211,8 +211,7 @@ def test_a_state_is_encoded_as_without_pages_and_sending_is_told_from_it() -> No
     assert [coder.decode(coder.encode(value)) for value in (state, sending)] == [state, sending]
 
 
-def test_on_a_runner(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next step gathers all pages in the window that they belong to, since the timers hold the watermark."""
+def test_messages_that_come_between_pages_on_a_runner(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paged_step, "FEW", 0)
     step = KeyedStep(chains.step, chains.ChainsState, chains.ChainsOutbox, window=Arrival(60), page_bytes=300)
     stream = TestStream().add_elements([TimestampedValue((CHAINS, edge), 1) for edge in edges(30)])
@@ -224,3 +223,26 @@ def test_on_a_runner(monkeypatch: pytest.MonkeyPatch) -> None:
         put_out = (keyed | "Chains" >> step)["labels"]
         one, _ = chains.step(CHAINS, None, edges(30))
         assert_that(put_out, equal_to([*sent(None, edges(30)), *sent(one, edges(5, first=30))]))
+
+
+PUT_OUT: list[str] = []
+"""What came through the next test's pipeline, in this process."""
+
+
+class _SeeFn(beam.DoFn):
+    def process(self, element: Any) -> Iterator[Any]:
+        PUT_OUT.append(element if isinstance(element, str) else element[0])
+        yield element
+
+
+def test_the_end_of_the_history_waits_for_the_last_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paged_step, "FEW", 0)
+    PUT_OUT.clear()
+    step = KeyedStep(chains.step, chains.ChainsState, chains.ChainsOutbox, window=Arrival(60), page_bytes=300)
+    with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
+        history = pipeline | beam.Create([(CHAINS, edge) for edge in edges(30)], reshuffle=False)
+        keyed = history | beam.Map(lambda edge: edge).with_output_types(tuple[str, ProtocolMessage])
+        put_out = (keyed | "Chains" >> step)["labels"] | "See" >> beam.ParDo(_SeeFn())
+        _ = put_out | "Written" >> AfterHistory("end", bounded=False) | "SeeEnd" >> beam.ParDo(_SeeFn())
+    assert sorted(PUT_OUT[:-1]) == sorted(id for id, _ in sent(None, edges(30)))
+    assert PUT_OUT[-1] == "end"
