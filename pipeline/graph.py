@@ -43,10 +43,11 @@ from transforms.core.rows import Append
 from transforms.deduplicate import Deduplicate
 from transforms.fold_accounts import FoldAccounts
 from transforms.map_accounts import MapAccounts
+from transforms.paged_step import PAGE_BYTES
 from transforms.parse import Parse, ParseHistory
 from transforms.reread import Reread
 from transforms.resolve_identities import ResolveIdentities
-from transforms.windows import END_OF_TIME_S, AfterHistory, Arrival
+from transforms.windows import END_OF_TIME_S, LATENESS_S, AfterHistory, Arrival, Arrive
 
 
 def build(pipeline: beam.Pipeline, settings: Settings, warehouse: Warehouse, job: JobRun) -> None:
@@ -79,7 +80,10 @@ def build(pipeline: beam.Pipeline, settings: Settings, warehouse: Warehouse, job
         else:
             refused["Events"] = classified[Classify.EVENTS] | f"WriteEvents{label}" >> warehouse.append(EVENTS, job)
         writes += refused | f"WriteDeadLetters{label}" >> _WriteDeadLetters(warehouse, job)
-        logged_calls.append(logged[warehouses.LOGGED])
+        calls = logged[warehouses.LOGGED]
+        if source.may_be_late:  # when the log holds them: what follows is soon done
+            calls = calls | f"Arrive{label}" >> Arrive()
+        logged_calls.append(calls)
 
     if events_to_deduplicate:
         remember = None if kind.bounded else settings.deduplicate_for
@@ -90,13 +94,17 @@ def build(pipeline: beam.Pipeline, settings: Settings, warehouse: Warehouse, job
     if job.log_until is not None or not kind.bounded:  # an unbounded job has the same graph whenever it is updated
         history = History()
         received = pipeline | f"Read{history.label}" >> history.read(warehouse, job)
-        logged_calls.append(received | f"Parse{history.label}" >> ParseHistory(reader))
+        calls = received | f"Parse{history.label}" >> ParseHistory(reader)
+        if kind.on_dataflow and not kind.bounded:  # where the log may be read again beside live messages
+            calls = calls | f"Arrive{history.label}" >> Arrive(recent_s=0)
+        logged_calls.append(calls)
 
     calls = tuple(logged_calls) | "IdentityCalls" >> beam.Flatten(pipeline=pipeline)
     facts = calls | "MapAccounts" >> MapAccounts(connections)
     window = None if kind.bounded else _window(settings)
-    keyed = facts[MapAccounts.PERSONS] | "ResolveIdentities" >> ResolveIdentities(window)
-    keyed |= facts[MapAccounts.ACCOUNTS] | "FoldAccounts" >> FoldAccounts(window)
+    page_bytes = PAGE_BYTES if kind.on_dataflow else None  # other runners take any size
+    keyed = facts[MapAccounts.PERSONS] | "ResolveIdentities" >> ResolveIdentities(window, page_bytes)
+    keyed |= facts[MapAccounts.ACCOUNTS] | "FoldAccounts" >> FoldAccounts(window, page_bytes)
     counts = tuple(
         rows | f"Write{name.title()}" >> warehouse.upsert(BY_NAME[name], job) for name, rows in keyed.items()
     )
@@ -107,11 +115,11 @@ def build(pipeline: beam.Pipeline, settings: Settings, warehouse: Warehouse, job
 
 
 def _window(settings: Settings) -> Arrival:
-    """Windows over arrival. One is kept for as long as a message may be late; where none ever is, for its own length
+    """Windows over arrival. One is kept for minutes where a message may be late; where none ever is, for its own length
     again, since a runner notes each key of a window until then."""
     seconds = settings.alias_window
-    lateness = [source.lateness for source in settings.sources if source.lateness is not None]
-    return Arrival(seconds, lateness=max(lateness, default=seconds))
+    may_be_late = any(source.may_be_late for source in settings.sources)
+    return Arrival(seconds, lateness=LATENESS_S if may_be_late else seconds)
 
 
 def _deduplicates(settings: Settings, warehouse: Warehouse) -> bool:

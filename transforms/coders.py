@@ -12,14 +12,18 @@ from collections.abc import Mapping
 from typing import Any, Final, Generic, TypeVar, get_type_hints
 
 import msgspec
-from apache_beam.coders import Coder, registry
+from apache_beam.coders import Coder, TimestampCoder, registry
+from apache_beam.io.restriction_trackers import OffsetRange
+from apache_beam.utils.timestamp import Timestamp as BeamTimestamp
+from msgspec import Raw
 from msgspec.structs import asdict, fields
 
-from schemas.tables import KEYED, IdentityCall, Row
+from schemas.tables import APPENDED, DEAD_LETTERS, EVENTS, KEYED, DeadLetter, IdentityCall, Row, Table, Timestamp, Type
 from transforms.core.facts import AccountKnown, Known
 from transforms.core.identity.protocol import Edge, Label, Member, ProtocolMessage
-from transforms.core.packed_event import PackedEvent
-from transforms.core.reader import Call
+from transforms.core.packed_event import PackedEvent, pack, unpack
+from transforms.core.raw_json import NULL
+from transforms.core.reader import Call, Received
 from transforms.core.rows import Append, LogEntry, Upsert
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -37,7 +41,7 @@ class UnknownVersionError(Exception):
     """Bytes that another version of this program wrote, in an encoding that this one does not know."""
 
 
-def _content(encoded: bytes, struct: type[msgspec.Struct]) -> memoryview:
+def _content(encoded: bytes, struct: type) -> memoryview:
     """What follows the version."""
     if encoded[0] != VERSION:
         raise UnknownVersionError(
@@ -120,33 +124,141 @@ class UpsertCoder(Coder):
         return hash(UpsertCoder)
 
 
+class Sending(msgspec.Struct, array_like=True, gc=False):
+    """Where a step stands that puts out its outbox in pages: the messages that it runs on, encoded; the timestamp of
+    what it puts out, in microseconds; the next page; and how many elements of how many bytes there are in all, which
+    tells whether it was another program that began."""
+
+    inbox: list[bytes]
+    at: int
+    page: int = 0
+    elements: int = 0
+    size: int = 0
+
+
+class SendingStateCoder(StructCoder[S]):
+    """Encodes one struct type, as StructCoder does, and `Sending`, which is beside a state while its key is sending."""
+
+    _MARK: Final = b"\0"
+    """No version: what follows is no state."""
+    _SENDING: Final = StructCoder(Sending)
+
+    def encode(self, value: S | Sending) -> bytes:
+        return self._MARK + self._SENDING.encode(value) if isinstance(value, Sending) else super().encode(value)
+
+    def decode(self, encoded: bytes) -> Any:
+        is_state = not encoded.startswith(self._MARK)
+        return super().decode(encoded) if is_state else self._SENDING.decode(encoded[1:])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SendingStateCoder, (self.struct,)
+
+
+class _SentAppend(msgspec.Struct, array_like=True, gc=False):
+    """An `Append`. `columns` are the row's by name, with JSON as bytes; those of an event are a packed one's."""
+
+    table: str
+    columns: Any
+    outcome: str | None
+    message: bytes
+    attributes: dict[str, str]
+    published_at: int | None
+    inherited: str | None
+    size: int
+
+
+class AppendCoder(Coder):
+    """Encodes `Append`s of the tables that are appended to."""
+
+    _TABLES: Final = {table.row: table for table in APPENDED}
+    _NAMED: Final = {table.name: table for table in APPENDED}
+    _SENT: Final = msgspec.msgpack.Decoder(_SentAppend)
+
+    def encode(self, value: Append) -> bytes:
+        row = value.row
+        table = self._TABLES[type(row)]
+        columns = pack(value).columns if table is EVENTS else _columns(row)
+        kept = value.outcome, value.message, value.attributes, value.published_at, value.inherited, value.size
+        return _HEADER + msgspec.msgpack.encode((table.name, columns, *kept))
+
+    def decode(self, encoded: bytes) -> Append:
+        sent = self._SENT.decode(_content(encoded, Append))
+        if sent.table == EVENTS.name:
+            kept = sent.attributes, sent.published_at, sent.inherited, sent.size
+            return unpack(PackedEvent(sent.message, sent.columns, sent.outcome, *kept))
+        return Append(
+            _row(self._NAMED[sent.table], sent.columns),
+            sent.outcome,
+            sent.message,
+            sent.attributes,
+            None if sent.published_at is None else Timestamp(sent.published_at),
+            sent.inherited,
+            sent.size,
+        )
+
+    def is_deterministic(self) -> bool:
+        return False
+
+    def to_type_hint(self) -> type[Append]:
+        return Append
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AppendCoder)
+
+    def __hash__(self) -> int:
+        return hash(AppendCoder)
+
+
+class DeadLetterCoder(Coder):
+    """Encodes `DeadLetter`s, by column."""
+
+    _COLUMNS: Final = msgspec.msgpack.Decoder(dict[str, Any])
+
+    def encode(self, value: DeadLetter) -> bytes:
+        return _HEADER + msgspec.msgpack.encode(_columns(value))
+
+    def decode(self, encoded: bytes) -> DeadLetter:
+        row = _row(DEAD_LETTERS, self._COLUMNS.decode(_content(encoded, DeadLetter)))
+        assert isinstance(row, DeadLetter)
+        return row
+
+    def is_deterministic(self) -> bool:
+        return False
+
+    def to_type_hint(self) -> type[DeadLetter]:
+        return DeadLetter
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DeadLetterCoder)
+
+    def __hash__(self) -> int:
+        return hash(DeadLetterCoder)
+
+
 class _JsonDecoder(Generic[S]):
     """Reads a struct from JSON, which holds that of its columns as it is. msgspec itself does not read `Raw | None`."""
 
     def __init__(self, struct: type[S]) -> None:
         hints = get_type_hints(struct)
         self._struct = struct
-        self._maybe_json = [name for name, hint in hints.items() if hint == msgspec.Raw | None]
-        types = hints | dict.fromkeys(self._maybe_json, msgspec.Raw)
+        self._maybe_json = [name for name, hint in hints.items() if hint == Raw | None]
+        types = hints | dict.fromkeys(self._maybe_json, Raw)
         columns = [(field.name, types[field.name], msgspec.field(default=field.default)) for field in fields(struct)]
         self._decode = msgspec.json.Decoder(msgspec.defstruct(struct.__name__, columns, kw_only=True)).decode
 
-    def decode(self, json: msgspec.Raw) -> S:
+    def decode(self, json: Raw) -> S:
         values = asdict(self._decode(json))
         for name in self._maybe_json:
-            if values[name] == _NULL:
+            if values[name] == NULL:
                 values[name] = None
         return self._struct(**values)
-
-
-_NULL: Final = msgspec.Raw(b"null")
 
 
 class _SentEntry(msgspec.Struct, array_like=True, gc=False):
     """A `LogEntry` as JSON. What its row keeps for a dead letter is the call's."""
 
-    call: msgspec.Raw
-    row: msgspec.Raw
+    call: Raw
+    row: Raw
     outcome: str | None
     size: int
 
@@ -181,7 +293,53 @@ class LogEntryCoder(Coder):
         return hash(LogEntryCoder)
 
 
-for struct in (Known, AccountKnown, ProtocolMessage, PackedEvent):
-    registry.register_coder(struct, StructCoder)
+def _columns(row: Row) -> dict[str, Any]:
+    """The columns of a row by name; JSON as bytes."""
+    values = {name: getattr(row, name) for name in row.__struct_fields__}
+    return {name: bytes(value) if isinstance(value, Raw) else value for name, value in values.items()}
+
+
+def _row(table: Table, columns: Mapping[str, Any]) -> Row:
+    """The row of these columns. Of a newer program's those that this one does not know are left out."""
+    values = {}
+    for column in table.columns:
+        if column.name in columns:
+            value = columns[column.name]
+            values[column.name] = Raw(value) if column.type is Type.JSON and value is not None else value
+    return table.row(**values)
+
+
+class OffsetRangeCoder(Coder):
+    """Encodes the restriction of a splittable DoFn that is a range of positions."""
+
+    def encode(self, value: OffsetRange) -> bytes:
+        return _HEADER + msgspec.msgpack.encode((value.start, value.stop))
+
+    def decode(self, encoded: bytes) -> OffsetRange:
+        return OffsetRange(*msgspec.msgpack.decode(_content(encoded, OffsetRange)))
+
+    def is_deterministic(self) -> bool:
+        return True
+
+    def to_type_hint(self) -> type[OffsetRange]:
+        return OffsetRange
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, OffsetRangeCoder)
+
+    def __hash__(self) -> int:
+        return hash(OffsetRangeCoder)
+
+
+def declare(*structs: type[msgspec.Struct]) -> None:
+    """Has elements of these types encoded by `StructCoder`."""
+    for struct in structs:
+        registry.register_coder(struct, StructCoder)
+
+
+declare(Known, AccountKnown, ProtocolMessage, PackedEvent, Received)
 registry.register_coder(Upsert, UpsertCoder)
+registry.register_coder(Append, AppendCoder)
+registry.register_coder(DeadLetter, DeadLetterCoder)
 registry.register_coder(LogEntry, LogEntryCoder)
+registry.register_coder(BeamTimestamp, TimestampCoder)  # a Reshuffle keeps those of its elements, else as pickles

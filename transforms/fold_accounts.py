@@ -12,11 +12,13 @@ from transforms.windows import Arrival
 
 
 class FoldAccounts(beam.PTransform):
-    """`(account_id, AccountKnown)` → an `Upsert` for each account that changes; `window` as in `KeyedStep`."""
+    """`(account_id, AccountKnown)` → an `Upsert` for each account that changes; `window` and
+    `page_bytes` as in `KeyedStep`."""
 
-    def __init__(self, window: Arrival | None) -> None:
+    def __init__(self, window: Arrival | None, page_bytes: int | None = None) -> None:
         super().__init__()
         self.window = window
+        self.page_bytes = page_bytes
 
     def expand(self, accounts: PCollection[tuple[str, AccountKnown]]) -> dict[str, PCollection]:
         return accounts | "Account" >> KeyedStep(
@@ -24,5 +26,6 @@ class FoldAccounts(beam.PTransform):
             account_rows.AccountState,
             account_rows.AccountOutbox,
             window=self.window,
+            page_bytes=self.page_bytes,
             gather=JoinFn(AccountKnown, learn_account),
         )

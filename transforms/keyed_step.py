@@ -2,13 +2,16 @@
 
 The inbox of a key is gathered for a window; the step then runs with one read of the key's state, and one write only if
 the state has changed. A bounded job has one window, so there a step runs once for each key, with no state.
+
+Where one bundle can put out only so much, as in Dataflow's streaming jobs, what a step sends beyond a bound goes out in
+pages, each by a timer (`transforms.paged_step`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import reduce
-from typing import Any, NamedTuple, get_type_hints
+from functools import partial, reduce
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import msgspec
@@ -17,8 +20,8 @@ from apache_beam.transforms.userstate import BagStateSpec
 
 from transforms import metrics, windows
 from transforms.coders import StructCoder
-
-Step = Callable[[str, Any, Iterable[Any]], tuple[Any, msgspec.Struct]]
+from transforms.core.identity.protocol import ProtocolMessage
+from transforms.paged_step import PagedStep, Step, element_types, paged_fn
 
 
 class KeyedStep(beam.PTransform):
@@ -27,6 +30,7 @@ class KeyedStep(beam.PTransform):
     `state` and `outbox` are the struct types that the step returns. `gather` groups the messages of a key: a
     `JoinFn` joins them before the shuffle as well, and the inbox then is the one joined message; without it the
     inbox is their list. `window` is how long a key's messages are gathered; None is for a bounded job.
+    `page_bytes` is how much a step of an unbounded job puts out at once; None is for a runner that takes any size.
     `size` measures a state, for the distribution `sizes`.
     """
 
@@ -37,6 +41,7 @@ class KeyedStep(beam.PTransform):
         outbox: type[msgspec.Struct],
         *,
         window: windows.Arrival | None,
+        page_bytes: int | None = None,
         gather: JoinFn | None = None,
         size: Callable[[Any], int] | None = None,
         sizes: metrics.Distribution | None = None,
@@ -46,6 +51,7 @@ class KeyedStep(beam.PTransform):
         self.state = state
         self.outbox = outbox
         self.window = window
+        self.page_bytes = page_bytes
         self.gather = gather
         self.measure = None if size is None or sizes is None else Measure(size, sizes)
 
@@ -60,11 +66,19 @@ class KeyedStep(beam.PTransform):
         if self.window is None:
             run = beam.ParDo(_BoundedFn(self.step, self.outbox, self.measure))
         else:
-            gathered = gathered | "Global" >> windows.everything()
-            run = beam.ParDo(_stateful(self.step, self.state, self.outbox, self.measure))
-        types = {name: hint.__args__[0] for name, hint in get_type_hints(self.outbox).items()}
+            late = windows.LateArrivesNow(self.window.clock)
+            gathered = gathered | "Late" >> late | "Global" >> windows.everything()
+            run = beam.ParDo(self._stateful(self.window))
+        types = element_types(self.outbox)
         outputs = gathered | "Step" >> run.with_output_types(Any, **types).with_outputs(*types)
         return {name: outputs[name] for name in types}
+
+    def _stateful(self, window: windows.Arrival) -> beam.DoFn:
+        if self.page_bytes is None:
+            return _stateful(self.step, self.state, self.outbox, self.measure)
+        message = ProtocolMessage if self.gather is None else self.gather.struct
+        paged = PagedStep(self.step, self.state, self.outbox, message, self.page_bytes, window.clock)
+        return paged_fn(paged, partial(_observe, self.measure))
 
 
 def _observe(measure: Measure | None, state: Any) -> None:

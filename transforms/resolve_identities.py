@@ -18,20 +18,22 @@ from transforms.windows import Arrival
 class ResolveIdentities(beam.PTransform):
     """`(id, Known)` → on `contacts`, `identities` and `memberships` an `Upsert` for each row that changes.
 
-    The four stages of `transforms.core.identity`, fed forward; `window` as in `KeyedStep`.
+    The four stages of `transforms.core.identity`, fed forward; `window` and `page_bytes` as in `KeyedStep`.
     """
 
-    def __init__(self, window: Arrival | None) -> None:
+    def __init__(self, window: Arrival | None, page_bytes: int | None = None) -> None:
         super().__init__()
         self.window = window
+        self.page_bytes = page_bytes
 
     def expand(self, known: PCollection[tuple[str, Known]]) -> dict[str, PCollection]:
-        window = self.window
+        window, page_bytes = self.window, self.page_bytes
         persons = known | "Person" >> KeyedStep(
             person.step,
             person.PersonState,
             person.PersonOutbox,
             window=window,
+            page_bytes=page_bytes,
             gather=JoinFn(Known, learn),
             size=person.size,
             sizes=metrics.EDGES,
@@ -41,6 +43,7 @@ class ResolveIdentities(beam.PTransform):
             chains.ChainsState,
             chains.ChainsOutbox,
             window=window,
+            page_bytes=page_bytes,
             size=chains.size,
             sizes=metrics.CHAIN_EDGES,
         )
@@ -50,6 +53,7 @@ class ResolveIdentities(beam.PTransform):
             household.HouseholdState,
             household.HouseholdOutbox,
             window=window,
+            page_bytes=page_bytes,
             size=household.size,
             sizes=metrics.RESIDENTS,
         )
@@ -58,6 +62,7 @@ class ResolveIdentities(beam.PTransform):
             contact.ContactState,
             contact.ContactOutbox,
             window=window,
+            page_bytes=page_bytes,
             size=contact.size,
             sizes=metrics.MEMBERS,
         )

@@ -1,8 +1,14 @@
-"""When facts are gathered: windows over arrival. They decide when a row is written, never what it holds."""
+"""When facts are gathered: windows over arrival. They decide when a row is written, never what it holds.
+
+What arrives long after it was published would be late by that time in a window over publication, and a runner would
+have to keep what it notes of each key and window for as long. So where that can happen, `Arrive` stamps calls with the
+time at which they arrive, and windows are kept for minutes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,10 +16,19 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection
 from apache_beam.transforms.trigger import AccumulationMode, AfterCount, AfterWatermark
 from apache_beam.transforms.window import FixedWindows, GlobalWindows, TimestampedValue
-from apache_beam.utils.timestamp import Duration
+from apache_beam.utils.timestamp import Duration, Timestamp
+from apache_beam.utils.windowed_value import PaneInfoTiming
 
-RETENTION_S: Final = 60 * 86400
-"""Longer than Pub/Sub keeps a message (31 days at most): nothing is ever later."""
+LATENESS_S: Final = 120.0
+"""How late what was stamped on arrival may still be. The watermark follows the clock, so it has passed a stamp only
+where the clocks of two machines differ, by milliseconds, or where a bundle takes longer than this between the stamp and
+its end. Two windows of the default length: no key of a window is kept for longer."""
+AHEAD_S: Final = 600.0
+"""What arrives later after its publication than `LATENESS_S` gathers in windows ahead, in steps of this: see
+`arrived_at`."""
+
+Clock = Callable[[], float]
+"""Gives seconds since the epoch."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +37,8 @@ class Arrival:
     each of its keys; what comes for it later than that is lost."""
 
     seconds: float
-    lateness: float = RETENTION_S
+    lateness: float = LATENESS_S
+    clock: Clock = time.time
 
 
 def arrival(window: Arrival) -> beam.WindowInto:
@@ -38,6 +54,68 @@ def arrival(window: Arrival) -> beam.WindowInto:
 def everything() -> beam.WindowInto:
     """The one window that a key's state lives in."""
     return beam.WindowInto(GlobalWindows())
+
+
+def arrived_at(timestamp: Timestamp, now: Timestamp, recent_s: float = LATENESS_S) -> Timestamp:
+    """When an element of that timestamp arrives; never before its timestamp, where it holds the watermark.
+
+    What is from before the epoch is history, and stays there. What was published in the last `recent_s` seconds arrives
+    now. Anything older is of a backlog, or comes again: it waits for ten minutes at least, where the watermark is not
+    soon, however long its bundle takes. All of ten minutes then is one window, and not ten: a backlog of hours has its
+    windows open all at once.
+    """
+    if timestamp < _END_OF_HISTORY_S:
+        return timestamp
+    if timestamp >= now - recent_s:
+        return max(timestamp, now)
+    return Timestamp((float(now) // AHEAD_S + 2) * AHEAD_S)
+
+
+class Arrive(beam.PTransform):
+    """Elements → the same, stamped with the time at which they arrive (`arrived_at`)."""
+
+    def __init__(self, recent_s: float = LATENESS_S, clock: Clock = time.time) -> None:
+        super().__init__()
+        self.fn = _ArriveFn(recent_s, clock)
+
+    def expand(self, elements: PCollection) -> PCollection:
+        return elements | "Stamp" >> beam.ParDo(self.fn).with_output_types(elements.element_type)
+
+
+class _ArriveFn(beam.DoFn):
+    def __init__(self, recent_s: float, clock: Clock) -> None:
+        self.recent_s = recent_s
+        self.clock = clock
+
+    def process(self, element: Any, timestamp: Any = beam.DoFn.TimestampParam) -> tuple[TimestampedValue]:
+        return (TimestampedValue(element, arrived_at(timestamp, Timestamp(self.clock()), self.recent_s)),)
+
+
+class LateArrivesNow(beam.PTransform):
+    """What a grouping gives → the same; what came late for its window is stamped with now.
+
+    A late element comes once more in the windows of the next step, and there later by what this step took: at the end
+    of a row of steps it would be too late.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.fn = _LateFn(clock)
+
+    def expand(self, gathered: PCollection) -> PCollection:
+        return gathered | "Stamp" >> beam.ParDo(self.fn).with_output_types(gathered.element_type)
+
+
+class _LateFn(beam.DoFn):
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def process(
+        self, element: Any, timestamp: Any = beam.DoFn.TimestampParam, pane: Any = beam.DoFn.PaneInfoParam
+    ) -> tuple[Any]:
+        if pane.timing == PaneInfoTiming.LATE:
+            return (TimestampedValue(element, max(timestamp, Timestamp(self.clock()))),)
+        return (element,)
 
 
 _END_OF_HISTORY_S: Final = 0
@@ -66,27 +144,26 @@ class AfterHistory(beam.PTransform):
 
     def expand(self, pcollections: PCollection | tuple[PCollection, ...]) -> PCollection:
         others = (pcollections,) if isinstance(pcollections, PCollection) else pcollections
+        kind: Any = type(self.element)
+        marks: Any = tuple[str, kind]
         element = others[0].pipeline | "Element" >> beam.Create([self.element])
-        mark = element | "Mark" >> beam.Map(_mark, self.at_s).with_output_types(_Mark)
-        held = others | "Others" >> beam.Flatten() | "Hold" >> beam.FlatMap(_nothing).with_output_types(_Mark)
+        mark = element | "Mark" >> beam.Map(_mark, self.at_s).with_output_types(marks)
+        held = others | "Others" >> beam.Flatten() | "Hold" >> beam.FlatMap(_nothing).with_output_types(marks)
         return (
             (mark, held)
             | "Both" >> beam.Flatten()
             | "Window" >> (everything() if self.bounded else beam.WindowInto(FixedWindows(1)))
             | "Wait" >> beam.GroupByKey()
             | "Global" >> everything()
-            | "Marks" >> beam.FlatMapTuple(_elements)
+            | "Marks" >> beam.FlatMapTuple(_elements).with_output_types(kind)
         )
-
-
-_Mark = tuple[str, Any]
 
 
 def _mark(element: Any, at_s: float) -> TimestampedValue:
     return TimestampedValue(("", element), at_s)
 
 
-def _nothing(_: Any) -> Iterator[_Mark]:
+def _nothing(_: Any) -> Iterator[tuple[str, Any]]:
     """Lets nothing through but the watermark."""
     return iter(())
 

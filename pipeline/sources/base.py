@@ -27,8 +27,9 @@ class Source(Protocol):
         """Whether it ends by itself."""
 
     @property
-    def lateness(self) -> float | None:
-        """How many seconds behind the watermark a message may come; None where that never happens."""
+    def may_be_late(self) -> bool:
+        """Whether a message may come behind the watermark: its calls are then stamped with the time at which they
+        arrive."""
 
     @property
     def reads_warehouse(self) -> bool:
@@ -63,7 +64,7 @@ class BoundedSource:
     made."""
 
     bounded: ClassVar[bool] = True
-    lateness: ClassVar[float | None] = None
+    may_be_late: ClassVar[bool] = False
     reads_warehouse: ClassVar[bool] = False
 
     def check(self) -> None:

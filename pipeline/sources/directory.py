@@ -87,7 +87,7 @@ class Directory:
 
     label: ClassVar[str] = "Directory"
     bounded: ClassVar[bool] = False
-    lateness: ClassVar[float | None] = None
+    may_be_late: ClassVar[bool] = False
     reads_warehouse: ClassVar[bool] = False
 
     def check(self) -> None:

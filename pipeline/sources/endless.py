@@ -10,6 +10,7 @@ from apache_beam.transforms.core import RestrictionProvider
 from apache_beam.utils.timestamp import Timestamp as BeamTimestamp
 
 from schemas.tables import Timestamp
+from transforms.coders import OffsetRangeCoder
 
 END: Final = 1 << 62
 """The position that is claimed when the source is told to stop."""
@@ -37,6 +38,9 @@ class Endless(RestrictionProvider):
 
     def create_tracker(self, restriction: OffsetRange) -> EndlessTracker:
         return EndlessTracker(restriction)
+
+    def restriction_coder(self) -> OffsetRangeCoder:
+        return OffsetRangeCoder()
 
     def restriction_size(self, reader: int, restriction: OffsetRange) -> int:
         return 1

@@ -34,6 +34,7 @@ from pipeline.sources.file_patterns import Listing
 from pipeline.warehouses import JobRun, Warehouse
 from schemas.segment import KEPT_OF_TOO_LARGE_BYTES, MAX_MESSAGE_BYTES
 from transforms import metrics
+from transforms.coders import OffsetRangeCoder
 from transforms.core.reader import OversizedMessage, Received
 
 _BLOCK_BYTES: Final = 1 << 20
@@ -113,7 +114,7 @@ class ReadFiles(beam.PTransform):
         return (
             begin
             | "Patterns" >> beam.Create([(self.patterns, self.listing)])
-            | "Match" >> beam.FlatMap(_match)
+            | "Match" >> beam.FlatMap(_match).with_output_types(tuple[str, int])
             | "Spread" >> beam.Reshuffle()
             | "Blocks" >> beam.ParDo(_ReadBlocksFn())
             | "Lines" >> beam.ParDo(_LinesFn())
@@ -152,6 +153,9 @@ class _Pieces(RestrictionProvider):
 
     def create_tracker(self, restriction: OffsetRange) -> OffsetRestrictionTracker:
         return OffsetRestrictionTracker(restriction)
+
+    def restriction_coder(self) -> OffsetRangeCoder:
+        return OffsetRangeCoder()
 
     def split(self, file: tuple[str, int], restriction: OffsetRange) -> Iterator[OffsetRange]:
         return restriction.split(_SPLIT_BYTES)

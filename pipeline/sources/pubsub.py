@@ -34,7 +34,6 @@ from pipeline.warehouses import JobRun, Warehouse
 from schemas.tables import Timestamp
 from transforms import metrics
 from transforms.core.reader import Received
-from transforms.windows import RETENTION_S
 
 _PROJECT_ID: Final = r"[a-z][-a-z0-9:.]{4,61}[a-z0-9]"
 _SUBSCRIPTION_ID: Final = r"(?!goog)[A-Za-z][-A-Za-z0-9_.~+%]{2,254}"
@@ -85,9 +84,9 @@ class Subscription:
     reads_warehouse: ClassVar[bool] = False
 
     @property
-    def lateness(self) -> float | None:
-        """Messages of Dataflow's own source may be late, by as long as Pub/Sub keeps one. Ours never are."""
-        return RETENTION_S if self.native else None
+    def may_be_late(self) -> bool:
+        """Messages of Dataflow's own source may be, by as long as Pub/Sub keeps one. Ours never are."""
+        return self.native
 
     def check(self) -> None:
         check_subscription(self.name)

@@ -11,6 +11,7 @@ import msgspec
 
 from pipeline.errors import UsageError
 from schemas.tables import Table, Timestamp
+from transforms import coders
 
 LOGGED: Final = "logged"
 DEAD_LETTERS: Final = "dead_letters"
@@ -43,6 +44,9 @@ class JobRun(msgspec.Struct, frozen=True):
         """When a row is written to the log or beside it: now, but after all that earlier jobs logged, whatever the
         clock says."""
         return max(now, (self.log_until or 0) + 1)
+
+
+coders.declare(JobRun)
 
 
 class GoogleSql(Protocol):

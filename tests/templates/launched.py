@@ -20,7 +20,15 @@ import pipeline.sources.pubsub
 from templates import launcher
 from tests.dataflow import PROJECT, Dataflow
 from tests.templates.unopened import Unopened
-from transforms.coders import VERSION, LogEntryCoder, StructCoder, UpsertCoder
+from transforms.coders import (
+    VERSION,
+    AppendCoder,
+    DeadLetterCoder,
+    LogEntryCoder,
+    OffsetRangeCoder,
+    StructCoder,
+    UpsertCoder,
+)
 
 IMAGE = f"europe-west1-docker.pkg.dev/{PROJECT}/segment/segment-bigquery:0.1.0"
 WAREHOUSE = {"warehouse": f"bigquery://{PROJECT}/segment"}
@@ -65,7 +73,7 @@ def launch(service: Dataflow, parameters: Mapping[str, str], *others: str) -> in
 
 def graph(launched: beam_runner_api_pb2.Pipeline) -> str:
     """What a running job must have in common with the one that updates it: every transform by its unique name, and of
-    those that keep something, the coders of what they keep."""
+    those that keep something, the coders of what they keep, how late a window takes it, and their timers."""
     context = PipelineContext(launched.components)
     lines: list[str] = []
     for transform in sorted(launched.components.transforms.values(), key=lambda each: each.unique_name):
@@ -77,31 +85,52 @@ def graph(launched: beam_runner_api_pb2.Pipeline) -> str:
 def _kept(
     transform: beam_runner_api_pb2.PTransform, launched: beam_runner_api_pb2.Pipeline, context: PipelineContext
 ) -> Iterator[str]:
+    components = launched.components
+
+    def kept(coder_id: str) -> str:
+        return described(context.coders.get_by_id(coder_id))
+
+    def elements(name: str) -> str:
+        return kept(components.pcollections[transform.inputs[name]].coder_id)
+
     if transform.spec.urn == common_urns.primitives.GROUP_BY_KEY.urn:
-        states = {}
-    elif transform.spec.urn == common_urns.primitives.PAR_DO.urn:
-        payload = beam_runner_api_pb2.ParDoPayload.FromString(transform.spec.payload)
-        states = dict(payload.state_specs)
-        if not states:
-            return
-    else:
+        (read,) = transform.inputs
+        yield f"keeps {elements(read)}"
+        strategy = components.pcollections[transform.inputs[read]].windowing_strategy_id
+        if lateness_ms := components.windowing_strategies[strategy].allowed_lateness:
+            yield f"takes what is {lateness_ms / 1000:g} s late"
+    if transform.spec.urn != common_urns.primitives.PAR_DO.urn:
         return
-    (read,) = transform.inputs.values()
-    yield f"keeps {described(context.coders.get_by_id(launched.components.pcollections[read].coder_id))}"
-    for name, spec in states.items():
-        kind = str(spec.WhichOneof("spec"))
-        (coder_id,) = (value for field, value in getattr(spec, kind).ListFields() if field.name.endswith("coder_id"))
-        yield f"state {name}, {kind.removesuffix('_spec')}: {described(context.coders.get_by_id(coder_id))}"
+    payload = beam_runner_api_pb2.ParDoPayload.FromString(transform.spec.payload)
+    (read,) = set(transform.inputs) - set(payload.side_inputs)
+    if payload.state_specs or payload.timer_family_specs or payload.restriction_coder_id:
+        yield f"keeps {elements(read)}"
+    for name in payload.side_inputs:
+        yield f"side input: {elements(name)}"
+    for name, state in payload.state_specs.items():
+        kind = str(state.WhichOneof("spec"))
+        (coder_id,) = (value for field, value in getattr(state, kind).ListFields() if field.name.endswith("coder_id"))
+        yield f"state {name}, {kind.removesuffix('_spec')}: {kept(coder_id)}"
+    for name, timer in payload.timer_family_specs.items():
+        yield f"timer {name.removeprefix('ts-')}, {beam_runner_api_pb2.TimeDomain.Enum.Name(timer.time_domain)}"
+    if payload.restriction_coder_id:
+        yield f"restriction: {kept(payload.restriction_coder_id)}"
+
+
+_DECLARED: Mapping[type[coders.Coder], str] = {
+    UpsertCoder: "Upsert",
+    AppendCoder: "Append",
+    DeadLetterCoder: "DeadLetter",
+    LogEntryCoder: "LogEntry",
+    OffsetRangeCoder: "OffsetRange",
+}
 
 
 def described(coder: coders.Coder) -> str:
     """A coder in a few words."""
-    if isinstance(coder, StructCoder):
-        return f"{coder.struct.__name__} in encoding {VERSION}"
-    if isinstance(coder, UpsertCoder):
-        return f"Upsert in encoding {VERSION}"
-    if isinstance(coder, LogEntryCoder):
-        return f"LogEntry in encoding {VERSION}"
+    struct = coder.struct.__name__ if isinstance(coder, StructCoder) else _DECLARED.get(type(coder))
+    if struct is not None:
+        return f"{struct} in encoding {VERSION}"
     parts = ", ".join(map(described, coder._get_component_coders()))
     name = type(coder).__name__.removesuffix("Coder")
     return f"{name}({parts})" if parts else name

@@ -7,23 +7,46 @@ from typing import Any
 
 import msgspec
 import pytest
-from apache_beam.coders import registry
+from apache_beam.coders import Coder, registry
+from apache_beam.io.restriction_trackers import OffsetRange
 from apache_beam.pvalue import TaggedOutput
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from schemas.tables import Account, Audience, Contact, Identity, Membership, Timestamp
+from pipeline.warehouses import JobRun
+from schemas.tables import (
+    Account,
+    Audience,
+    Contact,
+    DeadLetter,
+    Event,
+    Identity,
+    IdentityCall,
+    Membership,
+    Row,
+    Timestamp,
+)
 from tests.histories import Message, histories, line, odd_lines
 from tests.transforms.core.calls import read_all
 from tests.transforms.core.known import ACCOUNT_KNOWN, KNOWN
 from transforms.classify import Classify
-from transforms.coders import VERSION, LogEntryCoder, StructCoder, UnknownVersionError, UpsertCoder
+from transforms.coders import (
+    VERSION,
+    AppendCoder,
+    DeadLetterCoder,
+    LogEntryCoder,
+    OffsetRangeCoder,
+    StructCoder,
+    UnknownVersionError,
+    UpsertCoder,
+)
 from transforms.core.accounts import Way
 from transforms.core.facts import AccountKnown, Known
 from transforms.core.identity.protocol import Edge, Label, Member, ProtocolMessage
-from transforms.core.reader import Call
-from transforms.core.rows import LogEntry, Upsert
+from transforms.core.memory import Memory
+from transforms.core.reader import Call, OversizedMessage, Received
+from transforms.core.rows import Append, LogEntry, Upsert
 
 STAMP = (1, "m")
 
@@ -205,3 +228,90 @@ def test_a_row_of_an_older_or_newer_program_is_read() -> None:
     assert UpsertCoder().decode(bytes([VERSION]) + sent) == Upsert(("phone",), (1, 2), Identity("phone", "ann"))
     with pytest.raises(UnknownVersionError):
         UpsertCoder().decode(bytes([VERSION + 1]) + sent)
+
+
+DEAD_LETTER = DeadLetter(
+    dead_letter_id="d1",
+    stage="parse",
+    reason="not_json",
+    detail="",
+    payload=b"\xff\x00",
+    attributes=Raw(b'{"connection":"web"}'),
+    published_at=Timestamp(7),
+)
+MESSAGE = b'{"messageId":"m1","properties":{"price":67.174118}}'
+EVENT = Event(
+    "m1",
+    "Page",
+    "",
+    Timestamp(1),
+    Timestamp(2),
+    None,
+    "ann",
+    None,
+    None,
+    "web",
+    Raw(b'{"price":67.174118}'),
+    Raw(b'{"of":"the batch"}'),
+    None,
+)
+IDENTITY_CALL = IdentityCall(
+    message_id="m1",
+    type="identify",
+    timestamp=Timestamp(1),
+    received_at=Timestamp(2),
+    user_id="ann",
+    anonymous_id=None,
+    previous_id=None,
+    group_id=None,
+    connection="web",
+    traits=Raw(b'{"a":1.0}'),
+    properties=None,
+    context=Raw(b"{}"),
+    payload="{}",
+)
+KEPT = ("event", MESSAGE, {"connection": "web"}, Timestamp(9), '{"userId":"ann"}', 99)
+
+
+@pytest.mark.parametrize("row", [EVENT, IDENTITY_CALL, DEAD_LETTER], ids=lambda row: type(row).__name__)
+def test_a_row_to_be_appended_comes_back(row: Row) -> None:
+    coder = registry.get_coder(Append)
+    for append in (Append(row), Append(row, *KEPT)):
+        assert coder.decode(coder.encode(append)) == append
+
+
+def test_an_event_goes_with_the_json_of_its_message_once() -> None:
+    encoded = AppendCoder().encode(Append(EVENT, *KEPT))
+    assert encoded.count(b"67.174118") == encoded.count(b"the batch") == 1
+
+
+ELEMENTS: list[tuple[Coder, object]] = [
+    (DeadLetterCoder(), DEAD_LETTER),
+    (OffsetRangeCoder(), OffsetRange(3, 1 << 62)),
+    (StructCoder(JobRun), JobRun(3, Timestamp(1), None, bounded=False, rereads_log=True)),
+    (StructCoder(Memory), Memory({-5: {b"a", b"b"}, 7: set()})),
+    (StructCoder(Received), Received(b"{", {"a": "b"}, Timestamp(5), too_large=OversizedMessage(9, "ab"))),
+]
+
+
+@pytest.mark.parametrize(("coder", "element"), ELEMENTS, ids=[type(element).__name__ for _, element in ELEMENTS])
+def test_an_element_comes_back_and_that_of_another_encoding_is_refused(coder: Coder, element: object) -> None:
+    encoded = coder.encode(element)
+    assert coder.decode(encoded) == element
+    assert pickle.loads(pickle.dumps(coder)) == coder
+    with pytest.raises(UnknownVersionError):
+        coder.decode(bytes([VERSION + 1]) + encoded[1:])
+
+
+@pytest.mark.parametrize("element", [DeadLetter, JobRun, Received, Append, Upsert], ids=lambda type: type.__name__)
+def test_a_type_has_its_coder(element: type) -> None:
+    coder = registry.get_coder(element)
+    assert coder.to_type_hint() is element
+    assert not coder.is_deterministic()
+
+
+def test_a_dead_letter_of_an_older_or_newer_program_is_read() -> None:
+    columns = msgspec.msgpack.decode(DeadLetterCoder().encode(DEAD_LETTER)[1:])
+    columns["column_of_later"] = 1
+    del columns["inherited"], columns["retryable"]
+    assert DeadLetterCoder().decode(bytes([VERSION]) + msgspec.msgpack.encode(columns)) == DEAD_LETTER

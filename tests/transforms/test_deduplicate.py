@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import apache_beam as beam
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.test_stream import TestStream
 from apache_beam.testing.util import assert_that, equal_to
+from apache_beam.transforms.userstate import get_dofn_specs
 from apache_beam.transforms.window import TimestampedValue
-from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from msgspec import Raw
 
 from pipeline.prism import started
 from schemas.tables import Event, Timestamp
 from tests import prism
 from transforms import metrics
+from transforms.core import memory
 from transforms.core.rows import Append
-from transforms.deduplicate import Deduplicate
+from transforms.deduplicate import _MEMORY, Deduplicate, _UnseenFn
 
 NOON = Timestamp(1_700_000_000_000_000)
 DAY_S = 86_400.0
@@ -68,42 +69,44 @@ def test_on_prism() -> None:
         passed(map(event, "abacab"), DAY_S, options)
 
 
-def at(seconds: float, *names: str) -> list[TimestampedValue]:
-    return [TimestampedValue(event(name), seconds) for name in names]
+NOW_S = [0.0]
+"""What the workers' clock shows, in this process."""
 
 
-def test_an_event_is_remembered_for_a_time_after_it_was_published() -> None:
-    stream = (
-        TestStream()
-        .add_elements(at(0, "a", "b", "a"))
-        .advance_watermark_to(DAY_S - 1)
-        .add_elements(at(DAY_S - 1, "a"))
-        .advance_watermark_to(DAY_S + 1)
-        .add_elements(at(DAY_S + 1, "b"))
-        .advance_watermark_to(DAY_S + 2)
-        .add_elements(at(DAY_S + 1, "b"))
-        .advance_watermark_to_infinity()
-    )
-    passes(stream, "a", "b", "b")
+def clock() -> float:
+    return NOW_S[0]
 
 
-def passes(stream: TestStream, *names: str) -> None:
-    """Checks that events of these names pass, in whatever order."""
-    options = PipelineOptions(["--runner=DirectRunner"])
-    options.view_as(StandardOptions).streaming = True
+class _ReadFn(beam.DoFn):
+    """Gives events, each when the clock has come to the second at which it is read."""
+
+    def process(self, timed: tuple[float, Append]) -> Iterator[Append]:
+        NOW_S[0], event = timed
+        yield event
+
+
+def passes(timed: Iterable[tuple[float, Append]], *names: str) -> None:
+    """Checks that of these events, (when it is read, the event), those of these names pass."""
+    stream = TestStream()
+    for seconds, read in timed:
+        stream = stream.add_elements([TimestampedValue((seconds, read), seconds)])
+    options = PipelineOptions(["--runner=BundleBasedDirectRunner", "--streaming"])
     with beam.Pipeline(options=options) as pipeline:
-        once = pipeline | stream | "Deduplicate" >> Deduplicate(DAY_S)
+        events = pipeline | stream.advance_watermark_to_infinity() | beam.ParDo(_ReadFn()).with_output_types(Append)
+        once = events | "Deduplicate" >> Deduplicate(DAY_S, clock)
         assert_that(once | beam.Map(lambda append: append.row.message_id), equal_to(list(names)))
 
 
-def test_an_event_of_a_file_is_remembered_from_when_it_was_received() -> None:
-    stream = (
-        TestStream()
-        .add_elements([TimestampedValue(event("a", DAY_S), MIN_TIMESTAMP)])
-        .advance_watermark_to(2 * DAY_S - 1)
-        .add_elements(at(2 * DAY_S - 1, "a"))
-        .advance_watermark_to(2 * DAY_S + 1)
-        .add_elements(at(2 * DAY_S + 1, "a"))
-        .advance_watermark_to_infinity()
-    )
-    passes(stream, "a", "a")
+def test_an_event_is_remembered_for_a_time_after_it_was_read() -> None:
+    """For a quarter more at most: periods of that length are forgotten at once."""
+    again = [(0.0, "a"), (0.0, "b"), (0.0, "a"), (DAY_S, "a"), (1.3 * DAY_S, "b"), (1.3 * DAY_S, "b")]
+    passes([(seconds, event(name, seconds)) for seconds, name in again], "a", "b", "b")
+
+
+def test_the_memory_is_shared_by_the_events_of_a_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "CELLS", 1)
+    passes([(0.0, event(name)) for name in "abcabcd"], "a", "b", "c", "d")
+
+
+def test_a_state_has_no_timer() -> None:
+    assert get_dofn_specs(_UnseenFn(DAY_S, clock)) == ({_MEMORY}, set())

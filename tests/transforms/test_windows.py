@@ -8,17 +8,18 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
-from apache_beam import coders
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.testing.test_stream import TestStream
 from apache_beam.testing.util import BeamAssertException, assert_that
 from apache_beam.transforms.window import TimestampedValue
-from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
+from hypothesis import given
+from hypothesis import strategies as st
 
 from judge import replay
 from tests.histories import CONFIGS, deal, history, line
 from tests.product_rows import connections, facts, plain
-from transforms import windows
+from transforms import paged_step, windows
 from transforms.core.facts import Known
 from transforms.core.rows import Upsert
 from transforms.resolve_identities import ResolveIdentities
@@ -28,19 +29,45 @@ DAY_S = 86_400
 Fact = tuple[str, Known]
 
 
-def stream() -> TestStream:
-    return TestStream(coder=coders.registry.get_coder(Fact)).with_output_types(Fact)
+NOW_S = [0.0]
+"""What the workers' clock shows, in this process."""
 
 
-def at(seconds: Any, *facts: Fact) -> list[TimestampedValue]:
-    return [TimestampedValue(fact, seconds) for fact in facts]
+def clock() -> float:
+    return NOW_S[0]
 
 
-def run(events: TestStream, check: dict[str, Callable[[list[Upsert]], None]]) -> None:
+ARRIVAL = windows.Arrival(WINDOW_S, clock=clock)
+
+
+class _ReadFn(beam.DoFn):
+    """Gives facts, each when the clock has come to the second at which it is read; None is read for the clock alone."""
+
+    def process(self, timed: tuple[float, Fact | None]) -> Iterator[Fact]:
+        NOW_S[0], fact = timed
+        if fact is not None:
+            yield fact
+
+
+def at(seconds: float, *facts: Fact, read: float | None = None) -> list[TimestampedValue]:
+    """Facts that were published at a second, and read then or later."""
+    return [TimestampedValue((seconds if read is None else read, fact), seconds) for fact in facts]
+
+
+def run(
+    events: TestStream,
+    check: dict[str, Callable[[list[Upsert]], None]],
+    *,
+    stamped: bool = True,
+    page_bytes: int | None = None,
+) -> None:
     options = PipelineOptions(["--runner=DirectRunner"])
     options.view_as(StandardOptions).streaming = True
     with beam.Pipeline(options=options) as pipeline:
-        rows = pipeline | "Stream" >> events | "ResolveIdentities" >> ResolveIdentities(windows.Arrival(WINDOW_S))
+        known = pipeline | "Stream" >> events | "Read" >> beam.ParDo(_ReadFn()).with_output_types(Fact)
+        if stamped:
+            known = known | "Arrive" >> windows.Arrive(clock=clock)
+        rows = known | "ResolveIdentities" >> ResolveIdentities(ARRIVAL, page_bytes)
         for table, checked in check.items():
             assert_that(rows[table], checked, label=f"Check{table}")
 
@@ -78,7 +105,7 @@ def edge(second: int, previous: str, user: str) -> list[Fact]:
 
 
 def test_a_window_writes_a_key_once() -> None:
-    events = stream().add_elements(at(1, *edge(1, "a", "b"))).add_elements(at(59, *edge(2, "b", "c")))
+    events = TestStream().add_elements(at(1, *edge(1, "a", "b"))).add_elements(at(59, *edge(2, "b", "c")))
     run(
         events.advance_watermark_to(200).advance_watermark_to_infinity(),
         {"identities": written(("a", "c"), ("b", "c"))},
@@ -86,7 +113,7 @@ def test_a_window_writes_a_key_once() -> None:
 
 
 def test_each_window_writes_what_changed_in_it() -> None:
-    events = stream().add_elements(at(1, *edge(1, "a", "b"))).advance_watermark_to(100)
+    events = TestStream().add_elements(at(1, *edge(1, "a", "b"))).advance_watermark_to(100)
     events = events.add_elements(at(110, *edge(2, "b", "c"))).advance_watermark_to(200)
     run(
         events.advance_watermark_to_infinity(),
@@ -94,24 +121,88 @@ def test_each_window_writes_what_changed_in_it() -> None:
     )
 
 
-def test_days_late_and_earlier_in_time_undoes_a_merge() -> None:
-    events = stream().add_elements(at(1, *edge(10, "a", "b"))).advance_watermark_to(9 * DAY_S)
-    events = events.add_elements(at(2, *edge(5, "a", "c"))).advance_watermark_to(9 * DAY_S + 100)
-    run(events.advance_watermark_to_infinity(), {"identities": holds({("a",): {"id": "a", "external_id": "c"}})})
+@pytest.mark.parametrize(
+    ("what", "timestamp", "now", "arrives"),
+    [
+        ("what was just published", 995, 1_000, 1_000),
+        ("a clock that is behind Pub/Sub's", 1_003, 1_000, 1_003),
+        ("as late as a window is kept", 10_000 - 120, 10_000, 10_000),
+        ("a minute later than that", 10_000 - 180, 10_000, 10_800),
+        ("sixty days late", 1, 60 * DAY_S, 60 * DAY_S + 1_200),
+        ("history, which holds the watermark", float(MIN_TIMESTAMP), 1_000, float(MIN_TIMESTAMP)),
+    ],
+)
+def test_when_an_element_arrives(what: str, timestamp: float, now: float, arrives: float) -> None:
+    assert windows.arrived_at(Timestamp(timestamp), Timestamp(now)) == Timestamp(arrives), what
+
+
+@given(st.floats(0, 4e9), st.floats(0, 4e9))
+def test_what_arrives_is_never_behind_the_clock_nor_its_own_timestamp(timestamp: float, now: float) -> None:
+    arrived = windows.arrived_at(Timestamp(timestamp), Timestamp(now))
+    assert max(Timestamp(timestamp), Timestamp(now)) <= arrived
+    assert arrived <= max(Timestamp(timestamp), Timestamp(now + 2 * windows.AHEAD_S))
+
+
+def test_a_backlog_has_few_windows() -> None:
+    """Those of two hours, read in one, are all open until it is read."""
+    stamps = {
+        windows.arrived_at(Timestamp(1e9 - 7200 + second), Timestamp(1e9 + second)) for second in range(0, 3600, 5)
+    }
+    assert len(stamps) <= 3600 / windows.AHEAD_S + 1
+
+
+def label_of_a(label: str) -> dict[str, Callable[[list[Upsert]], None]]:
+    return {"identities": holds({("a",): {"id": "a", "external_id": label}})}
+
+
+def test_sixty_days_behind_the_watermark_and_earlier_in_time_undoes_a_merge() -> None:
+    """A window is kept for two minutes, and nothing is lost."""
+    assert ARRIVAL.lateness <= 2 * WINDOW_S
+    late = 60 * DAY_S
+    events = TestStream().add_elements(at(1, *edge(10, "a", "b"))).advance_watermark_to(late)
+    events = events.add_elements(at(2, *edge(5, "a", "c"), read=late))
+    run(events.advance_watermark_to(late + 2 * windows.AHEAD_S).advance_watermark_to_infinity(), label_of_a("c"))
+
+
+def test_without_a_stamp_it_would_be_lost() -> None:
+    events = TestStream().add_elements(at(1, *edge(10, "a", "b"))).advance_watermark_to(DAY_S)
+    events = events.add_elements(at(2, *edge(5, "a", "c"), read=DAY_S)).advance_watermark_to(2 * DAY_S)
+    run(events.advance_watermark_to_infinity(), label_of_a("b"), stamped=False)
+
+
+def test_what_is_late_for_its_window_is_not_late_for_those_of_the_steps_after_it() -> None:
+    """It is written at once, and goes on as what arrives now: a step takes time, and keeps no window for long."""
+    late = WINDOW_S + 100
+    events = TestStream().add_elements(at(1, ("a", Known()))).advance_watermark_to(late)
+    events = events.add_elements(at(2, ("b", Known()), read=late)).advance_watermark_to_infinity()
+    pipeline = beam.Pipeline("BundleBasedDirectRunner", PipelineOptions(["--streaming"]))
+    known = pipeline | "Stream" >> events | "Read" >> beam.ParDo(_ReadFn()).with_output_types(Fact)
+    gathered = known | "Window" >> windows.arrival(ARRIVAL) | "Gather" >> beam.GroupByKey()
+    SEEN.clear()
+    _ = gathered | "Late" >> windows.LateArrivesNow(clock) | "Keys" >> beam.Keys() | "See" >> beam.ParDo(_SeeTimeFn())
+    pipeline.run().wait_until_finish()
+    assert ["a 59", f"b {late:.0f}"] == SEEN
+
+
+class _SeeTimeFn(beam.DoFn):
+    def process(self, key: str, timestamp: Any = beam.DoFn.TimestampParam) -> None:
+        SEEN.append(f"{key} {timestamp.micros // 1_000_000}")
 
 
 def test_empty_windows_write_nothing() -> None:
-    events = stream().advance_watermark_to(500).add_elements(at(510, *edge(1, "a", "b"))).advance_watermark_to(5000)
+    events = TestStream().advance_watermark_to(500).add_elements(at(510, *edge(1, "a", "b"))).advance_watermark_to(5000)
     run(events.advance_watermark_to_infinity(), {"identities": written(("a", "b"))})
 
 
 def test_a_drain_flushes_the_open_window() -> None:
-    events = stream().add_elements(at(1, *edge(1, "a", "b"))).advance_watermark_to_infinity()
+    events = TestStream().add_elements(at(1, *edge(1, "a", "b"))).advance_watermark_to_infinity()
     run(events, {"identities": written(("a", "b"))})
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_random_histories_late_and_out_of_order_equal_the_replay(seed: int) -> None:
+def test_random_histories_late_and_out_of_order_equal_the_replay(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every second one with pages of a few elements."""
+    monkeypatch.setattr(paged_step, "FEW", 0)
     rng = Random(seed)
     config = rng.choice(list(CONFIGS.values()))
     messages = history(rng, rng.randint(5, 30))
@@ -125,20 +216,29 @@ def test_random_histories_late_and_out_of_order_equal_the_replay(seed: int) -> N
         for person in learned.persons
     ]
     rng.shuffle(said)
-    events, now = stream(), 0
+    events, now = TestStream(), 0
     for fact in said:
-        events = events.add_elements(at(max(0, now + rng.choice([0, 0, 5, -200, -20 * DAY_S])), fact))
+        published = max(0, now + rng.choice([0, 0, 5, -200, -20 * DAY_S]))
+        events = events.add_elements(at(published, fact, read=now))
         if rng.random() < 0.3:
             now += rng.choice([10, 60, 200, 3 * DAY_S])
-            events = events.advance_watermark_to(now)
+            events = passing(events, now)
+    for later in range(4):  # later pages arrive in later windows
+        events = passing(events, now + 3 * windows.AHEAD_S + later * 2 * WINDOW_S)
     run(
-        events.advance_watermark_to(now + 1000).advance_watermark_to_infinity(),
+        events.advance_watermark_to_infinity(),
         {
             "contacts": holds({(key,): row for key, row in expected.contacts.items()}),
             "identities": holds({(id,): {"id": id, "external_id": to} for id, to in expected.identities.items()}),
             "memberships": holds(dict(expected.memberships)),
         },
+        page_bytes=300 if seed % 2 else None,
     )
+
+
+def passing(events: TestStream, now: float) -> TestStream:
+    """The clock and the watermark go on."""
+    return events.add_elements([TimestampedValue((now, None), now)]).advance_watermark_to(now)
 
 
 SEEN: list[str] = []

@@ -43,7 +43,7 @@ class ReadLog(beam.PTransform):
         return (
             begin
             | "Job" >> beam.Create([self.job])
-            | "Streams" >> beam.ParDo(_StreamsFn(self.dataset))
+            | "Streams" >> beam.ParDo(_StreamsFn(self.dataset)).with_output_types(str)
             | "Spread" >> beam.Reshuffle()
             | "Read" >> beam.ParDo(_ReadFn(present=self.job.rereads_log)).with_output_types(Received)
         )

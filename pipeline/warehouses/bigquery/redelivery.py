@@ -34,6 +34,8 @@ from transforms.deduplicate import Deduplicate
 
 _IDS: Final = 5_000
 """So many ids go into one statement: half a megabyte."""
+_IsRead = tuple[str, bool]
+"""The id of a dead letter, and True where it was read, False where it is refused again."""
 
 
 class ReadDeadLetters(beam.PTransform):
@@ -48,11 +50,11 @@ class ReadDeadLetters(beam.PTransform):
         return (
             begin
             | "Reasons" >> beam.Create([self.reasons])
-            | "Streams" >> beam.ParDo(_StreamsFn(self.dataset))
+            | "Streams" >> beam.ParDo(_StreamsFn(self.dataset)).with_output_types(str)
             | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.ParDo(_ReadFn())
+            | "Read" >> beam.ParDo(_ReadFn()).with_output_types(tuple[str, DeadLetter])
             | "Gather" >> beam.GroupByKey()
-            | "First" >> beam.MapTuple(_first)
+            | "First" >> beam.MapTuple(_first).with_output_types(DeadLetter)
         )
 
 
@@ -115,21 +117,23 @@ class ReplaceDeadLetters(beam.PTransform):
         refused = (parts[_PartFn.DEAD_LETTERS], events, logged[base.DEAD_LETTERS]) | "Refused" >> beam.Flatten()
         letters = (
             refused
-            | "KeyLetters" >> beam.Map(_keyed)
+            | "KeyLetters" >> beam.Map(_keyed).with_output_types(tuple[str, Append])
             | "GatherLetters" >> beam.GroupByKey()
-            | "OneLetter" >> beam.MapTuple(_any)
+            | "OneLetter" >> beam.MapTuple(_any).with_output_types(Append)
             | "Missing" >> beam.ParDo(_MissingFn(self.dataset))
             | "DeadLetters" >> AppendRows(self.dataset, DEAD_LETTERS, self.job)
         )
         writes = (events, logged[base.LOGGED], logged[base.DEAD_LETTERS], letters)
         written = writes | "Written" >> windows.AfterHistory(self.job, bounded=True)
-        kept = refused | "Kept" >> beam.Map(lambda append: (append.row.dead_letter_id, False))
-        read = parts[_PartFn.READ] | "Read" >> beam.Map(lambda id: (id, True))
+        kept = refused | "Kept" >> beam.Map(lambda append: (append.row.dead_letter_id, False)).with_output_types(
+            _IsRead
+        )
+        read = parts[_PartFn.READ] | "Read" >> beam.Map(lambda id: (id, True)).with_output_types(_IsRead)
         removed = (
             (kept, read)
             | "Ids" >> beam.Flatten()
             | "GatherIds" >> beam.GroupByKey()
-            | "NotKept" >> beam.FlatMapTuple(_not_kept)
+            | "NotKept" >> beam.FlatMapTuple(_not_kept).with_output_types(tuple[str, str])
             | "OneWorker" >> beam.GroupByKey()
             | "Remove" >> beam.ParDo(_RemoveFn(self.dataset), AsIter(written))
         )
@@ -162,9 +166,9 @@ def _any(_: str, appends: Iterable[Append]) -> Append:
     return next(iter(appends))
 
 
-def _not_kept(id: str, is_read: Iterable[bool]) -> Iterator[tuple[None, str]]:
+def _not_kept(id: str, is_read: Iterable[bool]) -> Iterator[tuple[str, str]]:
     if all(is_read):
-        yield None, id
+        yield "", id
 
 
 class _MissingFn(QueryFn):
@@ -194,7 +198,7 @@ class _MissingFn(QueryFn):
 class _RemoveFn(QueryFn):
     """The ids of dead letters → how many were removed, in one statement after another: two at a time would collide."""
 
-    def process(self, ids: tuple[None, Iterable[str]], _: Iterable[JobRun]) -> Iterator[int]:
+    def process(self, ids: tuple[str, Iterable[str]], _: Iterable[JobRun]) -> Iterator[int]:
         rest = iter(ids[1])
         while some := list(islice(rest, _IDS)):
             query(self.client, statements.remove_dead_letters(str(self.dataset)), {"ids": some})

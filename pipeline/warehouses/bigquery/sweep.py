@@ -43,7 +43,8 @@ class Sweep(beam.PTransform):
     def expand(self, accepted: PCollection[int]) -> PCollection:
         written = accepted | "Written" >> windows.AfterHistory(self.job, bounded=self.job.bounded)
         names = [table.name for table in KEYED]
-        deletes = written | "ObsoleteKeys" >> beam.ParDo(_ObsoleteKeysFn(self.dataset)).with_outputs(*names)
+        find = beam.ParDo(_ObsoleteKeysFn(self.dataset)).with_output_types(Upsert, **dict.fromkeys(names, Upsert))
+        deletes = written | "ObsoleteKeys" >> find.with_outputs(*names)
         removed = [
             deletes[name]
             | f"Spread{name.title()}" >> beam.Reshuffle()
