@@ -1,4 +1,4 @@
-"""Tables read in parallel, by BigQuery's Storage Read API.
+"""Tables read by BigQuery's Storage Read API.
 
 https://cloud.google.com/bigquery/docs/reference/storage
 """
@@ -6,36 +6,47 @@ https://cloud.google.com/bigquery/docs/reference/storage
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import pyarrow as pa
+from google.api_core.exceptions import FailedPrecondition, NotFound
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient
 from google.cloud.bigquery_storage_v1.types import DataFormat, ReadSession
 
 from pipeline.warehouses.bigquery.catalog import Dataset
 from schemas.tables import Table
 
+GONE: Final = (FailedPrecondition, NotFound)
+"""What reading a stream fails with whose session has expired, six hours after it was opened: it answers `session
+expired at …`, and later no longer knows the stream.
+https://github.com/GoogleCloudDataproc/spark-bigquery-connector/issues/684"""
 
-def streams(
+
+def open_stream(
     client: BigQueryReadClient, dataset: Dataset, table: Table, columns: Sequence[str], restriction: str
-) -> Iterator[str]:
-    """Opens a session, a view of the table as it is now, and gives the names of its streams; BigQuery chooses their
-    number by the table's size. `restriction` is what a row must meet; empty for all."""
+) -> str:
+    """Opens a session, a view of the table as it is now, with one stream; returns the stream's name, empty where there
+    are no rows. `restriction` is what a row must meet."""
     project, name = dataset
     wanted = ReadSession(
         table=f"projects/{project}/datasets/{name}/tables/{table.name}",
         data_format=DataFormat.ARROW,
         read_options=ReadSession.TableReadOptions(selected_fields=columns, row_restriction=restriction),
     )
-    session = client.create_read_session(parent=f"projects/{project}", read_session=wanted)
-    for stream in session.streams:
-        yield stream.name
+    session = client.create_read_session(parent=f"projects/{project}", read_session=wanted, max_stream_count=1)
+    return session.streams[0].name if session.streams else ""
 
 
-def record_batches(client: BigQueryReadClient, stream: str) -> Iterator[pa.RecordBatch]:
-    """The rows of a stream. Google's client continues at the row where a broken stream ended."""
+def record_batches(client: BigQueryReadClient, stream: str, offset: int) -> Iterator[pa.RecordBatch]:
+    """The rows of a stream from this one on, 10 MB at a time. Google's client continues at the row where a broken
+    stream ended. Raises one of `GONE` where the session has expired."""
     schema = None
-    for response in client.read_rows(stream):
-        if schema is None:  # only the first of a stream must have it
-            schema = pa.ipc.read_schema(pa.py_buffer(response.arrow_schema.serialized_schema))
-        rows = pa.py_buffer(response.arrow_record_batch.serialized_record_batch)
-        yield pa.ipc.read_record_batch(rows, schema)
+    responses = client.read_rows(stream, offset)
+    try:
+        for response in responses:
+            if schema is None:  # only the first of a stream must have it
+                schema = pa.ipc.read_schema(pa.py_buffer(response.arrow_schema.serialized_schema))
+            rows = pa.py_buffer(response.arrow_record_batch.serialized_record_batch)
+            yield pa.ipc.read_record_batch(rows, schema)
+    finally:
+        responses.cancel()  # where the rest is read later
