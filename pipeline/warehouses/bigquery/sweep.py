@@ -119,7 +119,8 @@ class _ObsoleteKeysFn(QueryFn):
 
     def _page(self, before: int, after: tuple[str, ...]) -> list[tuple[str, ...]]:
         statement = statements.keys_written_before(self.table, str(self.dataset), _PAGE, is_first=not after)
-        parameters = {"before": before, **{f"after_{number}": value for number, value in enumerate(after)}}
+        key: dict[str, int | str] = {f"after_{number}": value for number, value in enumerate(after)}
+        parameters = {"before": before, **key}
         return [row.values() for row in query_freshest(self.client, statement, self.table, self.dataset, parameters)]
 
 
