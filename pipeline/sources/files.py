@@ -34,7 +34,7 @@ from pipeline.sources import file_formats, file_patterns
 from pipeline.sources.base import BoundedSource
 from pipeline.sources.file_patterns import Listing
 from pipeline.warehouses import JobRun, Warehouse
-from pipeline.work_items import OffsetRangeCoder
+from pipeline.work_items import OffsetRangeCoder, Remainders
 from schemas.segment import KEPT_OF_TOO_LARGE_BYTES, MAX_MESSAGE_BYTES
 from transforms import metrics
 from transforms.core.reader import OversizedMessage, Received
@@ -119,28 +119,66 @@ class ReadFiles(beam.PTransform):
     def expand(self, begin: PBegin) -> PCollection[Received]:
         return (
             begin
-            | "Patterns" >> beam.Create([(self.patterns, self.listing)])
-            | "Match" >> beam.FlatMap(_match)
+            | "Patterns" >> beam.Impulse()
+            | "Match" >> beam.ParDo(_MatchFn(self.patterns, self.listing)).with_output_types(tuple[str, int])
             | "Spread" >> beam.Reshuffle()
             | "Blocks" >> beam.ParDo(_ReadBlocksFn())
             | "Lines" >> beam.ParDo(_LinesFn())
         )
 
 
-def _match(patterns_and_listing: tuple[tuple[str, ...], Listing]) -> Iterable[tuple[str, int]]:
-    """The path and size of each file, once; of one that has become shorter or is gone, the size that it had. No
+class UnreadPaths(msgspec.Struct, frozen=True, array_like=True):
+    """The paths after this one."""
+
+    after: str = ""
+    is_done: bool = False
+
+
+class _Unread(Remainders[UnreadPaths]):
+    nothing = UnreadPaths(is_done=True)
+
+    def initial_restriction(self, _: bytes) -> UnreadPaths:
+        return UnreadPaths()
+
+
+class _MatchFn(beam.DoFn):
+    """Gives the path and size of each file, once; of one that has become shorter or is gone, the size that it had. No
     grouping sees to that: it would move lines to the end of time, and in a job that goes on after them they are the
-    beginning."""
-    patterns, listing = patterns_and_listing
-    files = dict(listing)
-    for pattern in patterns:
-        matched = FileSystems.match([pattern])[0].metadata_list
-        for file in matched:
-            path = file_patterns.absolute(file.path)
-            files[path] = max(file.size_in_bytes, files.get(path, 0))
-        if not matched and not listing:
-            files[pattern] = 0
-    return files.items()
+    beginning. Of very many files a work item gives some, in the order of their paths, and the next one lists again."""
+
+    def __init__(self, patterns: tuple[str, ...], listing: Listing) -> None:
+        self.patterns = patterns
+        self.listing = listing
+
+    def process(
+        self,
+        _: bytes,
+        tracker: Any = beam.DoFn.RestrictionParam(_Unread()),  # noqa: B008
+    ) -> Iterator[tuple[str, int]]:
+        put_out = 0
+        unread: UnreadPaths = tracker.current_restriction()
+        for path, size in sorted(self._matched().items()):
+            if path <= unread.after:
+                continue
+            if put_out >= work_items.BYTES:
+                tracker.defer_remainder()
+                return
+            if not tracker.try_claim(UnreadPaths(path)):
+                return
+            put_out += len(path)
+            yield path, size
+        tracker.try_claim(_Unread.nothing)
+
+    def _matched(self) -> dict[str, int]:
+        files = dict(self.listing)
+        for pattern in self.patterns:
+            matched = FileSystems.match([pattern])[0].metadata_list
+            for file in matched:
+                path = file_patterns.absolute(file.path)
+                files[path] = max(file.size_in_bytes, files.get(path, 0))
+            if not matched and not self.listing:
+                files[pattern] = 0
+        return files
 
 
 class _Pieces(RestrictionProvider):

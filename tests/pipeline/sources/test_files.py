@@ -335,6 +335,20 @@ def test_what_is_wrong_with_a_file_of_many_work_items_is_noted_once(
     assert metrics.counts(results)[metrics.UNREADABLE.name] == 1
 
 
+@pytest.mark.parametrize("stop_after", [None, 3])
+def test_work_items_list_each_of_very_many_files_once(
+    stop_after: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [str(tmp_path / f"{number:03}") for number in range(20)]
+    for path in paths:
+        Path(path).write_text(path)
+    monkeypatch.setattr(work_items, "BYTES", 4 * len(paths[0]))
+    matching = files._MatchFn((f"{tmp_path}/*", f"{tmp_path}/01*"), ())
+    found = run(matching.process, b"", files._Unread(), stop_after=stop_after)
+    assert [file for work_item in found for file in work_item] == [(path, len(path)) for path in paths]
+    assert max(map(len, found)) <= 4
+
+
 def test_a_gzip_file_cannot_be_split_but_where_it_is_read() -> None:
     tracker = files._Pieces().create_tracker(OffsetRange(0, files._GZIP_END))
     tracker.try_claim(9)
