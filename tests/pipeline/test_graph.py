@@ -195,3 +195,11 @@ def test_what_a_running_job_keeps_is_in_a_declared_encoding(name: str) -> None:
     ours = [each for each in kept if each[0].startswith(("ResolveIdentities", "FoldAccounts", "Write"))]
     assert len(ours) >= 5
     assert [each for each in ours if not re.search("in encoding [0-9]", each[1])] == []
+
+
+@pytest.mark.parametrize("name", LAUNCHES)
+def test_what_a_step_defers_is_in_a_declared_encoding(name: str) -> None:
+    lines = (DATAFLOW / f"{name}.txt").read_text("utf-8").splitlines()
+    deferred = [line for line in lines if line.startswith("    restriction: ")]
+    assert len(deferred) >= 5, "the history or dead letters, and the keys of each table"
+    assert [line for line in deferred if not re.search("in encoding [0-9]", line)] == []

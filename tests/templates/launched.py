@@ -17,6 +17,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 
 import pipeline.run
 import pipeline.sources.pubsub
+from pipeline.work_items import OffsetRangeCoder
 from templates import launcher
 from tests.dataflow import PROJECT, Dataflow
 from tests.templates.unopened import Unopened
@@ -82,7 +83,10 @@ def _kept(
     elif transform.spec.urn == common_urns.primitives.PAR_DO.urn:
         payload = beam_runner_api_pb2.ParDoPayload.FromString(transform.spec.payload)
         states = dict(payload.state_specs)
-        if not states:
+        if payload.restriction_coder_id:
+            restriction, _ = context.coders.get_by_id(payload.restriction_coder_id)._get_component_coders()
+            yield f"restriction: {described(restriction)}"
+        elif not states:
             return
     else:
         return
@@ -100,6 +104,8 @@ def described(coder: coders.Coder) -> str:
         return f"{coder.struct.__name__} in encoding {VERSION}"
     if isinstance(coder, UpsertCoder):
         return f"Upsert in encoding {VERSION}"
+    if isinstance(coder, OffsetRangeCoder):
+        return f"OffsetRange in encoding {VERSION}"
     parts = ", ".join(map(described, coder._get_component_coders()))
     name = type(coder).__name__.removesuffix("Coder")
     return f"{name}({parts})" if parts else name

@@ -127,8 +127,8 @@ class _RangesFn(QueryFn):
         self.table, self.present = table, present
 
     def process(self, restriction: str) -> Iterator[UnreadRows | TimestampedValue]:
-        found = query(self.client, statements.rows_by_hour(self.table, str(self.dataset), restriction))
-        hours = [(row.begins, row.held) for row in found]
+        statement = statements.rows_by_hour(self.table, str(self.dataset), restriction)
+        hours = [(row.begins, row.held) for row in query(self.client, statement)]
         rows = sum(held for _, held in hours)
         cut = [*ranges(hours, min(max(rows // _READERS, _LEAST_ROWS), _MOST_ROWS))]
         for reader in range(min(_READERS, len(cut))):

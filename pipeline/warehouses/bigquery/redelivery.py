@@ -48,7 +48,7 @@ class ReadDeadLetters(beam.PTransform):
         return (
             begin
             | "Reasons" >> beam.Create([statements.dead_letters_of(self.reasons)])
-            | "Rows" >> ReadRows(_ReadFn(self.dataset))
+            | "Rows" >> ReadRows(_ReadFn(self.dataset)).with_output_types(tuple[str, DeadLetter])
             | "Gather" >> beam.GroupByKey()
             | "First" >> beam.MapTuple(_first)
         )
