@@ -10,6 +10,7 @@ from unittest import mock
 
 import apache_beam as beam
 import pytest
+from apache_beam.io.restriction_trackers import OffsetRange
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 
@@ -23,12 +24,15 @@ from pipeline.warehouses.bigquery.append_stream import AppendStream
 from pipeline.warehouses.bigquery.catalog import Dataset
 from pipeline.warehouses.bigquery.history import ReadLog
 from pipeline.warehouses.bigquery.sink import UpsertRows
+from pipeline.warehouses.bigquery.sweep import UnreadKeys
+from pipeline.work_items import OffsetRangeCoder, RemainderTracker
 from schemas.tables import IDENTITIES, IDENTITY_CALLS, Identity, Timestamp
 from tests import prism
 from tests.bigquery_double import BigQueryDouble
 from tests.bigquery_double import read_api as double_read_api
 from tests.bigquery_double.tables import TableName
 from tests.strict_runner import Strictness, StrictRunner, WorkItemTooLarge
+from transforms.coders import VERSION
 from transforms.core.rows import Upsert
 
 SALES = Dataset("acme-data", "sales")
@@ -59,6 +63,33 @@ def double() -> Iterator[BigQueryDouble]:
         catalog.create(catalog.connect(SALES.project), SALES)
         yield served
         AppendStream.close_all()
+
+
+def test_a_remainder_is_left_at_a_checkpoint_and_nowhere_else() -> None:
+    tracker = RemainderTracker(UnreadKeys(("a",)), UnreadKeys(is_done=True))
+    assert tracker.try_claim(UnreadKeys(("b",)))
+    assert tracker.try_split(0.5) is None
+    with pytest.raises(ValueError, match="a work item ended without UnreadKeys"):
+        tracker.check_done()
+    assert tracker.try_split(0) == (UnreadKeys(is_done=True), UnreadKeys(("b",)))
+    assert not tracker.try_claim(UnreadKeys(("c",)))
+    assert tracker.try_split(0) is None
+    tracker.check_done()
+
+
+def test_nothing_is_left_of_what_is_done() -> None:
+    tracker = RemainderTracker(UnreadKeys(), UnreadKeys(is_done=True))
+    assert tracker.current_progress().fraction_completed == 0
+    assert tracker.try_claim(UnreadKeys(is_done=True))
+    assert tracker.try_split(0) is None
+    assert tracker.current_progress().fraction_completed == 1
+
+
+@pytest.mark.parametrize("restriction", [OffsetRange(0, 0), OffsetRange(7, files._GZIP_END)])
+def test_a_range_of_offsets_has_a_declared_encoding(restriction: OffsetRange) -> None:
+    encoded = OffsetRangeCoder().encode(restriction)
+    assert encoded[0] == VERSION
+    assert OffsetRangeCoder().decode(encoded) == restriction
 
 
 def run(step: beam.PTransform, seed: int = 0) -> None:

@@ -143,7 +143,7 @@ class _Unread(Remainders[UnreadRows]):
         return unread
 
     def restriction_size(self, _: UnreadRows, unread: UnreadRows) -> float:
-        return sum(max(each.rows - each.offset, 1) for each in unread.ranges) * _ROW_BYTES
+        return sum(max(rows.rows - rows.offset, 1) for rows in unread.ranges) * _ROW_BYTES
 
 
 class ReadRowsFn(metrics.CountingFn):

@@ -16,6 +16,7 @@ from google.cloud.bigquery_storage_v1.types import DataFormat, ReadSession
 from pipeline.warehouses.bigquery.catalog import Dataset
 from schemas.tables import Table
 
+_BATCH_ROWS: Final = 1_000
 GONE: Final = (FailedPrecondition, NotFound)
 """What reading a stream fails with whose session has expired, six hours after it was opened: it answers `session
 expired at …`, and later no longer knows the stream.
@@ -38,15 +39,16 @@ def open_stream(
 
 
 def record_batches(client: BigQueryReadClient, stream: str, offset: int) -> Iterator[pa.RecordBatch]:
-    """The rows of a stream from this one on, 10 MB at a time. Google's client continues at the row where a broken
-    stream ended. Raises one of `GONE` where the session has expired."""
+    """The rows of a stream from this one on, a thousand at a time at most. Google's client continues at the row where a
+    broken stream ended. Raises one of `GONE` where the session has expired."""
     schema = None
     responses = client.read_rows(stream, offset)
     try:
         for response in responses:
             if schema is None:  # only the first of a stream must have it
                 schema = pa.ipc.read_schema(pa.py_buffer(response.arrow_schema.serialized_schema))
-            rows = pa.py_buffer(response.arrow_record_batch.serialized_record_batch)
-            yield pa.ipc.read_record_batch(rows, schema)
+            rows = pa.ipc.read_record_batch(pa.py_buffer(response.arrow_record_batch.serialized_record_batch), schema)
+            for first in range(0, rows.num_rows, _BATCH_ROWS):  # an answer may have 10 MB
+                yield rows.slice(first, _BATCH_ROWS)
     finally:
         responses.cancel()  # where the rest is read later

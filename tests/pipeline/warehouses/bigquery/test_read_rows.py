@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import work_items
-from pipeline.warehouses.bigquery import catalog, read_rows, statements
+from pipeline.warehouses.bigquery import catalog, read_rows, read_session, statements
 from pipeline.warehouses.bigquery import ddl as bigquery_ddl
 from pipeline.warehouses.bigquery.catalog import Dataset
 from pipeline.warehouses.bigquery.history import written_until
@@ -105,11 +105,12 @@ def row(number: int) -> tuple[object, ...]:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A work item puts out a kilobyte, a range has 30 rows, an answer 5, and there are 3 readers."""
+    """A work item puts out a kilobyte, by five rows; a range has 30 rows, an answer 20; there are 3 readers."""
     monkeypatch.setattr(work_items, "BYTES", 1_000)
     for name, value in (("_READERS", 3), ("_LEAST_ROWS", 30), ("_MOST_ROWS", 30)):
         monkeypatch.setattr(read_rows, name, value)
-    monkeypatch.setattr(double_read_api, "BATCH", 5)
+    monkeypatch.setattr(double_read_api, "BATCH", 20)
+    monkeypatch.setattr(read_session, "_BATCH_ROWS", 5)
 
 
 def expire_after(reads: int, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
@@ -152,9 +153,11 @@ def read(unread: UnreadRows, stop_after: int | None = None) -> list[list[int]]:
     """What each work item of a reader gives."""
     fn = NumbersFn()
     fn.setup()
-    process = partial(fn.process, estimator=ManualWatermarkEstimator(None))
+    estimator = ManualWatermarkEstimator(None)
+    process = partial(fn.process, estimator=estimator)
     found = run(lambda element, tracker: process(element, tracker), unread, read_rows._Unread(), stop_after=stop_after)
     fn.teardown()
+    assert estimator.current_watermark() is None, "it is held where it is"
     return found
 
 
