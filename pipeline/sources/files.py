@@ -11,8 +11,9 @@ import hashlib
 import logging
 import os
 import re
+import threading
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, ClassVar, Final, cast
 
@@ -25,6 +26,7 @@ from apache_beam.pvalue import PBegin, PCollection
 from apache_beam.transforms.core import RestrictionProvider
 from google.api_core.exceptions import Forbidden, NotFound
 
+from pipeline import work_items
 from pipeline.errors import printable, reason, shortened
 from pipeline.job_kind import JobKind
 from pipeline.plurals import counted
@@ -32,6 +34,7 @@ from pipeline.sources import file_formats, file_patterns
 from pipeline.sources.base import BoundedSource
 from pipeline.sources.file_patterns import Listing
 from pipeline.warehouses import JobRun, Warehouse
+from pipeline.work_items import Remainders
 from schemas.segment import KEPT_OF_TOO_LARGE_BYTES, MAX_MESSAGE_BYTES
 from transforms import metrics
 from transforms.coders import OffsetRangeCoder
@@ -40,6 +43,10 @@ from transforms.core.reader import OversizedMessage, Received
 _BLOCK_BYTES: Final = 1 << 20
 _SPLIT_BYTES: Final = 64 << 20
 """Plain files are read in parallel pieces of about this size."""
+_GZIP_END: Final = 1 << 62
+"""Where what a gzip file holds ends at the latest: how much that is, is not known before it is read."""
+_MOST_KEPT: Final = 8
+"""So many gzip files are kept open for the work items that go on with them."""
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_WINDOW: Final = 31
 _CHECKSUM: Final = re.compile("incorrect (data|length) check")
@@ -113,59 +120,114 @@ class ReadFiles(beam.PTransform):
     def expand(self, begin: PBegin) -> PCollection[Received]:
         return (
             begin
-            | "Patterns" >> beam.Create([(self.patterns, self.listing)])
-            | "Match" >> beam.FlatMap(_match).with_output_types(tuple[str, int])
+            | "Patterns" >> beam.Impulse()
+            | "Match" >> beam.ParDo(_MatchFn(self.patterns, self.listing)).with_output_types(tuple[str, int])
             | "Spread" >> beam.Reshuffle()
             | "Blocks" >> beam.ParDo(_ReadBlocksFn())
             | "Lines" >> beam.ParDo(_LinesFn())
         )
 
 
-def _match(patterns_and_listing: tuple[tuple[str, ...], Listing]) -> Iterable[tuple[str, int]]:
-    """The path and size of each file, once; of one that has become shorter or is gone, the size that it had. No
+class UnreadPaths(msgspec.Struct, frozen=True, array_like=True):
+    """The paths after this one."""
+
+    after: str = ""
+    is_done: bool = False
+
+
+class _Unread(Remainders[UnreadPaths]):
+    nothing = UnreadPaths(is_done=True)
+
+    def initial_restriction(self, _: bytes) -> UnreadPaths:
+        return UnreadPaths()
+
+
+class _MatchFn(beam.DoFn):
+    """Gives the path and size of each file, once; of one that has become shorter or is gone, the size that it had. No
     grouping sees to that: it would move lines to the end of time, and in a job that goes on after them they are the
-    beginning."""
-    patterns, listing = patterns_and_listing
-    files = dict(listing)
-    for pattern in patterns:
-        matched = FileSystems.match([pattern])[0].metadata_list
-        for file in matched:
-            path = file_patterns.absolute(file.path)
-            files[path] = max(file.size_in_bytes, files.get(path, 0))
-        if not matched and not listing:
-            files[pattern] = 0
-    return files.items()
+    beginning. Of very many files a work item gives some, in the order of their paths, and the next one lists again."""
+
+    def __init__(self, patterns: tuple[str, ...], listing: Listing) -> None:
+        self.patterns = patterns
+        self.listing = listing
+
+    def process(
+        self,
+        _: bytes,
+        tracker: Any = beam.DoFn.RestrictionParam(_Unread()),  # noqa: B008
+    ) -> Iterator[tuple[str, int]]:
+        put_out = 0
+        unread: UnreadPaths = tracker.current_restriction()
+        for path, size in sorted(self._matched().items()):
+            if path <= unread.after:
+                continue
+            if put_out >= work_items.BYTES:
+                tracker.defer_remainder()
+                return
+            if not tracker.try_claim(UnreadPaths(path)):
+                return
+            put_out += len(path)
+            yield path, size
+        tracker.try_claim(_Unread.nothing)
+
+    def _matched(self) -> dict[str, int]:
+        files = dict(self.listing)
+        for pattern in self.patterns:
+            matched = FileSystems.match([pattern])[0].metadata_list
+            for file in matched:
+                path = file_patterns.absolute(file.path)
+                files[path] = max(file.size_in_bytes, files.get(path, 0))
+            if not matched and not self.listing:
+                files[pattern] = 0
+        return files
 
 
 class _Pieces(RestrictionProvider):
     """A plain file is a range of bytes that can be split anywhere: a line belongs to the piece that its first byte is
-    in. A gzip file is one position that cannot be split."""
+    in. A gzip file is a range of the bytes that it holds, up to `_GZIP_END`, and can be left only where it is read."""
 
     def initial_restriction(self, file: tuple[str, int]) -> OffsetRange:
         path, size = file
         try:
             with _open(path) as opened:
-                return OffsetRange(0, 1 if is_gzip(opened) else max(size, 1))
+                return OffsetRange(0, _GZIP_END if is_gzip(opened) else max(size, 1))
         except _UNREADABLE as error:
             if not _is_lost(path, error):
                 raise
             return OffsetRange(0, max(size, 1))  # told where it is read
 
     def create_tracker(self, restriction: OffsetRange) -> OffsetRestrictionTracker:
-        return OffsetRestrictionTracker(restriction)
+        return _PieceTracker(restriction)
+
+    def split(self, file: tuple[str, int], restriction: OffsetRange) -> Iterable[OffsetRange]:
+        return [restriction] if _is_of_gzip(restriction) else restriction.split(_SPLIT_BYTES)
 
     def restriction_coder(self) -> OffsetRangeCoder:
         return OffsetRangeCoder()
 
-    def split(self, file: tuple[str, int], restriction: OffsetRange) -> Iterator[OffsetRange]:
-        return restriction.split(_SPLIT_BYTES)
-
     def restriction_size(self, file: tuple[str, int], restriction: OffsetRange) -> int:
-        return file[1] if restriction.stop == 1 else restriction.size()
+        return file[1] if _is_of_gzip(restriction) else restriction.size()
+
+
+class _PieceTracker(OffsetRestrictionTracker):
+    def try_split(self, fraction_of_remainder: float) -> Any:
+        """A gzip file is split only by a checkpoint, where it is read: nothing behind that can be read by itself."""
+        if fraction_of_remainder != 0 and _is_of_gzip(self.current_restriction()):
+            return None
+        return super().try_split(fraction_of_remainder)
+
+
+def _is_of_gzip(restriction: OffsetRange) -> bool:
+    return bool(restriction.stop == _GZIP_END)
 
 
 class _ReadBlocksFn(metrics.CountingFn):
-    """Reads a file block by block: what a runner does for each element of a splittable DoFn it does once a block."""
+    """Reads a file block by block: what a runner does for each element of a splittable DoFn it does once a block.
+
+    After `work_items.BYTES` it defers the rest to another work item. A plain file goes on there at its offset. A gzip
+    file has to be decompressed again from its beginning; but where the same process goes on, it has kept what it reads,
+    and nothing is done twice.
+    """
 
     def process(
         self,
@@ -174,15 +236,22 @@ class _ReadBlocksFn(metrics.CountingFn):
     ) -> Iterator[list[Line]]:
         path, size = file
         try:
+            if _is_of_gzip(tracker.current_restriction()):
+                yield from self._gunzipped(path, size, tracker)
+                return
             with _open(path) as opened:
-                yield from self._blocks(opened, path, tracker)
-                if (left := opened.seek(0, os.SEEK_END)) < size:
-                    self._note_lost(path, f"has {counted(left, 'byte')} left of {size:,}")
+                if (yield from self._plain(opened, tracker)):
+                    self._check_size(path, opened, size)
         except _UNREADABLE as error:
             if not _is_lost(path, error):
                 raise
             self._note_lost(path, reason(error))
             tracker.try_claim(tracker.current_restriction().stop)
+
+    def _check_size(self, path: str, opened: BinaryIO, size: int) -> None:
+        """Notes a file that has become shorter."""
+        if (left := opened.seek(0, os.SEEK_END)) < size:
+            self._note_lost(path, f"has {counted(left, 'byte')} left of {size:,}")
 
     def _note_lost(self, path: str, problem: str) -> None:
         line = printable(f"{shortened(path)}: {problem}")
@@ -190,23 +259,80 @@ class _ReadBlocksFn(metrics.CountingFn):
         metrics.note(metrics.LOST_FILES, line)
         _log.warning("%s", line)
 
-    def _blocks(self, opened: BinaryIO, path: str, tracker: Any) -> Iterator[list[Line]]:
+    def _plain(self, opened: BinaryIO, tracker: Any) -> Generator[list[Line], None, bool]:
+        """Gives the lines of a piece of a plain file; returns whether those were all, and nothing was deferred."""
         start, end = tracker.current_restriction().start, tracker.current_restriction().stop
-        if is_gzip(opened):
-            if tracker.try_claim(start):
-                gunzip = Gunzip(opened)
-                for block in blocks(gunzip.read, 0):
-                    yield block.unmarked()
-                if gunzip.problem:
-                    note_unreadable(self.tally, f"{shortened(path)}: {gunzip.problem}")
-            return
+        put_out = 0
         for block in blocks(opened.read, _first_line(opened, start)):
-            if tracker.try_claim(block.last_start):
-                yield block.unmarked()
-                continue
-            yield block.before(tracker.current_restriction().stop).unmarked()
-            return
+            if not tracker.try_claim(block.last_start):
+                yield block.before(tracker.current_restriction().stop).unmarked()
+                return True
+            yield block.unmarked()
+            put_out += block.end - block.start
+            if put_out >= work_items.BYTES:
+                tracker.defer_remainder()
+                return False
         tracker.try_claim(max(end, tracker.current_restriction().stop))
+        return True
+
+    def _gunzipped(self, path: str, size: int, tracker: Any) -> Iterator[list[Line]]:
+        """Gives the lines of a gzip file from where the restriction starts."""
+        start = tracker.current_restriction().start
+        reading = _kept.take((path, size, start)) or _GzipReading(path, start)
+        put_out = 0
+        for block in reading.blocks:
+            if not tracker.try_claim(block.end - 1):
+                reading.opened.close()
+                return
+            yield block.unmarked()
+            put_out += block.end - block.start
+            if put_out >= work_items.BYTES:
+                _kept.keep((path, size, block.end), reading)
+                tracker.defer_remainder()
+                return
+        tracker.try_claim(_GZIP_END)
+        with reading.opened:
+            if reading.problem:
+                note_unreadable(self.tally, f"{shortened(path)}: {reading.problem}")
+            self._check_size(path, reading.opened, size)
+
+
+class _GzipReading:
+    """A gzip file that is read from the line on that begins at `start` of what it holds."""
+
+    def __init__(self, path: str, start: int) -> None:
+        self.opened = _open(path)
+        self._gunzip = Gunzip(self.opened)
+        self.blocks = blocks(self._gunzip.read, start)
+        left = start
+        while left and (skipped := self._gunzip.read(min(left, _BLOCK_BYTES))):
+            left -= len(skipped)
+
+    @property
+    def problem(self) -> str:
+        return self._gunzip.problem
+
+
+class _KeptReadings:
+    """The readings of this process that another work item goes on with, if it comes to this process, by the path, the
+    size and the position that it begins with. They are few: the oldest are closed."""
+
+    def __init__(self) -> None:
+        self._readings: dict[tuple[str, int, int], _GzipReading] = {}
+        self._lock = threading.Lock()
+
+    def keep(self, place: tuple[str, int, int], reading: _GzipReading) -> None:
+        with self._lock:
+            self._readings[place] = reading
+            while len(self._readings) > _MOST_KEPT:
+                self._readings.pop(next(iter(self._readings))).opened.close()
+
+    def take(self, place: tuple[str, int, int]) -> _GzipReading | None:
+        with self._lock:
+            return self._readings.pop(place, None)
+
+
+_kept: Final = _KeptReadings()
 
 
 def _is_lost(path: str, error: Exception) -> bool:
@@ -236,11 +362,12 @@ class _LinesFn(metrics.CountingFn):
 
 
 class Block(msgspec.Struct, frozen=True):
-    """Consecutive lines, and the offsets of the first and the last of them. A line beyond the size limit comes alone,
-    as what was kept of it."""
+    """Consecutive lines, the offsets of the first and the last of them, and where they end. A line beyond the size
+    limit comes alone, as what was kept of it."""
 
     start: int
     last_start: int
+    end: int
     lines: list[Line]
 
     def before(self, end: int) -> Block:
@@ -251,7 +378,7 @@ class Block(msgspec.Struct, frozen=True):
                 break
             lines.append(line)
             at += 1 + (len(line) if isinstance(line, bytes) else 0)
-        return Block(self.start, self.last_start, lines)
+        return Block(self.start, self.last_start, self.end, lines)
 
     def unmarked(self) -> list[Line]:
         """The lines, without the byte order mark that may begin a file."""
@@ -267,16 +394,18 @@ def blocks(read: Callable[[int], bytes], position: int) -> Iterator[Block]:
         data = tail + data
         cut = data.rfind(b"\n") + 1
         if cut:
-            yield Block(position, position + data.rfind(b"\n", 0, cut - 1) + 1, [*data[: cut - 1].split(b"\n")])
-            position += cut
+            last_start, end = position + data.rfind(b"\n", 0, cut - 1) + 1, position + cut
+            yield Block(position, last_start, end, [*data[: cut - 1].split(b"\n")])
+            position = end
         tail = data[cut:]
         if len(tail) > MAX_MESSAGE_BYTES:
             kept, size, tail = _too_large(tail, read)
-            yield Block(position, position, [kept])
+            yield Block(position, position, position + size, [kept])
             position += size
     if tail:
         lines: list[Line] = [*tail.removesuffix(b"\n").split(b"\n")]
-        yield Block(position, position + tail.rfind(b"\n", 0, len(tail) - 1) + 1, lines)
+        last_start = position + tail.rfind(b"\n", 0, len(tail) - 1) + 1
+        yield Block(position, last_start, position + len(tail), lines)
 
 
 def _too_large(beginning: bytes, read: Callable[[int], bytes]) -> tuple[Received, int, bytes]:

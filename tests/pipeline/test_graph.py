@@ -264,3 +264,11 @@ def test_a_launched_job_takes_nothing_late_by_more_than_two_windows_and_has_no_t
     assert late == dict.fromkeys(("Account", "Person", "Chains", "Household", "Contact"), "what is 120 s late")
     timers = [(transform.split("/")[1], what, how) for transform, what, how in lines if what.startswith("timer")]
     assert set(timers) == {(step, "timer", "next_page, EVENT_TIME") for step in late}
+
+
+@pytest.mark.parametrize("name", LAUNCHES)
+def test_what_a_step_defers_is_in_a_declared_encoding(name: str) -> None:
+    lines = (DATAFLOW / f"{name}.txt").read_text("utf-8").splitlines()
+    deferred = [line for line in lines if line.startswith("    restriction: ")]
+    assert len(deferred) >= 5, "the history or dead letters, and the keys of each table"
+    assert [line for line in deferred if not re.search("in encoding [0-9]", line)] == []

@@ -1,23 +1,20 @@
-"""The log of earlier jobs, read from BigQuery's `identity_calls` in parallel."""
+"""The log of earlier jobs, read from BigQuery's `identity_calls`."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from contextlib import closing
 
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.pvalue import PBegin, PCollection
-from apache_beam.transforms.window import TimestampedValue
 
 from pipeline.warehouses.base import JobRun
-from pipeline.warehouses.bigquery import read_session, statements
-from pipeline.warehouses.bigquery.catalog import Dataset, connect
-from pipeline.warehouses.bigquery.clients import read_client
+from pipeline.warehouses.bigquery import statements
+from pipeline.warehouses.bigquery.catalog import Dataset
 from pipeline.warehouses.bigquery.queries import query
+from pipeline.warehouses.bigquery.query_step import QueryFn
+from pipeline.warehouses.bigquery.read_rows import ReadRows, ReadRowsFn
 from schemas.tables import IDENTITY_CALLS, Timestamp
-from transforms import metrics
 from transforms.core import times
 from transforms.core.reader import Received
 from transforms.core.rules_version import RULES_VERSION
@@ -43,9 +40,8 @@ class ReadLog(beam.PTransform):
         return (
             begin
             | "Job" >> beam.Create([self.job])
-            | "Streams" >> beam.ParDo(_StreamsFn(self.dataset)).with_output_types(str)
-            | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.ParDo(_ReadFn(present=self.job.rereads_log)).with_output_types(Received)
+            | "Restriction" >> beam.ParDo(_RestrictionFn(self.dataset)).with_output_types(str)
+            | "Rows" >> ReadRows(_ReadFn(self.dataset, present=self.job.rereads_log)).with_output_types(Received)
         )
 
 
@@ -54,51 +50,28 @@ def written_until(log_until: Timestamp) -> str:
     return f"written_at <= CAST('{times.iso(log_until)}' AS TIMESTAMP)"
 
 
-class _StreamsFn(beam.DoFn):
-    """Gives the names of the log's streams."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
-
-    def setup(self) -> None:
-        self.client = read_client()
+class _RestrictionFn(QueryFn):
+    """Gives what a row must meet to be read; nothing where there is none."""
 
     def process(self, job: JobRun) -> Iterator[str]:
+        log_until = job.log_until
         if job.rereads_log:
-            self._enter_rules_version(job)
-        elif job.log_until is None:
-            return
-        restriction = "" if job.rereads_log or job.log_until is None else written_until(job.log_until)
-        yield from read_session.streams(
-            self.client, self.dataset, IDENTITY_CALLS, ["payload", "connection"], restriction
-        )
-
-    def _enter_rules_version(self, job: JobRun) -> None:
-        parameters = {"generation": job.generation, "rules_version": RULES_VERSION}
-        with closing(connect(self.dataset.project)) as client:
-            query(client, statements.enter_rules_version(str(self.dataset)), parameters)
-
-    def teardown(self) -> None:
-        self.client.transport.close()
+            parameters = {"generation": job.generation, "rules_version": RULES_VERSION}
+            query(self.client, statements.enter_rules_version(str(self.dataset)), parameters)
+            (end,) = query(self.client, statements.end_of_log(str(self.dataset)))
+            log_until = end.log_until
+        if log_until is not None:
+            yield written_until(log_until)
 
 
-class _ReadFn(metrics.CountingFn):
-    """Reads a stream; with `present` each element has the time at which it is read."""
+class _ReadFn(ReadRowsFn):
+    """Gives the calls of the log."""
 
-    def __init__(self, *, present: bool) -> None:
-        super().__init__()
-        self.present = present
+    def __init__(self, dataset: Dataset, *, present: bool) -> None:
+        super().__init__(dataset, IDENTITY_CALLS, ["payload", "connection"], present=present)
 
-    def setup(self) -> None:
-        self.client = read_client()
-
-    def process(self, stream: str) -> Iterator[Received | TimestampedValue]:
-        for batch in read_session.record_batches(self.client, stream):
-            payloads = batch.column("payload").cast(pa.binary()).to_pylist()
-            for payload, connection in zip(payloads, batch.column("connection").to_pylist(), strict=True):
-                self.tally.received()
-                received = Received(payload, connection=connection)
-                yield TimestampedValue(received, time.time()) if self.present else received
-
-    def teardown(self) -> None:
-        self.client.transport.close()
+    def values(self, rows: pa.RecordBatch) -> Iterator[Received]:
+        payloads = rows.column("payload").cast(pa.binary()).to_pylist()
+        for payload, connection in zip(payloads, rows.column("connection").to_pylist(), strict=True):
+            self.tally.received()
+            yield Received(payload, connection=connection)

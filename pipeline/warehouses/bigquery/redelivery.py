@@ -12,18 +12,19 @@ from itertools import islice
 from typing import Any, Final
 
 import apache_beam as beam
+import pyarrow as pa
 from apache_beam.pvalue import AsIter, PBegin, PCollection, TaggedOutput
 from apache_beam.utils.windowed_value import WindowedValue
 from msgspec import Raw
 
 from pipeline.warehouses import base
 from pipeline.warehouses.base import JobRun
-from pipeline.warehouses.bigquery import read_session, statements
+from pipeline.warehouses.bigquery import statements
 from pipeline.warehouses.bigquery.any_day import WriteCalls, WriteEvents
 from pipeline.warehouses.bigquery.catalog import Dataset
-from pipeline.warehouses.bigquery.clients import read_client
 from pipeline.warehouses.bigquery.queries import plain, query
 from pipeline.warehouses.bigquery.query_step import QueryFn
+from pipeline.warehouses.bigquery.read_rows import ReadRows, ReadRowsFn
 from pipeline.warehouses.bigquery.sink import AppendRows
 from pipeline.warehouses.logged_calls import in_global_window
 from schemas.tables import DEAD_LETTERS, DeadLetter
@@ -49,47 +50,23 @@ class ReadDeadLetters(beam.PTransform):
     def expand(self, begin: PBegin) -> PCollection[DeadLetter]:
         return (
             begin
-            | "Reasons" >> beam.Create([self.reasons])
-            | "Streams" >> beam.ParDo(_StreamsFn(self.dataset)).with_output_types(str)
-            | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.ParDo(_ReadFn()).with_output_types(tuple[str, DeadLetter])
+            | "Reasons" >> beam.Create([statements.dead_letters_of(self.reasons)])
+            | "Rows" >> ReadRows(_ReadFn(self.dataset)).with_output_types(tuple[str, DeadLetter])
             | "Gather" >> beam.GroupByKey()
             | "First" >> beam.MapTuple(_first).with_output_types(DeadLetter)
         )
 
 
-class _StreamsFn(beam.DoFn):
-    """Gives the names of the table's streams."""
+class _ReadFn(ReadRowsFn):
+    """Gives `(dead_letter_id, DeadLetter)`."""
 
     def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
+        super().__init__(dataset, DEAD_LETTERS, [column.name for column in DEAD_LETTERS.columns])
 
-    def setup(self) -> None:
-        self.client = read_client()
-
-    def process(self, reasons: tuple[str, ...] | None) -> Iterator[str]:
-        columns = [column.name for column in DEAD_LETTERS.columns]
-        restriction = statements.dead_letters_of(reasons)
-        yield from read_session.streams(self.client, self.dataset, DEAD_LETTERS, columns, restriction)
-
-    def teardown(self) -> None:
-        self.client.transport.close()
-
-
-class _ReadFn(beam.DoFn):
-    """A stream → `(dead_letter_id, DeadLetter)`."""
-
-    def setup(self) -> None:
-        self.client = read_client()
-
-    def process(self, stream: str) -> Iterator[tuple[str, DeadLetter]]:
-        for batch in read_session.record_batches(self.client, stream):
-            for row in batch.to_pylist():
-                letter = _letter(row)
-                yield letter.dead_letter_id, letter
-
-    def teardown(self) -> None:
-        self.client.transport.close()
+    def values(self, rows: pa.RecordBatch) -> Iterator[tuple[str, DeadLetter]]:
+        for row in rows.to_pylist():
+            letter = _letter(row)
+            yield letter.dead_letter_id, letter
 
 
 def _letter(row: Mapping[str, Any]) -> DeadLetter:

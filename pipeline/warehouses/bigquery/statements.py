@@ -52,11 +52,33 @@ def enter_history_done(dataset: str | None) -> str:
     return f"UPDATE {ddl.qualified(JOBS.name, dataset)} SET history_done = TRUE WHERE generation = @generation"
 
 
-def keys_written_before(table: Table, dataset: str | None) -> str:
-    """The keys of rows of a keyed table that were last written before `@before`, in microseconds."""
-    keys = ", ".join(f"`{name}`" for name in table.key)
+def keys_written_before(table: Table, dataset: str | None, limit: int, *, is_first: bool) -> str:
+    """The least keys, so many, of rows of a keyed table that were last written before `@before`, in microseconds;
+    unless they are the first, only those after the key (`@after_0`, `@after_1` …)."""
+    keys = [f"`{name}`" for name in table.key]
+    condition = f"`{table.written}` < TIMESTAMP_MICROS(@before)"
+    if not is_first:
+        condition += f" AND ({_is_after(keys)})"
+    columns = ", ".join(keys)
+    table_name = ddl.qualified(table.name, dataset)
+    return f"SELECT {columns} FROM {table_name} WHERE {condition} ORDER BY {columns} LIMIT {limit}"
+
+
+def _is_after(keys: Sequence[str]) -> str:
+    """Whether a row's key comes after `@after_…`."""
+    condition = ""
+    for number, key in reversed([*enumerate(keys)]):
+        equal = f" OR ({key} = @after_{number} AND ({condition}))" if condition else ""
+        condition = f"{key} > @after_{number}{equal}"
+    return condition
+
+
+def rows_by_hour(table: Table, dataset: str | None, restriction: str) -> str:
+    """For each hour of the time that partitions a table when it begins, in microseconds, and how many rows it holds
+    that meet the restriction."""
     return (
-        f"SELECT {keys} FROM {ddl.qualified(table.name, dataset)} WHERE `{table.written}` < TIMESTAMP_MICROS(@before)"
+        f"SELECT UNIX_MICROS(TIMESTAMP_TRUNC({table.partition_by}, HOUR)) AS begins, COUNT(*) AS held"
+        f" FROM {ddl.qualified(table.name, dataset)} WHERE {restriction} GROUP BY begins ORDER BY begins"
     )
 
 

@@ -21,9 +21,11 @@ from apache_beam.metrics.metric import MetricResults
 from apache_beam.testing.util import assert_that, equal_to
 from google.api_core.exceptions import Forbidden, NotFound
 
+from pipeline import work_items
 from pipeline.sources import files
 from pipeline.sources.file_patterns import Listing, checked
 from pipeline.sources.files import Gunzip, ReadFiles, blocks
+from tests.work_items import run
 from transforms import metrics
 from transforms.core.reader import OversizedMessage, Received
 
@@ -249,6 +251,109 @@ def test_any_damage_at_all_costs_no_more_than_the_rest() -> None:
     for at in range(2, len(compressed)):
         read, problem = gunzip(compressed[:at] + bytes([compressed[at] ^ 0xFF]) + compressed[at + 1 :])
         assert problem or read == TEXT  # a few bytes of the header mean nothing
+
+
+# ---- work items ----
+
+
+@pytest.fixture(params=["kept", "not kept"])
+def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a gzip file goes on in the process that has read its beginning."""
+    if request.param == "not kept":
+        monkeypatch.setattr(files, "_MOST_KEPT", 0)
+
+
+def read_work_items(content: bytes, path: Path, stop_after: int | None = None) -> list[list[bytes | Received]]:
+    """The lines that each work item gives of a file."""
+    path.write_bytes(content)
+    blocks_of_work_items = run(
+        files._ReadBlocksFn().process, (str(path), len(content)), files._Pieces(), stop_after=stop_after
+    )
+    return [[shown(line) for block in blocks for line in block] for blocks in blocks_of_work_items]
+
+
+@pytest.mark.usefixtures("small", "kept")
+@pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize("what", CONTENTS)
+def test_work_items_give_each_line_of_a_file_once(
+    what: str, compress: Callable[[bytes], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = [shown(line) for line in lines(CONTENTS[what])]
+    for most in (1, 10, 50, 1_000):
+        monkeypatch.setattr(work_items, "BYTES", most)
+        for stop_after in (None, 1, 2):
+            found = read_work_items(compress(CONTENTS[what]), tmp_path / "a", stop_after)
+            assert [line for work_item in found for line in work_item] == expected, (most, stop_after)
+    assert files._kept._readings == {}
+
+
+@pytest.mark.usefixtures("kept")
+@pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_a_work_item_of_a_file_is_bounded(
+    compress: Callable[[bytes], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_BLOCK_BYTES", 100)
+    monkeypatch.setattr(work_items, "BYTES", 1_000)
+    found = read_work_items(compress(TEXT), tmp_path / "a")
+    sizes = [sum(len(line) + 1 for line in work_item if isinstance(line, bytes)) for work_item in found]
+    assert sum(sizes) == len(TEXT)
+    assert max(sizes) < 1_000 + 2 * 100
+    assert len(sizes) >= len(TEXT) // 1_200
+
+
+@pytest.mark.parametrize("most_kept", [0, 1])
+def test_a_process_goes_on_where_it_has_read_a_gzip_file(
+    most_kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is opened once for its first bytes, and then once, or once for each work item."""
+    opened: list[str] = []
+
+    def open_file(path: str) -> object:
+        opened.append(path)
+        return open_before(path)
+
+    open_before = files._open
+    monkeypatch.setattr(files, "_open", open_file)
+    monkeypatch.setattr(files, "_MOST_KEPT", most_kept)
+    monkeypatch.setattr(files, "_BLOCK_BYTES", 100)
+    monkeypatch.setattr(work_items, "BYTES", 1_000)
+    found = read_work_items(gzip.compress(TEXT), tmp_path / "a")
+    assert len(opened) == 1 + (1 if most_kept else len(found))
+
+
+@pytest.mark.usefixtures("kept")
+def test_what_is_wrong_with_a_file_of_many_work_items_is_noted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_BLOCK_BYTES", 100)
+    monkeypatch.setattr(work_items, "BYTES", 1_000)
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(TEXT)[:-8])
+    results = read_source([path], TEXT.splitlines())
+    line = f"{path}: the gzip data end early, after {path.stat().st_size} bytes; what followed is lost"
+    assert metrics.noted(results, metrics.UNREADABLE_PARTS) == (line,)
+    assert metrics.counts(results)[metrics.UNREADABLE.name] == 1
+
+
+@pytest.mark.parametrize("stop_after", [None, 3])
+def test_work_items_list_each_of_very_many_files_once(
+    stop_after: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [str(tmp_path / f"{number:03}") for number in range(20)]
+    for path in paths:
+        Path(path).write_text(path)
+    monkeypatch.setattr(work_items, "BYTES", 4 * len(paths[0]))
+    matching = files._MatchFn((f"{tmp_path}/*", f"{tmp_path}/01*"), ())
+    found = run(matching.process, b"", files._Unread(), stop_after=stop_after)
+    assert [file for work_item in found for file in work_item] == [(path, len(path)) for path in paths]
+    assert max(map(len, found)) <= 4
+
+
+def test_a_gzip_file_cannot_be_split_but_where_it_is_read() -> None:
+    tracker = files._Pieces().create_tracker(OffsetRange(0, files._GZIP_END))
+    tracker.try_claim(9)
+    assert tracker.try_split(0.5) is None
+    assert tracker.try_split(0) == (OffsetRange(0, 10), OffsetRange(10, files._GZIP_END))
 
 
 # ---- the whole source ----

@@ -14,8 +14,9 @@ from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.timestamp import Timestamp as BeamTimestamp
 
+from pipeline import work_items
 from pipeline.warehouses import JobRun
-from pipeline.warehouses.bigquery import catalog, statements
+from pipeline.warehouses.bigquery import catalog, read_rows, statements
 from pipeline.warehouses.bigquery import ddl as bigquery_ddl
 from pipeline.warehouses.bigquery.catalog import Dataset
 from pipeline.warehouses.bigquery.history import ReadLog, written_until
@@ -31,6 +32,7 @@ from transforms.core.rules_version import RULES_VERSION
 SALES = Dataset("acme-data", "sales")
 NOON = Timestamp(1_700_000_000_000_000)
 CALLS = 10_000
+_HOUR_US = 3_600_000_000
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def row(number: int) -> tuple[object, ...]:
         "message_id": f"m{number}",
         "type": "identify",
         "timestamp": NOON,
-        "received_at": NOON,
+        "received_at": NOON // _HOUR_US * _HOUR_US + number * _HOUR_US // 2_500,
         "connection": f"c{number % 3}",
         "traits": "{}",
         "context": "{}",
@@ -127,15 +129,25 @@ def test_an_empty_log_is_not_read(double: BigQueryDouble) -> None:
     assert double.requests.reads == []
 
 
-def test_streams_are_read_side_by_side_and_go_on_where_they_broke(double: BigQueryDouble) -> None:
+def test_ranges_are_read_by_several_readers_and_go_on_where_they_broke(
+    double: BigQueryDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_rows, "_LEAST_ROWS", 2_500)
     for after in (1000, 0, 2000):
         double.faults.break_read(after)
     read(Timestamp(NOON + CALLS), received(CALLS))
     streams = {name for name, _ in double.requests.reads}
     again = [offset for _, offset in double.requests.reads if offset]
-    assert len(streams) > 1
+    assert len(streams) == 4, "an hour has 2,500 calls"
     assert len(double.requests.reads) == len(streams) + 3
     assert again == [1000, 1000, 2500]
+
+
+def test_a_work_item_puts_out_few_calls(double: BigQueryDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work_items, "BYTES", 1_000)
+    read(Timestamp(NOON + CALLS), received(CALLS))
+    offsets = [offset for _, offset in double.requests.reads]
+    assert offsets == [*range(0, CALLS, 1_000)], "each goes on with the next answer"
 
 
 def test_googlesql_takes_the_restriction_and_means_the_same_moment() -> None:

@@ -125,7 +125,7 @@ def test_tables_that_were_just_made_are_found_by_each_way_that_a_job_asks(
     assert catalog.create(client, SALES) == ()
     assert [*query(client, f"SELECT external_id FROM `{SALES}.contacts`")] == []
     assert [*query_freshest(client, f"SELECT external_id FROM `{SALES}.contacts`", CONTACTS, SALES)] == []
-    assert [*read_session.streams(read_client(), SALES, IDENTITY_CALLS, ["payload"], "")] == []
+    assert read_session.open_stream(read_client(), SALES, IDENTITY_CALLS, ["payload"], "") == ""
 
 
 def test_a_table_that_is_missing_is_told_in_one_line_with_what_makes_it(
@@ -136,7 +136,7 @@ def test_a_table_that_is_missing_is_told_in_one_line_with_what_makes_it(
     client.delete_table(f"{SALES}.identity_calls")
     for ask in (
         lambda: query(client, f"SELECT payload FROM `{SALES}.identity_calls`"),
-        lambda: [*read_session.streams(read_client(), SALES, IDENTITY_CALLS, ["payload"], "")],
+        lambda: read_session.open_stream(read_client(), SALES, IDENTITY_CALLS, ["payload"], ""),
     ):
         with pytest.raises(UnusableDatasetError, match=r"Not found: Table .*; make the tables that are missing: "):
             ask()

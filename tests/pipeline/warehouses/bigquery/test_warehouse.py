@@ -545,7 +545,10 @@ def test_googlesql_takes_a_statement(statement: Any, analyzer: googlesql.GoogleS
 def test_googlesql_takes_the_statements_on_a_table(table: Any, analyzer: googlesql.GoogleSQL) -> None:
     analyzer.analyze(statements.rows(table, str(SALES)))
     if table.written:
-        analyzer.analyze(statements.keys_written_before(table, str(SALES)), before="INT64")
+        after = {f"after_{number}": "STRING" for number in range(len(table.key))}
+        for is_first, named in ((True, {}), (False, after)):
+            statement = statements.keys_written_before(table, str(SALES), 50_000, is_first=is_first)
+            analyzer.analyze(statement, before="INT64", **named)
 
 
 @pytest.mark.parametrize("reasons", [None, ["missing_id"], ["missing_id", "unknown_connection"]])

@@ -1,0 +1,252 @@
+"""The graph as the engine runs it: steps, which are what Dataflow fuses, and the shuffles between them.
+
+FnApiRunner's translation gives stages. A stage that another one hands its elements to without a shuffle (behind a
+Flatten, for example) belongs to the work item of that one: so a step is a stage behind a shuffle, and all that it leads
+to before the next one.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+from apache_beam.portability import common_urns
+from apache_beam.portability.api import beam_fn_api_pb2
+from apache_beam.runners.portability.fn_api_runner import execution, translations
+from apache_beam.runners.worker import bundle_processor
+
+Timer = tuple[str, str]
+"""A timer family: the transform's name, and its own."""
+_PHASES: Final = (
+    translations.annotate_downstream_side_inputs,
+    translations.annotate_stateful_dofns_as_roots,  # a stateful step is behind a shuffle of its own
+    translations.fix_side_input_pcoll_coders,
+    translations.lift_combiners,
+    translations.expand_sdf,
+    translations.expand_gbk,
+    translations.sink_flattens,
+    translations.greedily_fuse,
+    translations.read_to_impulse,
+    translations.impulse_to_input,
+    translations.sort_stages,
+    translations.add_impulse_to_dangling_transforms,
+    translations.setup_timer_mapping,
+    translations.populate_data_channel_coders,
+)
+_OF_RUNNER: Final = frozenset({common_urns.primitives.FLATTEN.urn, common_urns.primitives.GROUP_BY_KEY.urn})
+_DATA: Final = frozenset({bundle_processor.DATA_INPUT_URN, bundle_processor.DATA_OUTPUT_URN})
+_RESTRICTIONS: Final = frozenset(
+    {
+        common_urns.sdf_components.PROCESS_SIZED_ELEMENTS_AND_RESTRICTIONS.urn,
+        common_urns.sdf_components.TRUNCATE_SIZED_RESTRICTION.urn,
+    }
+)
+_INNER: Final = ("/Process", "/GroupByKey", "/Group", "/ReshufflePerKey", "/Reshuffle", "/MaybeReshuffle")
+"""What a composite of Beam calls the shuffle in it, from the innermost on."""
+
+
+def translated(pipeline: Any) -> tuple[Any, list[Any]]:
+    """A pipeline's proto → FnApiRunner's context of it, and its stages in their order."""
+    context, stages = translations.create_and_optimize_stages(pipeline, phases=_PHASES, known_runner_urns=_OF_RUNNER)
+    return context, stages
+
+
+class Shuffle(enum.Enum):
+    """What is in front of a stage."""
+
+    START = "start"
+    """Nothing: it runs once."""
+    GROUP = "group"
+    """A GroupByKey."""
+    KEY = "key"
+    """The keys of a step with state."""
+    RESTRICTION = "restriction"
+    """Each restriction of a splittable DoFn by itself."""
+    SIDE_INPUT = "side_input"
+    """No shuffle, but side inputs that are waited for: what came together stays together."""
+    NONE = "none"
+    """The stage runs in the work item of the one that feeds it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A stage of FnApiRunner's translation. `inputs` and `outputs` are buffers by the transform that reads or writes
+    them, `timers` the time domains of its families."""
+
+    name: str
+    index: int
+    bundles: Any
+    inputs: Mapping[str, bytes]
+    outputs: Mapping[str, bytes]
+    timers: Mapping[Timer, int]
+    side_inputs: frozenset[str]
+
+    @property
+    def descriptor(self) -> Any:
+        return self.bundles.process_bundle_descriptor
+
+    @property
+    def reader(self) -> str:
+        """The transform that reads what comes in."""
+        (reader,) = self.inputs
+        return reader
+
+    @cached_property
+    def shuffle(self) -> Shuffle:
+        buffer = self.inputs[self.reader]
+        if buffer == translations.IMPULSE_BUFFER:
+            return Shuffle.START
+        if translations.split_buffer_id(buffer)[0] == "group":
+            return Shuffle.GROUP
+        (read,) = self.descriptor.transforms[self.reader].outputs.values()
+        consumers = [each for each in self.descriptor.transforms.values() if read in each.inputs.values()]
+        if any(each.spec.urn in _RESTRICTIONS for each in consumers):
+            return Shuffle.RESTRICTION
+        if any(transform == each.unique_name for each in consumers for transform, _ in self._stateful):
+            return Shuffle.KEY
+        return Shuffle.SIDE_INPUT if self.side_inputs else Shuffle.NONE
+
+    @property
+    def _stateful(self) -> Iterator[tuple[str, Any]]:
+        for transform in self.descriptor.transforms.values():
+            if transform.spec.urn in translations.PAR_DO_URNS:
+                payload = translations.proto_utils.parse_Bytes(
+                    transform.spec.payload, translations.beam_runner_api_pb2.ParDoPayload
+                )
+                if payload.state_specs or payload.timer_family_specs:
+                    yield transform.unique_name, payload
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the pipeline's own transforms in it, in their order."""
+        own = [each for each in self.bundles.stage.transforms if each.spec.urn not in _DATA]
+        return tuple(each.unique_name for each in own)
+
+    @cached_property
+    def consumers(self) -> Mapping[str, tuple[str, ...]]:
+        """The labels of the transforms that read each of its PCollections."""
+        found: dict[str, list[str]] = {}
+        for transform in self.bundles.stage.transforms:
+            if transform.spec.urn not in _DATA:
+                for pcollection in transform.inputs.values():
+                    found.setdefault(pcollection, []).append(transform.unique_name)
+        return {pcollection: tuple(labels) for pcollection, labels in found.items()}
+
+
+@dataclass(eq=False)
+class Step:
+    """What a work item runs: a stage behind a shuffle, and `stages`, which are it and all that it leads to before the
+    next one, by their index. `feeds` are the steps that get what it puts out, by the buffer."""
+
+    index: int
+    root: Stage
+    stages: dict[int, Stage]
+    feeds: dict[bytes, list[Step]] = field(default_factory=dict)
+    feeders: list[Step] = field(default_factory=list)
+    side_inputs: list[Step] = field(default_factory=list)
+    """The steps that must be done first, since it reads all that they put out."""
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(label for _, stage in sorted(self.stages.items()) for label in stage.labels)
+
+    @cached_property
+    def name(self) -> str:
+        """Where it begins, and which of the pipeline's outermost transforms it leads into."""
+        first = self._first
+        outermost = dict.fromkeys(label.partition("/")[0] for label in self.labels)
+        others = [label for label in outermost if label != first.partition("/")[0]]
+        return f"{first} → {', '.join(others)}" if others else first
+
+    @property
+    def _first(self) -> str:
+        shuffle = self.root.shuffle
+        label = self.root.reader.removesuffix("/Read")
+        if shuffle is not Shuffle.GROUP and self.root.labels:
+            label = self.root.labels[0]
+        if shuffle is Shuffle.START:
+            return label.partition("/")[0]
+        for ending in _INNER:
+            label = label.removesuffix(ending)
+        return label
+
+
+def stages_of(context: Any) -> list[Stage]:
+    """The stages of an execution context that was not set up yet; sets it up."""
+    readers = {
+        stage.name: {
+            each.unique_name: each.spec.payload
+            for each in stage.transforms
+            if each.spec.urn == bundle_processor.DATA_INPUT_URN
+        }
+        for stage in context.stages.values()
+    }
+    context.setup()
+    found = []
+    for index, stage in enumerate(context.stages.values()):
+        bundles = context.bundle_manager_for(stage)
+        timers = {timer: domain for timer, (_, domain) in bundles.stage_timer_outputs.items()}
+        found.append(
+            Stage(
+                stage.name,
+                index,
+                bundles,
+                readers[stage.name],
+                dict(bundles.stage_data_outputs),
+                timers,
+                frozenset(stage.side_inputs()),
+            )
+        )
+    return found
+
+
+def steps_of(stages: list[Stage]) -> list[Step]:
+    """The steps that stages make, in their order."""
+    readers: dict[bytes, list[Stage]] = {}
+    for stage in stages:
+        readers.setdefault(stage.inputs[stage.reader], []).append(stage)
+    roots = [stage for stage in stages if stage.shuffle is not Shuffle.NONE]
+    steps = {stage.index: Step(number, stage, {}) for number, stage in enumerate(roots)}
+    for step in steps.values():
+        _gather(step, step.root, readers)
+    for step in steps.values():
+        for stage in step.stages.values():
+            for buffer in stage.outputs.values():
+                fed = [steps[reader.index] for reader in readers.get(buffer, ()) if reader.index in steps]
+                step.feeds[buffer] = fed
+                for other in fed:
+                    if step not in other.feeders:
+                        other.feeders.append(step)
+    _join_side_inputs(list(steps.values()))
+    return list(steps.values())
+
+
+def _gather(step: Step, stage: Stage, readers: Mapping[bytes, list[Stage]]) -> None:
+    if stage.index in step.stages:
+        return
+    step.stages[stage.index] = stage
+    for buffer in stage.outputs.values():
+        for reader in readers.get(buffer, ()):
+            if reader.shuffle is Shuffle.NONE:
+                _gather(step, reader, readers)
+
+
+def _join_side_inputs(steps: list[Step]) -> None:
+    for step in steps:
+        for stage in step.stages.values():
+            for pcollection in stage.side_inputs:
+                buffer = translations.create_buffer_id(pcollection)
+                step.side_inputs += [other for other in steps if other is not step and buffer in other.feeds]
+
+
+def coder(stage: Stage) -> Any:
+    """The coder of the elements that a stage reads, with their times and windows."""
+    context = stage.bundles.execution_context
+    port = beam_fn_api_pb2.RemoteGrpcPort.FromString(stage.descriptor.transforms[stage.reader].spec.payload)
+    return context.pipeline_context.coders[context.safe_coders.get(port.coder_id, port.coder_id)]
+
+
+IMPULSE: Final = execution.ENCODED_IMPULSE_VALUE

@@ -1,0 +1,267 @@
+"""What waits in front of a step, by key: elements, timers, and restrictions to be gone on with."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final
+
+from apache_beam.coders.coder_impl import create_OutputStream
+from apache_beam.portability.api import beam_runner_api_pb2
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.utils.timestamp import MAX_TIMESTAMP
+
+from tests.strict_runner.graph import IMPULSE, Shuffle, Step, Timer, coder
+from tests.strict_runner.grouping import Grouping, PaneTimer, Waiting, split_up
+from tests.strict_runner.report import StepTally
+from tests.strict_runner.watermarks import MAX, MIN, Watermark
+from tests.strict_runner.worker import BundleInput, Outcome
+
+TimerId = Hashable
+_END_OF_TIME: Final = MAX_TIMESTAMP.micros - 2 * 86_400_000_000
+"""Timers from here on are those of the one window of all time: they are not counted as ahead."""
+
+
+@dataclass
+class SetTimer:
+    """A timer: when it is due, in microseconds, and how long it holds the watermark."""
+
+    due: int
+    hold: int
+    by_clock: bool
+    family: Timer | None = None
+    """None for a timer of a grouping."""
+    timer: Any = None
+
+
+@dataclass
+class Mailbox:
+    """What a key has."""
+
+    elements: list[Waiting] = field(default_factory=list)
+    timers: dict[TimerId, SetTimer] = field(default_factory=dict)
+    due: set[TimerId] = field(default_factory=set)
+    """Timers that may be given to the next work item."""
+    is_busy: bool = False
+    is_listed: bool = False
+    pane_hold: int | None = None
+
+    @property
+    def has_work(self) -> bool:
+        return not self.is_busy and bool(self.elements or self.due)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.is_busy or self.elements or self.timers or self.is_listed)
+
+
+@dataclass
+class Item:
+    """A work item: of one key of one step."""
+
+    inbox: Inbox
+    key: Hashable
+    elements: list[Waiting]
+    timers: list[SetTimer]
+    given: BundleInput
+    rows: int
+    rng: Random
+    is_repeated: bool
+    is_split: bool
+
+
+class Inbox:
+    """All keys of a step. `event_timers` and `clock_timers` are heaps of (due, number, key, id)."""
+
+    def __init__(self, step: Step, context: Any, clock: Any) -> None:
+        self.step = step
+        self.watermark = Watermark()
+        self.tally = StepTally()
+        self.keys: dict[Hashable, Mailbox] = {}
+        self.event_timers: list[tuple[int, int, Hashable, TimerId]] = []
+        self.clock_timers: list[tuple[int, int, Hashable, TimerId]] = []
+        self._numbers = itertools.count()
+        self._clock = clock
+        self.grouping = Grouping(context, step.root, clock) if step.root.shuffle is Shuffle.GROUP else None
+        self._residuals: dict[Hashable, int] = {}
+        if step.root.shuffle is not Shuffle.GROUP:
+            self._decoder = coder(step.root).get_impl()
+        if step.root.shuffle is Shuffle.KEY:
+            self._key_coder = coder(step.root).key_coder().get_impl()
+
+    def mailbox(self, key: Hashable) -> Mailbox:
+        mailbox = self.keys.get(key)
+        if mailbox is None:
+            mailbox = self.keys[key] = Mailbox()
+        return mailbox
+
+    def start(self) -> Hashable:
+        """Lets a step begin that nothing is in front of; returns its one key."""
+        return self._add(Waiting(0, MIN, IMPULSE, len(IMPULSE)))
+
+    def deliver(self, data: bytes) -> Iterator[Hashable]:
+        """Takes what a work item in front has put out; gives the keys that have got something."""
+        for waiting in self._received(data):
+            if self.grouping is not None and self.grouping.is_late(waiting, self.watermark.incoming):
+                self.tally.late += 1
+            else:
+                yield self._add(waiting)
+
+    def _received(self, data: bytes) -> Iterable[Waiting]:
+        if self.grouping is not None:
+            return self.grouping.received(data)
+        if self.step.root.shuffle is Shuffle.SIDE_INPUT:
+            times = [element.timestamp.micros for element, _ in split_up(data, self._decoder)]
+            return [Waiting(next(self._numbers), min(times), data, len(data))]
+        return (
+            Waiting(self._key_of(element), element.timestamp.micros, encoded, len(encoded))
+            for element, encoded in split_up(data, self._decoder)
+        )
+
+    def _key_of(self, element: Any) -> Hashable:
+        if self.step.root.shuffle is Shuffle.KEY:
+            encoded: bytes = self._key_coder.encode(element.value[0])
+            return encoded
+        return next(self._numbers)
+
+    def _add(self, waiting: Waiting) -> Hashable:
+        self.mailbox(waiting.key).elements.append(waiting)
+        self.watermark.elements.add(waiting.time)
+        return waiting.key
+
+    def defer(self, encoded: bytes, watermark: int) -> Hashable:
+        """Keeps a restriction to be gone on with, which lets the watermark behind the step go as far as this."""
+        key = next(self._numbers)
+        self.mailbox(key).elements.append(Waiting(key, MAX, encoded, len(encoded)))
+        self._residuals[key] = watermark
+        self.watermark.output.add(watermark)
+        self.watermark.elements.add(MAX)
+        return key
+
+    def take(self, key: Hashable, rng: Random, partial: float) -> tuple[list[Waiting], list[tuple[TimerId, SetTimer]]]:
+        """What the next work item of a key gets: elements in any order, maybe not all of them, and due timers."""
+        mailbox = self.keys[key]
+        mailbox.is_busy = True
+        rng.shuffle(mailbox.elements)
+        count = len(mailbox.elements)
+        if count > 1 and rng.random() < partial:
+            count = rng.randint(1, count)
+        elements, mailbox.elements = mailbox.elements[:count], mailbox.elements[count:]
+        timers = [(id, timer) for id in mailbox.due if (timer := mailbox.timers.get(id)) and self._is_due(timer)]
+        timers.sort(key=lambda timer: timer[1].due)
+        mailbox.due.clear()
+        for id, _ in timers:
+            del mailbox.timers[id]
+        self.tally.timers_changed(-len(timers))
+        return elements, timers
+
+    def _is_due(self, timer: SetTimer) -> bool:
+        return timer.due <= (self._now() if timer.by_clock else self.watermark.incoming)
+
+    def _now(self) -> int:
+        return int(self._clock.time() * 1e6)
+
+    def given(
+        self, key: Hashable, elements: list[Waiting], timers: list[tuple[TimerId, SetTimer]], rng: Random
+    ) -> tuple[BundleInput, int]:
+        """What a work item gives the SDK, and how many rows that is."""
+        if self.grouping is not None:
+            due = [(id, timer.due) for id, timer in timers if isinstance(id, PaneTimer)]
+            assert isinstance(key, bytes)
+            watermarks = self.watermark.incoming, self.watermark.outgoing
+            encoded, rows = self.grouping.panes(key, elements, due, watermarks, rng)
+            return BundleInput(encoded), rows
+        fired: dict[Timer, bytes] = {}
+        for _, timer in timers:
+            assert timer.family is not None
+            out = create_OutputStream()
+            self._timer_coder(timer.family).encode_to_stream(timer.timer, out, True)
+            fired[timer.family] = fired.get(timer.family, b"") + out.get()
+        return BundleInput(b"".join(each.element for each in elements), fired), len(elements)
+
+    def _timer_coder(self, family: Timer) -> Any:
+        return self.step.root.bundles.get_timer_coder_impl(*family)
+
+    def committed(self, item: Item, outcome: Outcome | None) -> None:
+        """Lets go of what a work item had, and takes the timers that it set."""
+        mailbox = self.keys[item.key]
+        mailbox.is_busy = False
+        if self.grouping is not None:
+            self._take_over_panes(item, mailbox, self.grouping)
+        elif outcome is not None:
+            for family, encoded in outcome.timers:
+                for timer, _ in split_up(encoded, self._timer_coder(family)):
+                    self._set(item, mailbox, family, timer)
+        for timer in item.timers:
+            self.watermark.output.remove(timer.hold)
+        for waiting in item.elements:
+            self.watermark.elements.remove(waiting.time)
+        if (watermark := self._residuals.pop(item.key, None)) is not None:
+            self.watermark.output.remove(watermark)
+        if mailbox.is_empty:
+            del self.keys[item.key]
+
+    def _set(self, item: Item, mailbox: Mailbox, family: Timer, timer: Any) -> None:
+        id = (family, timer.dynamic_timer_tag, timer.windows[0])
+        self._clear(mailbox, id)
+        if not timer.clear_bit:
+            by_clock = self.step.root.timers[family] == beam_runner_api_pb2.TimeDomain.PROCESSING_TIME
+            hold = timer.hold_timestamp.micros
+            self._keep(item, mailbox, id, SetTimer(timer.fire_timestamp.micros, hold, by_clock, family, timer))
+
+    def _clear(self, mailbox: Mailbox, id: TimerId) -> None:
+        before = mailbox.timers.pop(id, None)
+        if before is not None:
+            self.watermark.output.remove(before.hold)
+            self.tally.timers_changed(-1)
+
+    def _keep(self, item: Item, mailbox: Mailbox, id: TimerId, timer: SetTimer) -> None:
+        mailbox.timers[id] = timer
+        self.watermark.output.add(timer.hold)
+        heapq.heappush(
+            self.clock_timers if timer.by_clock else self.event_timers, (timer.due, next(self._numbers), item.key, id)
+        )
+        self.tally.timers_changed(1)
+        if timer.due < _END_OF_TIME:
+            times = [each.time for each in item.elements if MIN < each.time < _END_OF_TIME]
+            if self.watermark.incoming < _END_OF_TIME:
+                times.append(self.watermark.incoming)
+            since = self._now() if timer.by_clock else max(times, default=timer.due)
+            if since > MIN:
+                self.tally.furthest_timer_us = max(self.tally.furthest_timer_us, timer.due - since)
+
+    def _take_over_panes(self, item: Item, mailbox: Mailbox, grouping: Grouping) -> None:
+        assert isinstance(item.key, bytes)
+        timers = grouping.timers(item.key)
+        for id in [id for id, timer in mailbox.timers.items() if timers.get(id) != timer.due]:  # type: ignore[call-overload]
+            self._clear(mailbox, id)
+        for id, due in timers.items():
+            if id not in mailbox.timers:
+                self._keep(item, mailbox, id, SetTimer(due, MAX, id.domain == TimeDomain.REAL_TIME))
+        if mailbox.pane_hold is not None:
+            self.watermark.output.remove(mailbox.pane_hold)
+        mailbox.pane_hold = grouping.hold(item.key)
+        if mailbox.pane_hold is not None:
+            self.watermark.output.add(mailbox.pane_hold)
+        self.tally.largest_key = max(self.tally.largest_key, grouping.size(item.key))
+
+    def due_by_watermark(self) -> Iterator[tuple[Hashable, TimerId]]:
+        """Timers whose time the watermark has passed, each once."""
+        return self._due(self.event_timers, self.watermark.incoming)
+
+    def due_by_clock(self) -> Iterator[tuple[Hashable, TimerId]]:
+        """Timers whose time has come, each once."""
+        return self._due(self.clock_timers, self._now())
+
+    def _due(self, timers: list[tuple[int, int, Hashable, TimerId]], now: int) -> Iterator[tuple[Hashable, TimerId]]:
+        while timers and timers[0][0] <= now:
+            _, _, key, id = heapq.heappop(timers)
+            if self.is_set(key, id):
+                yield key, id
+
+    def is_set(self, key: Hashable, id: TimerId) -> bool:
+        mailbox = self.keys.get(key)
+        return mailbox is not None and id in mailbox.timers
