@@ -258,7 +258,8 @@ def test_any_damage_at_all_costs_no_more_than_the_rest() -> None:
 
 @pytest.fixture(params=["kept", "not kept"])
 def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether a gzip file goes on in the process that has read its beginning."""
+    """Whether a gzip file goes on in the process that has read its beginning; no other test's readings are kept."""
+    monkeypatch.setattr(files, "_kept", files._KeptReadings())
     if request.param == "not kept":
         monkeypatch.setattr(files, "_MOST_KEPT", 0)
 
