@@ -1,8 +1,12 @@
-"""How tests are dealt to the processes of `make test`: each to the next that is free, but what shares, together."""
+"""How tests are dealt to the processes of `make test`, and a Beam that finds out less of what it knows."""
 
 from __future__ import annotations
 
 import pytest
+
+from tests import quicker_beam
+
+quicker_beam.install()
 
 
 @pytest.hookimpl(tryfirst=True)
