@@ -16,8 +16,12 @@ run: $(INSTALLED) ## Run the job on the example events into warehouse.duckdb
 stream: $(INSTALLED) ## Show a job that goes on: files come into a directory, and the tables grow
 	.venv/bin/python -m examples.stream
 
+# One process more than there are cores: many tests wait. TESTS is for pytest: make test TESTS='tests/pipeline -x'
+WORKERS = $(shell echo $$(($$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)))
+TESTS :=
+
 test: $(INSTALLED) ## Run every test that needs no cloud
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n $(WORKERS) --dist=loadgroup --durations=20 --durations-min=5 $(TESTS)
 
 lint: $(INSTALLED) ## Check style, format and types
 	.venv/bin/ruff check

@@ -54,6 +54,7 @@ setup(
             "mypy~=2.4",
             "pytest~=9.0",
             "pytest-timeout~=2.4",
+            "pytest-xdist~=3.8",
             "ruff~=0.17.0",
             "types-grpcio>=1.60,<2",
             "types-protobuf>=6.32,<7",

@@ -24,6 +24,8 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests import kept
+
 _VERSION, _DUCKDB = "1.4.0", "1.5.5"
 _PACKAGES = [f"bqemulator=={_VERSION}", f"duckdb=={_DUCKDB}", f"duckdb-extension-spatial=={_DUCKDB}", "numpy"]
 _PLACE_EXTENSION = """
@@ -69,21 +71,20 @@ def serve() -> Iterator[Emulator]:
 @cache
 def _installed() -> Path | None:
     """The emulator's environment, made where it is not there yet; None where it cannot be."""
-    cached = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "segment-bigquery"
-    home = cached / f"bqemulator-{_VERSION}-python{sys.version_info.major}.{sys.version_info.minor}"
-    if (home / "installed").exists():
+    with kept.alone(f"bqemulator-{_VERSION}-python{sys.version_info.major}.{sys.version_info.minor}") as home:
+        if (home / "installed").exists():
+            return home
+        if sys.version_info < (3, 11):
+            return None
+        shutil.rmtree(home, ignore_errors=True)
+        venv.create(home, with_pip=True)
+        python = str(home / "bin" / "python")
+        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *_PACKAGES]
+        if subprocess.run(install, check=False).returncode:
+            return None
+        subprocess.run([python, "-c", _PLACE_EXTENSION, str(home)], check=True)
+        (home / "installed").touch()
         return home
-    if sys.version_info < (3, 11):
-        return None
-    shutil.rmtree(home, ignore_errors=True)
-    venv.create(home, with_pip=True)
-    python = str(home / "bin" / "python")
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *_PACKAGES]
-    if subprocess.run(install, check=False).returncode:
-        return None
-    subprocess.run([python, "-c", _PLACE_EXTENSION, str(home)], check=True)
-    (home / "installed").touch()
-    return home
 
 
 def _free_port() -> int:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -304,29 +305,26 @@ def test_output_that_cannot_be_written_is_one_line(
 def test_a_bucket_without_network_is_one_line(tmp_path: Path) -> None:
     """The addresses belong to nobody (RFC 5737), so nothing answers."""
     nowhere = {"GCE_METADATA_HOST": "192.0.2.1", "GCE_METADATA_IP": "192.0.2.1", "HTTPS_PROXY": "http://192.0.2.1:9"}
-    for arguments in (["--input=gs://acme-calls/*.jsonl"], [INPUT, "--connections=gs://acme-calls/c.yaml"]):
-        ended = subprocess.run(
-            [sys.executable, "-m", "pipeline", *arguments, WAREHOUSE],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **nowhere},
-            capture_output=True,
-            text=True,
-            timeout=30,
-        )
+    mistakes = (["--input=gs://acme-calls/*.jsonl"], [INPUT, "--connections=gs://acme-calls/c.yaml"])
+    with ThreadPoolExecutor(len(mistakes)) as pool:  # each waits for the same answer
+        all_ended = pool.map(lambda each: command(*each, WAREHOUSE, folder=tmp_path, timeout=60, **nowhere), mistakes)
+    for arguments, ended in zip(mistakes, all_ended, strict=True):
         assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
         assert f"{arguments[-1]}: no answer in 15 s; check the network, and sign in" in ended.stderr.replace("'", "")
 
 
-def command(*arguments: str, code: str = "", folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+def command(
+    *arguments: str, code: str = "", folder: Path | None = None, timeout: float = 120, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Runs the program, or a program that runs it, in a folder where its packages are not."""
     program = ["-c", code] if code else ["-m", "pipeline"]
     return subprocess.run(
         [sys.executable, *program, *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout,
     )
 
 

@@ -33,7 +33,7 @@ from pipeline.prism import started
 from pipeline.warehouses import DEAD_LETTERS, LOGGED, JobRun
 from schemas.tables import IDENTITY_CALLS, Table, Timestamp
 from templates import launcher
-from tests import prism
+from tests import kept, prism
 from tests.dataflow import Dataflow, dataflow
 from tests.golden.__main__ import DATAFLOW
 from tests.templates.launched import IMAGE, LAUNCHES, OBJECTS, WORKERS, graph, summary
@@ -43,7 +43,6 @@ from transforms.core.rows import Append, LogEntry, Upsert
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "templates" / "Dockerfile").read_text("utf-8")
 INSTRUCTIONS = re.findall(r"^([A-Z]+) ((?:.*\\\n)*.*)$", DOCKERFILE, re.MULTILINE)
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "segment-bigquery"
 
 
 def instructions(name: str) -> list[str]:
@@ -74,8 +73,9 @@ class Installed:
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """What the Dockerfile copies, and what it runs on that. What it installs from elsewhere stays for the next time."""
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
+    """What the Dockerfile copies, and what it runs on that. What it installs from elsewhere stays for the next time;
+    the project's own packages are of this run, so that no other run may have the environment meanwhile."""
     folder = tmp_path_factory.mktemp("template")
     for copied in instructions("COPY"):
         if copied.startswith("--from="):
@@ -87,21 +87,29 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Installed:
             else:
                 shutil.copy(ROOT / source, folder)
     locked = [DOCKERFILE, sys.version, *((folder / name).read_text() for name in ("setup.py", "constraints.txt"))]
-    environment = CACHE / f"image-{hashlib.sha256(repr(locked).encode()).hexdigest()[:16]}"
-    complete = environment / "complete"
-    if not complete.exists():
-        shutil.rmtree(environment, ignore_errors=True)
-        venv.create(environment, with_pip=True)
-    installed = Installed(folder, environment / "bin" / "python")
-    with_pip_cache = {**installed.environment(), "HOME": str(Path.home())}
+    with kept.alone(f"image-{hashlib.sha256(repr(locked).encode()).hexdigest()[:16]}") as environment:
+        complete = environment / "complete"
+        if not complete.exists():
+            shutil.rmtree(environment, ignore_errors=True)
+            venv.create(environment, with_pip=True)
+        installed = Installed(folder, environment / "bin" / "python")
+        install(installed, others=not complete.exists())
+        complete.touch()
+        yield installed
+
+
+def install(image: Installed, others: bool) -> None:
+    """Runs what the Dockerfile runs, without the packages of others where they are installed already: it checks them
+    all the same, at its end."""
+    variables = {"HOME": str(Path.home()), **({} if others else {"PIP_NO_DEPS": "1"})}
     for command in instructions("RUN"):
         command = command.replace(" --no-cache-dir", "")  # for the image's size alone
-        ran = subprocess.run(command, shell=True, cwd=folder, env=with_pip_cache, capture_output=True, text=True)
+        ran = subprocess.run(
+            command, shell=True, cwd=image.folder, env=image.environment(variables), capture_output=True, text=True
+        )
         if ran.returncode and "connection" in ran.stderr and not os.environ.get("CI"):
             pytest.skip("no package index can be reached: run the tests once with one")
         assert ran.returncode == 0, ran.stdout + ran.stderr
-    complete.touch()
-    return installed
 
 
 def test_an_image_is_pinned_and_its_beam_is_the_one_that_is_locked() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -37,9 +38,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def filled(name: str) -> None:
-    for number in (1, 2):
-        assert main([f"--input={number}.jsonl", f"--warehouse=duckdb:///{name}"]) == 0
+def filled(name: str, *inputs: str) -> None:
+    for each in inputs or ("1.jsonl", "2.jsonl"):
+        assert main([f"--input={each}", f"--warehouse=duckdb:///{name}"]) == 0
+
+
+@functools.cache
+def ordinary(*inputs: str) -> Mapping[str, Mapping[str, str]]:
+    """What jobs make of these inputs, one after another, in a file of an ordinary name."""
+    filled("ordinary.db", *inputs)
+    return comparable(tables(Path("ordinary.db")))
 
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -83,16 +91,15 @@ def test_who_needs_what_a_job_has_written_makes_nothing(
 def test_every_command_works_whatever_the_file_is_called(
     name: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    filled("ordinary.db")
     filled(f"{name}.duckdb")
     warehouse = f"--warehouse=duckdb:///{name}.duckdb"
-    assert comparable(tables(folder / f"{name}.duckdb")) == comparable(tables(folder / "ordinary.db"))
+    assert comparable(tables(folder / f"{name}.duckdb")) == ordinary("1.jsonl", "2.jsonl")
     assert audit.main([warehouse]) == 0
     assert main(["--rebuild", warehouse]) == 0
     assert audit.main([warehouse]) == 0
     assert explain.main([warehouse, "--id=nobody"]) == purge.main([warehouse, "--id=nobody"]) == 1
     assert schema_command.main(["create", warehouse]) == 0
-    assert comparable(tables(folder / f"{name}.duckdb")) == comparable(tables(folder / "ordinary.db"))
+    assert comparable(tables(folder / f"{name}.duckdb")) == ordinary("1.jsonl", "2.jsonl")
     capsys.readouterr()
 
 
@@ -161,8 +168,7 @@ def test_after_a_full_disk_the_same_command_goes_on(size: int, folder: Path) -> 
         "make room, and run the same command again: it goes on from what was written\n"
     )
     assert main(arguments) == 0
-    assert main([arguments[0], "--warehouse=duckdb:///ordinary.duckdb"]) == 0
-    assert comparable(tables(folder / "w.duckdb")) == comparable(tables(folder / "ordinary.duckdb"))
+    assert comparable(tables(folder / "w.duckdb")) == ordinary(str(EXAMPLES))
     assert audit.main([WAREHOUSE]) == 0
 
 
