@@ -138,6 +138,12 @@ APPEND_RETRIES = Counter(
     "retried-append-requests", "of those, the ones sent again, by what the one before failed with", labels="status"
 )
 STREAMS = Counter("opened-append-streams", "streams to BigQuery that were opened, first or again", labels="table")
+LEFT_STREAMS = Counter(
+    "left-append-streams",
+    "streams to BigQuery that this job made and left for others, since a row was refused or it was unclear what they"
+    " hold",
+    labels="table",
+)
 LATE = Counter(
     "late-messages",
     "messages of a subscription published before its watermark: they arrive with it, in the open window",
@@ -187,6 +193,7 @@ COUNTERS = (
     APPENDS,
     APPEND_RETRIES,
     STREAMS,
+    LEFT_STREAMS,
     LATE,
     RETRIES,
 )

@@ -103,7 +103,7 @@ class _WriteFn(metrics.CountingFn, Generic[T]):
 
     def setup(self) -> None:
         self.encoder = RowEncoder(self.table)
-        self.connection = AppendStream.of(_path(self.dataset, self.table), self.encoder.descriptor, self.delivery)
+        self.connection = AppendStream.of(self.dataset.path(self.table), self.encoder.descriptor, self.delivery)
         self.appender = Appender(self.connection, self.tally, self.encoder.rewritten)
 
     def start_bundle(self) -> None:
@@ -301,7 +301,3 @@ class UpsertFn(_WriteFn[Upsert]):
 
     def refuse(self, element: Upsert, why: str) -> None:
         self.refused.append(element.refused(self.table.name, why))
-
-
-def _path(dataset: Dataset, table: Table) -> str:
-    return f"projects/{dataset.project}/datasets/{dataset.name}/tables/{table.name}"

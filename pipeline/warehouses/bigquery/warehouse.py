@@ -22,6 +22,7 @@ from pipeline.warehouses.base import Contents, GoogleSql, JobRun, Parameters
 from pipeline.warehouses.bigquery import catalog, statements
 from pipeline.warehouses.bigquery.append_stream import AppendStream
 from pipeline.warehouses.bigquery.catalog import Dataset, UnusableDatasetError
+from pipeline.warehouses.bigquery.event_streams import AppendEvents
 from pipeline.warehouses.bigquery.history import ReadLog
 from pipeline.warehouses.bigquery.queries import plain, query, query_freshest
 from pipeline.warehouses.bigquery.redelivery import ReadDeadLetters, ReplaceDeadLetters
@@ -71,6 +72,9 @@ class BigQueryWarehouse:
 
     def append(self, table: Table, job: JobRun) -> beam.PTransform:
         return AppendRows(self.dataset, table, job)
+
+    def append_once(self, table: Table, job: JobRun, shards: int) -> beam.PTransform:
+        return AppendRows(self.dataset, table, job) if job.bounded else AppendEvents(self.dataset, table, shards)
 
     def log(self, job: JobRun) -> beam.PTransform:
         return LogCalls(self.dataset, job)
