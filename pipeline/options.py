@@ -135,8 +135,8 @@ class SegmentOptions(PipelineOptions):
             type=int,
             default=16,
             metavar="N",
-            help="On Dataflow: how many streams of the warehouse events are appended to, exactly once. One for 300 events "
-            "a second at the peak is right. Default: 16. Example: --event_shards=64",
+            help="On Dataflow: how many streams of the warehouse events are appended to, exactly once. One for 300 "
+            "events a second at the peak is right. Default: 16. Example: --event_shards=64",
         )
 
 

@@ -22,6 +22,7 @@ from pipeline.warehouses.bigquery.append_stream import AppendStream, Delivery
 from pipeline.warehouses.bigquery.appends import Appender, SentRows, WriteFailed
 from pipeline.warehouses.bigquery.catalog import Dataset
 from pipeline.warehouses.bigquery.changes import CHANGE_SEQUENCE_NUMBER, CHANGE_TYPE, DELETE, UPSERT, sequence_number
+from pipeline.warehouses.bigquery.gathering import GATHERED_FOR_S, GatherUpserts
 from pipeline.warehouses.bigquery.protobuf import RowEncoder
 from pipeline.warehouses.clock import now_us
 from pipeline.warehouses.logged_calls import LoggedCalls, TimedEntry, in_global_window
@@ -80,16 +81,24 @@ class UpsertRows(beam.PTransform):
     ACCEPTED = "accepted"
     DEAD_LETTERS = "dead_letters"
 
-    def __init__(self, dataset: Dataset, table: Table, job: JobRun, delivery: Delivery = _DELIVERY) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        table: Table,
+        job: JobRun,
+        delivery: Delivery = _DELIVERY,
+        gathered_for_s: float = GATHERED_FOR_S,
+    ) -> None:
         super().__init__()
         self.is_bounded = job.bounded
+        self.gathered_for_s = gathered_for_s
         self.fn = UpsertFn(dataset, table, job, delivery)
 
     def expand(self, upserts: PCollection[Upsert]) -> dict[str, PCollection]:
         if not upserts.windowing.is_default():
             upserts = upserts | "Global" >> windows.everything()  # the window in which a bundle's end gives its counts
         if not self.is_bounded:  # a bundle that is tried again must not give other rows for versions that were written
-            upserts = upserts | "Stable" >> beam.Reshuffle()
+            upserts = upserts | "Stable" >> GatherUpserts(self.gathered_for_s)
         outputs = upserts | "Change" >> beam.ParDo(self.fn).with_outputs(self.DEAD_LETTERS, main=self.ACCEPTED)
         return {name: outputs[name] for name in (self.ACCEPTED, self.DEAD_LETTERS)}
 
