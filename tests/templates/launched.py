@@ -88,7 +88,7 @@ def _kept(
         return
     (read,) = transform.inputs.values()
     yield f"keeps {described(context.coders.get_by_id(launched.components.pcollections[read].coder_id))}"
-    for name, spec in states.items():
+    for name, spec in sorted(states.items()):
         kind = str(spec.WhichOneof("spec"))
         (coder_id,) = (value for field, value in getattr(spec, kind).ListFields() if field.name.endswith("coder_id"))
         yield f"state {name}, {kind.removesuffix('_spec')}: {described(context.coders.get_by_id(coder_id))}"

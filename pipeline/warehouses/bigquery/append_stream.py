@@ -31,6 +31,8 @@ from pipeline.warehouses.bigquery.clients import EMULATOR, write_client
 
 _TRACE_ID: Final = "segment-bigquery"
 _DEFAULT: Final = "_default"
+ROW_OVERHEAD_BYTES: Final = 8
+"""What a request holds for each row in addition to its bytes, at most."""
 _MOST_STREAMS: Final = 64
 """So many connections to streams other than default ones stay open in a process."""
 _REFUSED_ALONE: Final = 10
@@ -111,6 +113,14 @@ class AppendStream:
         if unused is not None:
             unused.close()
         return connection
+
+    @classmethod
+    def drop(cls, table: str, delivery: Delivery, name: str) -> None:
+        """Closes the connection to a stream that takes no more rows."""
+        with cls._open_lock:
+            connection = cls._open.pop((os.environ.get(EMULATOR), table, delivery, name), None)
+        if connection is not None:
+            connection.close()
 
     @classmethod
     def _unused(cls) -> AppendStream | None:

@@ -10,7 +10,7 @@ from itertools import accumulate, takewhile
 from typing import Final, TypeVar
 
 from google.api_core.exceptions import GoogleAPICallError
-from google.cloud.bigquery_storage_v1.types import WriteStream
+from google.cloud.bigquery_storage_v1.types import BatchCommitWriteStreamsRequest, StorageError, WriteStream
 
 from pipeline.warehouses.bigquery.answers import (
     AppendError,
@@ -21,16 +21,15 @@ from pipeline.warehouses.bigquery.answers import (
     StreamUnusable,
     failure,
 )
-from pipeline.warehouses.bigquery.append_stream import AppendStream, Delivery
-from pipeline.warehouses.bigquery.appends import Appender, words_of
+from pipeline.warehouses.bigquery.append_stream import ROW_OVERHEAD_BYTES, AppendStream, Delivery
+from pipeline.warehouses.bigquery.appends import Appender, WriteFailed, words_of
 from pipeline.warehouses.bigquery.catalog import Dataset
 from pipeline.warehouses.bigquery.protobuf import RowEncoder
 from pipeline.warehouses.bigquery.sifting import NoneAcceptedError, sift
 from schemas.tables import Table
 from transforms import metrics
 
-ROW_OVERHEAD_BYTES: Final = 8
-"""What a request holds for each row in addition to its bytes, at most."""
+_COMMITTED: Final = StorageError.StorageErrorCode.STREAM_ALREADY_COMMITTED
 
 T = TypeVar("T")
 
@@ -43,7 +42,6 @@ class CreatedStreams:
         self, dataset: Dataset, table: Table, encoder: RowEncoder, delivery: Delivery, tally: metrics.Tally
     ) -> None:
         self._path = dataset.path(table)
-        self._name = table.name
         self._encoder = encoder
         self._delivery = delivery
         self._tally = tally
@@ -79,7 +77,6 @@ class CreatedStreams:
     def finalize(self, stream: str) -> int | None:
         """Lets nobody append to the stream any more; returns how many rows it holds, None where it does not tell.
         Raises WriteFailed."""
-        self._tally[metrics.LEFT_STREAMS.of(self._name)] += 1
         client, timeout = self._table.client, self._delivery.answer_s
 
         def finalized() -> int | None:
@@ -91,7 +88,33 @@ class CreatedStreams:
                     return None
                 raise problem from None
 
-        return self._called(finalized)
+        held = self._called(finalized)
+        AppendStream.drop(self._path, self._delivery, stream)
+        return held
+
+    def create_pending(self) -> str:
+        """Makes a stream whose rows are in the table once it is committed; returns its name. Raises WriteFailed."""
+        return self._create(WriteStream.Type.PENDING)
+
+    def commit(self, streams: Sequence[str]) -> None:
+        """Commits finalized streams, all of them at once; one that is committed stays so. Raises WriteFailed."""
+        request = BatchCommitWriteStreamsRequest(parent=self._path, write_streams=streams)
+        client, timeout = self._table.client, self._delivery.answer_s
+
+        def committed() -> Sequence[StorageError]:
+            try:
+                answer = client.batch_commit_write_streams(request=request, retry=None, timeout=timeout)
+            except GoogleAPICallError as error:
+                raise failure(error) from None
+            return list(answer.stream_errors)
+
+        errors = self._called(committed)
+        done = {error.entity for error in errors if error.code == _COMMITTED}
+        if other := next((error for error in errors if error.entity not in done), None):
+            problem = f"the stream {other.entity} cannot be committed: {other.error_message}"
+            raise WriteFailed(f"{problem}; the rows of this job's events are not in the table: run it again")
+        if done and len(done) < len(streams):  # nothing of a call with an error was committed
+            self.commit([stream for stream in streams if stream not in done])
 
     def _is_appended(self, appender: Appender, offset: int, rows: list[bytes]) -> bool:
         """Whether the rows are written; they are not where some, which BigQuery refused, were rewritten. Raises
@@ -122,7 +145,7 @@ class CreatedStreams:
     def _sift(self, rows: Sequence[bytes]) -> Mapping[int, str]:
         """The rows that are refused alone, by index, and BigQuery's words. They are tried on a stream that is never
         committed, so that nothing of them comes into the table. Raises AppendError and NoneAcceptedError."""
-        trial = Appender(self._connection(self._create(WriteStream.Type.PENDING)), self._tally)
+        trial = Appender(self._connection(self.create_pending()), self._tally)
 
         def ask(indexes: Sequence[int]) -> AppendError | None:
             try:

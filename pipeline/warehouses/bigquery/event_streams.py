@@ -6,10 +6,8 @@ state. A timer then seals what was gathered, and another appends it, with one re
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, cast
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
@@ -19,15 +17,14 @@ from apache_beam.utils.timestamp import Timestamp
 
 from pipeline.warehouses.bigquery.append_stream import Delivery
 from pipeline.warehouses.bigquery.catalog import Dataset
-from pipeline.warehouses.bigquery.created_streams import ROW_OVERHEAD_BYTES, CreatedStreams
-from pipeline.warehouses.bigquery.protobuf import RowEncoder
+from pipeline.warehouses.bigquery.created_streams import CreatedStreams
+from pipeline.warehouses.bigquery.event_rows import EventRows, in_shard
 from pipeline.warehouses.bigquery.sealed_rows import Flushed, Position, Streams, flush
 from pipeline.warehouses.clock import now_us
-from schemas.tables import Event, Table
+from schemas.tables import Table
 from transforms import metrics
 from transforms.coders import StructCoder
-from transforms.core.dead_letters import Reason
-from transforms.core.packed_event import PackedEvent, pack, unpack
+from transforms.core.packed_event import PackedEvent
 from transforms.core.rows import Append
 
 GATHERED_FOR_S: Final = 2.0
@@ -57,19 +54,8 @@ class AppendEvents(beam.PTransform):
         self.fn = AppendEventsFn(dataset, table, delivery, gathered_for_s)
 
     def expand(self, events: PCollection[Append]) -> PCollection[Append]:
-        keyed = events | "Shard" >> beam.Map(_sharded, self.shards).with_output_types(tuple[bytes, PackedEvent])
+        keyed = events | "Shard" >> beam.Map(in_shard, self.shards).with_output_types(tuple[bytes, PackedEvent])
         return keyed | "Append" >> beam.ParDo(self.fn).with_output_types(Append)
-
-
-def _sharded(append: Append, shards: int) -> tuple[bytes, PackedEvent]:
-    digest = hashlib.blake2b(_event(append).message_id.encode(), digest_size=8).digest()
-    return (int.from_bytes(digest, "big") % shards).to_bytes(2, "big"), pack(append)
-
-
-def _event(append: Append) -> Event:
-    row = append.row
-    assert isinstance(row, Event)
-    return row
 
 
 class AppendEventsFn(metrics.CountingFn):
@@ -81,8 +67,8 @@ class AppendEventsFn(metrics.CountingFn):
         self.gathered_for_us = int(gathered_for_s * 1e6)
 
     def setup(self) -> None:
-        self.encoder = RowEncoder(self.table)
-        self.streams: Streams = CreatedStreams(self.dataset, self.table, self.encoder, self.delivery, self.tally)
+        self.rows = EventRows(self.table, self.delivery, self.tally)
+        self.streams: Streams = CreatedStreams(self.dataset, self.table, self.rows.encoder, self.delivery, self.tally)
 
     def start_bundle(self) -> None:
         self.positions: dict[bytes, Position] = {}
@@ -98,9 +84,9 @@ class AppendEventsFn(metrics.CountingFn):
         timer: Any = beam.DoFn.TimerParam(_FLUSH),  # noqa: B008
     ) -> Iterator[Append]:
         shard, event = keyed
-        why = self._why_unfit(self._encoded(event))
-        if why is not None:
-            yield self._refused(event, why)
+        row = self.rows.encode(event)
+        if isinstance(row, str):
+            yield self.rows.refused(event, row)
             return
         before = self.positions.get(shard) or _read(position)
         after = before.having_received()
@@ -146,11 +132,14 @@ class AppendEventsFn(metrics.CountingFn):
     def _append(self, position: Position, bag: Any) -> tuple[Position, list[Append]]:
         """Appends the rows of the sealed bag; returns the new position, and the dead letters."""
         events = sorted(bag.read(), key=_order)
-        rows = [self._encoded(event) for event in events]
-        unfit = {index: why for index, row in enumerate(rows) if (why := self._why_unfit(row)) is not None}
-        flushed = flush(position, cast("Sequence[bytes]", rows), self.streams, unfit)
-        self._count(events[index] for index in flushed.written)
-        letters = [self._refused(events[index], why) for index, why in flushed.refused.items()]
+        encoded = [self.rows.encode(event) for event in events]
+        unfit = {index: row for index, row in enumerate(encoded) if isinstance(row, str)}
+        rows = [b"" if isinstance(row, str) else row for row in encoded]
+        flushed = flush(position, rows, self.streams, unfit)
+        if position.stream is not None and flushed.position.stream is None:
+            self.tally[metrics.LEFT_STREAMS.of(self.table.name)] += 1
+        self.rows.count(events[index] for index in flushed.written)
+        letters = [self.rows.refused(events[index], why) for index, why in flushed.refused.items()]
         left = _left(events, flushed)
         if not left:
             bag.clear()
@@ -161,36 +150,6 @@ class AppendEventsFn(metrics.CountingFn):
                 bag.add(event)
             return flushed.position.having_left(0), letters
         return flushed.position, letters
-
-    def _encoded(self, event: PackedEvent) -> bytes | str:
-        """The bytes of a row, or why the table cannot hold it."""
-        row = unpack(event).row
-        try:
-            return self.encoder.encode(row)
-        except (ValueError, TypeError):
-            why = self.table.misfit(row)
-            if why is None:
-                raise
-            return why
-
-    def _why_unfit(self, row: bytes | str) -> str | None:
-        if isinstance(row, str):
-            return row
-        if len(row) + ROW_OVERHEAD_BYTES <= self.delivery.request_bytes:
-            return None
-        return f"the row of {len(row)} bytes is larger than a request can hold"
-
-    def _count(self, written: Iterable[PackedEvent]) -> None:
-        outcomes = Counter(event.outcome for event in written)
-        self.tally[metrics.WRITTEN.of(self.table.name)] += outcomes.total()
-        for outcome, calls in outcomes.items():
-            if outcome is not None:
-                self.tally[metrics.OUTCOMES.of(outcome)] += calls
-
-    def _refused(self, event: PackedEvent, why: str) -> Append:
-        if event.outcome is not None:
-            self.tally.refused(Reason.INVALID_FIELD.value)
-        return unpack(event).refused(why)
 
     @staticmethod
     def _after(pause_us: int) -> Timestamp:

@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import apache_beam as beam
-from apache_beam.coders import BooleanCoder
+import msgspec
 from apache_beam.pvalue import PCollection
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, TimerSpec, on_timer
 from apache_beam.utils.timestamp import Timestamp
 
 from pipeline.warehouses.clock import now_us
-from transforms.coders import UpsertCoder
+from transforms.coders import StructCoder, UpsertCoder
 from transforms.core.rows import Upsert
 
 GATHERED_FOR_S: Final = 3.0
@@ -28,8 +28,13 @@ _BUCKETS: Final = 8
 _ROWS_KEPT: Final = 500
 """So many rows of a bundle are gathered. What it has in addition is a batch by itself, and needs no state."""
 
+
+class Waiting(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """That a bucket holds rows, and its timer is set: a bag of state has one, or none."""
+
+
 _ROWS: Final = BagStateSpec("rows", UpsertCoder())
-_WAITING: Final = BagStateSpec("waiting", BooleanCoder())
+_WAITING: Final = BagStateSpec("waiting", StructCoder(Waiting))
 _GIVE: Final = TimerSpec("give", TimeDomain.REAL_TIME)
 
 
@@ -65,8 +70,8 @@ class _GatherFn(beam.DoFn):
         timer: Any = beam.DoFn.TimerParam(_GIVE),  # noqa: B008
     ) -> Iterator[Upsert]:
         bucket, upsert = keyed
-        if not self.received[bucket] and not any(waiting.read()):
-            waiting.add(True)
+        if not self.received[bucket] and next(iter(waiting.read()), None) is None:
+            waiting.add(Waiting())
             timer.set(Timestamp(micros=now_us() + self.gathered_for_us))
         self.received[bucket] += 1
         if self.received[bucket] > _ROWS_KEPT:

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from pipeline.warehouses import base
 from pipeline.warehouses.base import JobRun
-from pipeline.warehouses.bigquery.append_stream import AppendStream, Delivery
+from pipeline.warehouses.bigquery.append_stream import ROW_OVERHEAD_BYTES, AppendStream, Delivery
 from pipeline.warehouses.bigquery.appends import Appender, SentRows, WriteFailed
 from pipeline.warehouses.bigquery.catalog import Dataset
 from pipeline.warehouses.bigquery.changes import CHANGE_SEQUENCE_NUMBER, CHANGE_TYPE, DELETE, UPSERT, sequence_number
@@ -35,8 +35,6 @@ from transforms.core.rows import Append, LogEntry, Upsert
 
 _BATCHES_AHEAD: Final = 3
 """How many batches of a bundle may be on their way while it gathers the next: memory is bounded."""
-_ROW_OVERHEAD_BYTES: Final = 8
-"""What a request holds for each row in addition to its bytes, at most."""
 
 _DELIVERY: Final = Delivery()
 
@@ -141,7 +139,7 @@ class _WriteFn(metrics.CountingFn, Generic[T]):
 
     def add(self, element: T, row: bytes) -> None:
         """Sends an element's row with the next batch."""
-        size = len(row) + _ROW_OVERHEAD_BYTES
+        size = len(row) + ROW_OVERHEAD_BYTES
         if size > self.delivery.request_bytes:
             self.refuse(element, f"the row of {len(row)} bytes is larger than a request can hold")
             return

@@ -24,6 +24,7 @@ from pipeline.warehouses.bigquery.append_stream import AppendStream
 from pipeline.warehouses.bigquery.catalog import Dataset, UnusableDatasetError
 from pipeline.warehouses.bigquery.event_streams import AppendEvents
 from pipeline.warehouses.bigquery.history import ReadLog
+from pipeline.warehouses.bigquery.pending_streams import AppendPending
 from pipeline.warehouses.bigquery.queries import plain, query, query_freshest
 from pipeline.warehouses.bigquery.redelivery import ReadDeadLetters, ReplaceDeadLetters
 from pipeline.warehouses.bigquery.sink import AppendRows, LogCalls, UpsertRows
@@ -74,7 +75,7 @@ class BigQueryWarehouse:
         return AppendRows(self.dataset, table, job)
 
     def append_once(self, table: Table, job: JobRun, shards: int) -> beam.PTransform:
-        return AppendRows(self.dataset, table, job) if job.bounded else AppendEvents(self.dataset, table, shards)
+        return AppendPending(self.dataset, table) if job.bounded else AppendEvents(self.dataset, table, shards)
 
     def log(self, job: JobRun) -> beam.PTransform:
         return LogCalls(self.dataset, job)

@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from pipeline.warehouses.bigquery.answers import RequestTooLarge, RowsRefused, StreamUnusable
 from pipeline.warehouses.bigquery.append_stream import Delivery
 from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.event_rows import EventRows
 from pipeline.warehouses.bigquery.event_streams import AppendEventsFn
 from pipeline.warehouses.bigquery.protobuf import RowEncoder
 from pipeline.warehouses.bigquery.sealed_rows import Position, flush
@@ -153,7 +154,7 @@ class Shard:
 
     def __post_init__(self) -> None:
         self.fn = AppendEventsFn(Dataset("p", "d"), EVENTS, Delivery(), gathered_for_s=2)
-        self.fn.encoder = RowEncoder(EVENTS)
+        self.fn.rows = EventRows(EVENTS, Delivery(), self.fn.tally)
 
     def run(self, state: State, inputs: Sequence[str | None], server: Server) -> list[str]:
         """Runs a bundle of message ids, and of None where the timer fires; returns the ids of dead letters. Raises
