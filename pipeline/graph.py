@@ -88,7 +88,11 @@ def build(pipeline: beam.Pipeline, settings: Settings, warehouse: Warehouse, job
     if events_to_deduplicate:
         remember = None if kind.bounded else settings.deduplicate_for
         events = tuple(events_to_deduplicate) | "Events" >> beam.Flatten() | "Deduplicate" >> Deduplicate(remember)
-        refused = {"Events": events | "WriteEvents" >> warehouse.append(EVENTS, job)}
+        if kind.on_dataflow:  # where a bundle may be tried again
+            write = warehouse.append_once(EVENTS, job, settings.event_shards)
+        else:
+            write = warehouse.append(EVENTS, job)
+        refused = {"Events": events | "WriteEvents" >> write}
         writes += refused | "WriteDeadLettersOfEvents" >> _WriteDeadLetters(warehouse, job)
 
     if job.log_until is not None or not kind.bounded:  # an unbounded job has the same graph whenever it is updated

@@ -41,6 +41,7 @@ _AT_LEAST_ONCE = "streaming_mode_at_least_once"
 _DESCRIBED = "--help and --help_beam say what it takes"
 _SHORTEST_WINDOW_S = 0.001
 _LONGEST_S = 365 * 86400
+_MOST_SHARDS = 1_000
 _MOST_WORKERS = 64
 """Beam starts them all at once: a thousand take longer than any job."""
 
@@ -128,6 +129,15 @@ class SegmentOptions(PipelineOptions):
             help="How long a job without end remembers an event's message_id, on Dataflow; 0 turns it off. A job that "
             "ends with its input removes every duplicate. Default: 86400. Example: --deduplicate_for=3600",
         )
+        group = parser.add_argument_group("size")
+        group.add_argument(
+            "--event_shards",
+            type=int,
+            default=16,
+            metavar="N",
+            help="On Dataflow: how many streams of the warehouse events are appended to, exactly once. One for 300 "
+            "events a second at the peak is right. Default: 16. Example: --event_shards=64",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +146,8 @@ class Settings:
 
     `sources` are what the job reads beside the history, none where it only rebuilds; `warehouse` is the URL as given;
     `create` says whether the job makes what is missing there; `update` that it takes over from a running Dataflow job;
-    `alias_window` and `deduplicate_for` are seconds; `runner` is a runner's name as Beam knows it.
+    `alias_window` and `deduplicate_for` are seconds; `event_shards` is how many streams events go to; `runner` is a
+    runner's name as Beam knows it.
     """
 
     sources: tuple[Source, ...]
@@ -148,6 +159,7 @@ class Settings:
     connection: str | None
     alias_window: float
     deduplicate_for: float
+    event_shards: int
     runner: str
     kind: JobKind
 
@@ -183,6 +195,7 @@ def parse(argv: Sequence[str]) -> tuple[Settings, PipelineOptions]:
         connection=given.connection,
         alias_window=given.alias_window,
         deduplicate_for=given.deduplicate_for,
+        event_shards=given.event_shards,
         runner=runner,
         kind=kind,
     )
@@ -412,6 +425,9 @@ def _check_rules(given: argparse.Namespace) -> None:
         if not shortest <= seconds <= _LONGEST_S:
             remedy = f"give a number of seconds from {shortest} to {_LONGEST_S}"
             raise UsageError("is out of range", remedy, option=f"--{name}", value=f"{seconds:g}")
+    if not 1 <= given.event_shards <= _MOST_SHARDS:
+        remedy = f"give a number from 1 to {_MOST_SHARDS}"
+        raise UsageError("is out of range", remedy, option="--event_shards", value=str(given.event_shards))
     for source, value in inputs:
         source.check(value)
 

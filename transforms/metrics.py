@@ -148,6 +148,12 @@ LOAD_RETRIES = Counter(
     labels="reason",
 )
 STREAMS = Counter("opened-append-streams", "streams to BigQuery that were opened, first or again", labels="table")
+LEFT_STREAMS = Counter(
+    "left-append-streams",
+    "streams to BigQuery that this job made and left for others, since a row was refused or it was unclear what they"
+    " hold",
+    labels="table",
+)
 LATE = Counter(
     "late-messages",
     "messages of a subscription published before its watermark: they arrive with it, in the open window",
@@ -199,6 +205,7 @@ COUNTERS = (
     LOADS,
     LOAD_RETRIES,
     STREAMS,
+    LEFT_STREAMS,
     LATE,
     RETRIES,
 )

@@ -111,6 +111,11 @@ class Warehouse(Protocol):
         """`Append` → `Append` of a dead letter for each row that the table cannot hold. Rows are durable when the
         bundle that wrote them ends."""
 
+    def append_once(self, table: Table, job: JobRun, shards: int) -> beam.PTransform:
+        """The same, where the collection holds a row once, behind a shuffle: the table then holds it once, too, even if
+        a bundle is tried again. Rows may be durable only after their bundle, in state that outlives it. `shards` is how
+        many workers can write at a time."""
+
     def log(self, job: JobRun) -> beam.PTransform:
         """`LogEntry` → on `LOGGED` the `Call` of each entry that the log holds as it is, when it is durable there; on
         `DEAD_LETTERS` an `Append` of a dead letter for each that the log cannot hold.

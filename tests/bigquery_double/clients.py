@@ -62,6 +62,13 @@ def descriptor(columns: Columns, name: str = "Row") -> descriptor_pb2.Descriptor
     return made
 
 
+def message(columns: Columns) -> Any:
+    """The class of rows of this writer schema."""
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(descriptor_pb2.FileDescriptorProto(name="row.proto", message_type=[descriptor(columns)]))
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("Row"))
+
+
 def template(table: str, columns: Columns) -> types.AppendRowsRequest:
     """What the first request to a table must say; `table` is PROJECT.DATASET.TABLE."""
     return types.AppendRowsRequest(
@@ -85,9 +92,7 @@ class Appender:
         self._first = template(table, columns)
         self._requests: SimpleQueue[types.AppendRowsRequest | None] = SimpleQueue()
         self._answers: Iterator[Any] | None = None
-        pool = descriptor_pool.DescriptorPool()
-        pool.Add(descriptor_pb2.FileDescriptorProto(name="row.proto", message_type=[descriptor(columns)]))
-        self._message: Any = message_factory.GetMessageClass(pool.FindMessageTypeByName("Row"))
+        self._message = message(columns)
 
     @property
     def connected(self) -> bool:

@@ -23,8 +23,8 @@ class CallEnds(Exception):
         self.storage_error = storage_error
         self.entity = entity
 
-    def abort(self, context: grpc.ServicerContext) -> None:
-        """Ends the call: does not return."""
+    def status(self) -> status_pb2.Status:
+        """What the answer says, or the call's end."""
         status = status_pb2.Status(code=self.code.value[0], message=self.message)
         if self.storage_error is not None:
             detail = AnyMessage()
@@ -32,7 +32,11 @@ class CallEnds(Exception):
                 StorageError.pb(StorageError(code=self.storage_error, entity=self.entity, error_message=self.message))
             )
             status.details.append(detail)
-        context.abort_with_status(rpc_status.to_status(status))
+        return status
+
+    def abort(self, context: grpc.ServicerContext) -> None:
+        """Ends the call: does not return."""
+        context.abort_with_status(rpc_status.to_status(self.status()))
 
 
 AWAY = StatusCode.UNAVAILABLE, "The service is currently unavailable."

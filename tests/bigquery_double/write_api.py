@@ -1,4 +1,4 @@
-"""google.cloud.bigquery.storage.v1.BigQueryWrite: appends to the default stream, and change data capture.
+"""google.cloud.bigquery.storage.v1.BigQueryWrite: appends, and change data capture by default streams.
 
 https://cloud.google.com/bigquery/docs/reference/storage/rpc/google.cloud.bigquery.storage.v1#bigquerywrite
 https://cloud.google.com/bigquery/docs/change-data-capture
@@ -25,9 +25,10 @@ from tests.bigquery_double.schema import Decoder, Field, RowRefused, SchemaError
 from tests.bigquery_double.status import AWAY, CallEnds, StorageErrorCode, unknown
 from tests.bigquery_double.strictness import ENFORCED_REQUEST, RowErrors, Strictness
 from tests.bigquery_double.tables import Catalog, Refused, Row, Table, TableName, sequence_number
+from tests.bigquery_double.write_streams import Stream, WriteStreams
 
 _CODES = {code.value[0]: code.name for code in StatusCode}
-_STREAM = re.compile(r"projects/([^/]+)/datasets/([^/]+)/tables/([^/]+)(?:/streams)?/([^/]+)")
+_STREAM = re.compile(r"projects/([^/]+)/datasets/([^/]+)/tables/([^/]+)(?:(?:/streams)?/([^/]+))?")
 _ROWS_REFUSED = (
     "Errors found while processing rows. Please refer to the row_errors field for details. "
     "The list may not be complete because of the size limitations."
@@ -95,6 +96,10 @@ class WriteApi:
     named_row_errors: int | None = None
     strictness: Strictness = field(default_factory=Strictness)
     connections: set[Connection] = field(default_factory=set)
+    streams: WriteStreams = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.streams = WriteStreams(self.catalog, self.faults, self.strictness, self._find_table)
 
     def end_connections(self, code: StatusCode, message: str, *, at_once: bool) -> None:
         for connection in list(self.connections):
@@ -110,6 +115,7 @@ class WriteApi:
                     types.GetWriteStreamRequest.deserialize,
                     types.WriteStream.serialize,
                 ),
+                **self.streams.handlers(),
             },
         )
 
@@ -214,8 +220,6 @@ class WriteApi:
         """Takes the stream and the writer schema where the request has them. Raises CallEnds."""
         if request.HasField("arrow_rows"):
             raise CallEnds(StatusCode.UNIMPLEMENTED, "this double takes protobuf rows only")
-        if request.HasField("offset"):
-            raise CallEnds(StatusCode.INVALID_ARGUMENT, "Offset cannot be specified for the default stream")
         moved = bool(request.write_stream) and request.write_stream != connection.stream
         if moved:
             connection.stream, connection.table, connection.decoder = request.write_stream, None, None
@@ -223,6 +227,9 @@ class WriteApi:
             raise CallEnds(StatusCode.INVALID_ARGUMENT, "Cannot find stream: the first request has no write_stream")
         with self.catalog.lock:
             connection.table = table = self._find(connection.stream)
+            made = self._made(connection)
+            if made is None and request.HasField("offset"):
+                raise CallEnds(StatusCode.INVALID_ARGUMENT, "Offset cannot be specified for the default stream")
             described = request.proto_rows.HasField("writer_schema")
             if not described and connection.decoder is None:
                 raise CallEnds(
@@ -251,6 +258,9 @@ class WriteApi:
                 f"_CHANGE_TYPE needs a primary key, which table {table.name} does not have.",
                 entity=connection.stream,
             )
+        if decoder.changes and self._made(connection) is not None:
+            words = "_CHANGE_TYPE is supported for the default stream only."
+            raise CallEnds(StatusCode.INVALID_ARGUMENT, words, entity=connection.stream)
         if connection.changes not in (None, decoder.changes):
             raise CallEnds(
                 StatusCode.INVALID_ARGUMENT,
@@ -259,13 +269,25 @@ class WriteApi:
             )
         connection.changes = decoder.changes
 
+    def _made(self, connection: Connection) -> Stream | None:
+        """The stream that an application has made, None for a default stream. Raises CallEnds."""
+        is_default = connection.stream.endswith("/_default")
+        return None if is_default else self.streams.named(connection.stream)
+
     def _find(self, stream: str) -> Table:
-        """Raises CallEnds."""
+        """The table of a stream. Raises CallEnds."""
+        table = self._find_table(stream)
+        if not stream.endswith("/_default"):
+            self.streams.named(stream)
+        return table
+
+    def _find_table(self, stream: str) -> Table:
+        """The table of a stream, or that of this name. Raises CallEnds."""
         match = _STREAM.fullmatch(stream)
-        if match is None or match[4] != "_default":
+        if match is None:
             raise CallEnds(
                 StatusCode.INVALID_ARGUMENT,
-                "Invalid stream name, or not a default stream.",
+                "Invalid stream name.",
                 StorageErrorCode.STREAM_NOT_FOUND,
                 stream,
             )
@@ -285,6 +307,10 @@ class WriteApi:
         assert table is not None
         assert decoder is not None
         response = types.AppendRowsResponse.pb()(write_stream=connection.stream)
+        made = self._made(connection)
+        offset = request.offset.value if request.HasField("offset") else None
+        if made is not None and (refusal := made.refusal(offset)):
+            return _stream_refusal(refusal)
         now = self.catalog.time()
         rows: list[Row] = []
         changes: list[tuple[str, tuple[int, ...], Row]] = []
@@ -305,8 +331,12 @@ class WriteApi:
         with self.catalog.lock:
             if decoder.changes:
                 table.change(changes)
-            else:
+            elif made is None:
                 table.append(rows)
+            elif refusal := made.refusal(offset):  # another connection was faster
+                return _stream_refusal(refusal)
+            else:
+                response.append_result.offset.value = made.append(rows)
             if table.schema_revision != connection.schema_revision:
                 connection.schema_revision = table.schema_revision
                 response.updated_schema.CopyFrom(types.TableSchema.pb(storage_schema(table.fields)))
@@ -334,6 +364,16 @@ class WriteApi:
             raise CallEnds(StatusCode.INVALID_ARGUMENT, first, entity=connection.stream)
         response.error.message = f"{first} Entity: {connection.stream}"
         return response
+
+
+def _stream_refusal(refusal: CallEnds) -> Any:
+    """The answer to an append at an offset where the stream takes none. Raises CallEnds for what is no offset's
+    fault."""
+    if refusal.storage_error not in (StorageErrorCode.OFFSET_ALREADY_EXISTS, StorageErrorCode.OFFSET_OUT_OF_RANGE):
+        raise refusal
+    response = types.AppendRowsResponse.pb()(write_stream=refusal.entity)
+    response.error.CopyFrom(refusal.status())
+    return response
 
 
 def _change_type(value: str | None) -> str:

@@ -42,6 +42,7 @@ GIVEN = Settings(
     connection=None,
     alias_window=60.0,
     deduplicate_for=86400.0,
+    event_shards=16,
     runner="FnApiRunner",
     kind=JobKind.BATCH,
 )
@@ -135,8 +136,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("the default's name", [WAREHOUSE, INPUT, "--connection=default"], replace(GIVEN, connection="default")),
         (
             "times",
-            [WAREHOUSE, INPUT, "--alias_window=.5", "--deduplicate_for", "0"],
-            replace(GIVEN, alias_window=0.5, deduplicate_for=0.0),
+            [WAREHOUSE, INPUT, "--alias_window=.5", "--deduplicate_for", "0", "--event_shards=64"],
+            replace(GIVEN, alias_window=0.5, deduplicate_for=0.0, event_shards=64),
         ),
         (
             "a runner of one's own choice",
@@ -320,6 +321,7 @@ RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, F
         ("not a number", [INPUT, WAREHOUSE, "--alias_window=nan"], "--alias_window=nan: is out of range"),
         ("for ever", [INPUT, WAREHOUSE, "--alias_window=inf"], "--alias_window=inf: is out of range"),
         ("too short for Beam", [INPUT, WAREHOUSE, "--alias_window=1e-9"], "--alias_window=1e-09: is out of range"),
+        ("no shard at all", [INPUT, WAREHOUSE, "--event_shards=0"], "give a number from 1 to 1000"),
         ("remembering less than nothing", [INPUT, WAREHOUSE, "--deduplicate_for=-1"], f"{TIMES} 0 to 31536000"),
         ("no connections", [INPUT, WAREHOUSE, "--connections=no.yaml"], "--connections=no.yaml: no such file; "),
         (

@@ -37,7 +37,14 @@ FILES = {"input": "gs://acme-web-segment/history/*.jsonl.gz"}
 CONNECTIONS = {"connections": "gs://acme-web-segment/connections.yaml"}
 
 LAUNCHES: Mapping[str, Mapping[str, str]] = {
-    "streaming": {**SUBSCRIPTION, **WAREHOUSE, **CONNECTIONS, "alias_window": "60", "deduplicate_for": "86400"},
+    "streaming": {
+        **SUBSCRIPTION,
+        **WAREHOUSE,
+        **CONNECTIONS,
+        "alias_window": "60",
+        "deduplicate_for": "86400",
+        "event_shards": "16",
+    },
     "backfill": {**FILES, **WAREHOUSE, **CONNECTIONS, "connection": "default", "history": "warehouse"},
     "both": {**FILES, **SUBSCRIPTION, **WAREHOUSE, **CONNECTIONS},
     "redeliver": {"redeliver": "unknown_connection", **WAREHOUSE, **CONNECTIONS},
@@ -107,11 +114,11 @@ def _kept(
         yield f"keeps {elements(read)}"
     for name in payload.side_inputs:
         yield f"side input: {elements(name)}"
-    for name, state in payload.state_specs.items():
+    for name, state in sorted(payload.state_specs.items()):
         kind = str(state.WhichOneof("spec"))
         (coder_id,) = (value for field, value in getattr(state, kind).ListFields() if field.name.endswith("coder_id"))
         yield f"state {name}, {kind.removesuffix('_spec')}: {kept(coder_id)}"
-    for name, timer in payload.timer_family_specs.items():
+    for name, timer in sorted(payload.timer_family_specs.items()):
         yield f"timer {name.removeprefix('ts-')}, {beam_runner_api_pb2.TimeDomain.Enum.Name(timer.time_domain)}"
     if payload.restriction_coder_id:
         yield f"restriction: {kept(payload.restriction_coder_id)}"

@@ -102,6 +102,7 @@ SOUGHT = {
     "connection": (["Marketing site"], [""]),
     "alias_window": (["60", "0.5"], ["a minute", "-1", "1e3"]),
     "deduplicate_for": (["0", "86400"], ["1 day", "-1"]),
+    "event_shards": (["1", "64"], ["0", "a few", "1.5"]),
 }
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import grpc
+from google.api_core.exceptions import GoogleAPICallError
 from google.cloud.bigquery_storage_v1.types import StorageError
 from google.protobuf.any_pb2 import Any as AnyMessage
 from grpc_status import rpc_status
@@ -38,6 +39,16 @@ _SCHEMA: Final = re.compile(
 _OWN_VALUE: Final = re.compile(r"cannot round-trip through string representation", re.IGNORECASE)
 """Words that can only be about a value of one row."""
 _EXTRA_FIELDS: Final = StorageError.StorageErrorCode.SCHEMA_MISMATCH_EXTRA_FIELDS
+_OFFSET: Final = re.compile(r"\boffset\b", re.IGNORECASE)
+_STREAM_ERRORS: Final = {
+    StorageError.StorageErrorCode.STREAM_ALREADY_COMMITTED,
+    StorageError.StorageErrorCode.STREAM_NOT_FOUND,
+    StorageError.StorageErrorCode.INVALID_STREAM_TYPE,
+    StorageError.StorageErrorCode.INVALID_STREAM_STATE,
+    StorageError.StorageErrorCode.STREAM_FINALIZED,
+    StorageError.StorageErrorCode.OFFSET_ALREADY_EXISTS,
+    StorageError.StorageErrorCode.OFFSET_OUT_OF_RANGE,
+}
 _CODES: Final[Mapping[int, grpc.StatusCode]] = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -56,6 +67,10 @@ class Transient(AppendError):
 
 class NotYetKnown(AppendError):
     """A table or column that is missing, or that was made a moment ago: BigQuery learns of it within minutes."""
+
+
+class StreamUnusable(AppendError):
+    """The stream does not take these rows at this offset: something is there, or it is finalized, or gone."""
 
 
 class RequestTooLarge(AppendError):
@@ -77,6 +92,12 @@ class RowsRefused(AppendError):
     def __init__(self, code: grpc.StatusCode, words: str, rows: Mapping[int, str]) -> None:
         super().__init__(code, words)
         self.rows = rows
+
+
+def failure(error: GoogleAPICallError) -> AppendError:
+    """Why a call about a stream has failed."""
+    call = next((cause for cause in error.errors if isinstance(cause, grpc.Call)), None)
+    return AppendError(grpc.StatusCode.UNKNOWN, str(error)) if call is None else end(call)
 
 
 def refusal(response: Any) -> AppendError | None:
@@ -106,11 +127,19 @@ def _error(code: grpc.StatusCode, words: str, details: Iterable[AnyMessage]) -> 
     if _TOO_LARGE.search(words):
         return RequestTooLarge(code, words)
     storage_errors = {*_storage_errors(details)}
+    if storage_errors & _STREAM_ERRORS or _is_of_offset(code, words):
+        return StreamUnusable(code, words)
     if _is_unknown(code, words) or _EXTRA_FIELDS in storage_errors:
         return NotYetKnown(code, words)
     if code in _ROWS_CODES and not storage_errors and not _SCHEMA.search(words):
         return RowsSuspected(code, words)
     return Transient(code, words) if code in _TRANSIENT else AppendError(code, words)
+
+
+def _is_of_offset(code: grpc.StatusCode, words: str) -> bool:
+    if code is grpc.StatusCode.OUT_OF_RANGE:
+        return _OFFSET.search(words) is not None
+    return code is grpc.StatusCode.ALREADY_EXISTS
 
 
 def _is_unknown(code: grpc.StatusCode, words: str) -> bool:

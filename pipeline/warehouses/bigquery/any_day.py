@@ -33,11 +33,14 @@ E = TypeVar("E", PackedEvent, LogEntry)
 
 
 class WriteEvents(beam.PTransform):
-    """`Append` of events → `Append` of a dead letter for each row that BigQuery refuses. For a bounded job."""
+    """`Append` of events → `Append` of a dead letter for each row that BigQuery refuses. For a bounded job. `append`
+    writes those whose day BigQuery takes from a stream."""
 
-    def __init__(self, dataset: Dataset, job: JobRun, loading: Loading = _LOADING) -> None:
+    def __init__(
+        self, dataset: Dataset, job: JobRun, append: beam.PTransform | None = None, loading: Loading = _LOADING
+    ) -> None:
         super().__init__()
-        self.split, self.append = SplitByDay(EVENTS, Append), AppendRows(dataset, EVENTS, job)
+        self.split, self.append = SplitByDay(EVENTS, Append), append or AppendRows(dataset, EVENTS, job)
         self.load = _Load(_LoadEventsFn(dataset, EVENTS, job, loading))
 
     def expand(self, appends: PCollection[Append]) -> PCollection[Append]:

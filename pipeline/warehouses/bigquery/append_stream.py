@@ -1,4 +1,4 @@
-"""One connection to a table's default stream, shared by all threads of a process.
+"""One connection to a stream of a table, shared by all threads of a process.
 
 Several appends are in flight at once, with a bound on their number and bytes. When a stream breaks, nobody knows which
 of them were written: each fails as `Transient`, and its owner sends it again. The next append opens a new stream, so
@@ -30,6 +30,11 @@ from pipeline.warehouses.bigquery.answers import AppendError, RequestTooLarge, T
 from pipeline.warehouses.bigquery.clients import EMULATOR, write_client
 
 _TRACE_ID: Final = "segment-bigquery"
+_DEFAULT: Final = "_default"
+ROW_OVERHEAD_BYTES: Final = 8
+"""What a request holds for each row in addition to its bytes, at most."""
+_MOST_STREAMS: Final = 64
+"""So many connections to streams other than default ones stay open in a process."""
 _REFUSED_ALONE: Final = 10
 """So many rows that are refused one after the other, and none accepted in between, are no trouble of a few rows."""
 
@@ -57,8 +62,9 @@ class Delivery:
 class InFlight:
     """An append on its way: the answer, or why there is none, is in `future`."""
 
-    def __init__(self, rows: Sequence[bytes]) -> None:
+    def __init__(self, rows: Sequence[bytes], offset: int | None = None) -> None:
         self.rows = rows
+        self.offset = offset
         self.size = sum(map(len, rows))
         self.future: Future[None] = Future()
         self.deadline = 0.0
@@ -73,13 +79,15 @@ class InFlight:
 
 
 class AppendStream:
-    """Appends rows of the shape `descriptor` to the default stream of `table` (`projects/P/datasets/D/tables/T`)."""
+    """Appends rows of the shape `descriptor` to a stream of `table` (`projects/P/datasets/D/tables/T`), by its name:
+    the table's default stream where that is None."""
 
     _open: ClassVar[dict[tuple[Any, ...], AppendStream]] = {}
     _open_lock: ClassVar[threading.Lock] = threading.Lock()
 
-    def __init__(self, table: str, descriptor: DescriptorProto, delivery: Delivery) -> None:
+    def __init__(self, table: str, descriptor: DescriptorProto, delivery: Delivery, name: str | None = None) -> None:
         self.table = table
+        self.client = write_client()
         self.delivery = delivery
         self.made_at = time.monotonic()
         self.in_flight_bytes = 0
@@ -88,20 +96,37 @@ class AppendStream:
         self.refused_alone = 0
         """How many requests of one row were refused since a request was accepted."""
         self._accepted_at = -math.inf
+        self._name = name or f"{table}/streams/{_DEFAULT}"
         self._descriptor = descriptor
-        self._client = write_client()
         self._changed = threading.Condition()
         self._in_flight = 0
         self._stream: _Stream | None = None
 
     @classmethod
-    def of(cls, table: str, descriptor: DescriptorProto, delivery: Delivery) -> AppendStream:
-        """The process's one connection to a table."""
-        key = (os.environ.get(EMULATOR), table, delivery)
+    def of(cls, table: str, descriptor: DescriptorProto, delivery: Delivery, name: str | None = None) -> AppendStream:
+        """The process's one connection to a stream."""
+        key = (os.environ.get(EMULATOR), table, delivery, name)
         with cls._open_lock:
-            if key not in cls._open:
-                cls._open[key] = cls(table, descriptor, delivery)
-            return cls._open[key]
+            connection = cls._open.pop(key, None) or cls(table, descriptor, delivery, name)
+            cls._open[key] = connection  # the last is the one that was asked for last
+            unused = cls._unused()
+        if unused is not None:
+            unused.close()
+        return connection
+
+    @classmethod
+    def drop(cls, table: str, delivery: Delivery, name: str) -> None:
+        """Closes the connection to a stream that takes no more rows."""
+        with cls._open_lock:
+            connection = cls._open.pop((os.environ.get(EMULATOR), table, delivery, name), None)
+        if connection is not None:
+            connection.close()
+
+    @classmethod
+    def _unused(cls) -> AppendStream | None:
+        """Takes out the connection that was not asked for longest, where there are too many."""
+        named = [key for key, connection in cls._open.items() if key[-1] is not None and not connection.is_busy]
+        return cls._open.pop(named[0]) if len(named) > _MOST_STREAMS else None
 
     @classmethod
     def close_all(cls) -> None:
@@ -118,16 +143,21 @@ class AppendStream:
         cls._open, cls._open_lock = {}, threading.Lock()
 
     @property
+    def is_busy(self) -> bool:
+        """Whether an append is on its way."""
+        return self._in_flight > 0
+
+    @property
     def accepts_rows(self) -> bool:
         """Whether rows were accepted lately, and few were refused alone since: then what is refused is no fault of the
         table or the schema."""
         is_lately = time.monotonic() - self._accepted_at < self.delivery.outage_s
         return is_lately and self.refused_alone < _REFUSED_ALONE
 
-    def send(self, rows: Sequence[bytes], *, alone: bool = False) -> InFlight:
-        """Sends an append once there is room for it; `alone` by a stream of its own, which no other append can end.
-        Why it could not be sent is raised by `wait`, as an answer is."""
-        append = InFlight(rows)
+    def send(self, rows: Sequence[bytes], offset: int | None = None, *, alone: bool = False) -> InFlight:
+        """Sends an append once there is room for it, for this offset of the stream if there is one; `alone` by a call
+        of its own, which no other append can end. Why it could not be sent is raised by `wait`, as an answer is."""
+        append = InFlight(rows, offset)
         deadline = time.monotonic() + self.delivery.answer_s
         with self._changed:
             while not self._has_room(append):
@@ -150,7 +180,7 @@ class AppendStream:
     def _opened(self, append: InFlight) -> _Stream:
         """A new stream, with this append on it."""
         append.opened_stream = True
-        stream = _Stream(self._client, self.table, self._descriptor)
+        stream = _Stream(self.client, self._name, self._descriptor)
         if not stream.send(append):
             append.settle(Transient(grpc.StatusCode.UNAVAILABLE, "the stream ended as it began"))
         return stream
@@ -174,7 +204,7 @@ class AppendStream:
             stream, self._stream = self._stream, None
         if stream is not None:
             stream.break_off(Transient(grpc.StatusCode.CANCELLED, "the connection was closed"))
-        self._client.transport.close()
+        self.client.transport.close()
 
     def _has_room(self, append: InFlight) -> bool:
         if self._in_flight == 0:
@@ -184,10 +214,14 @@ class AppendStream:
             and self.in_flight_bytes + append.size <= self.delivery.in_flight_bytes
         )
 
+    def note_accepted(self) -> None:
+        """Notes that the table accepts rows."""
+        self._accepted_at, self.refused_alone = time.monotonic(), 0
+
     def _release(self, append: InFlight) -> None:
         with self._changed:
             if append.future.exception() is None:
-                self._accepted_at, self.refused_alone = time.monotonic(), 0
+                self.note_accepted()
             self._in_flight -= 1
             self.in_flight_bytes -= append.size
             self._changed.notify_all()
@@ -208,8 +242,8 @@ os.register_at_fork(after_in_child=AppendStream.forget_all)
 class _Stream:
     """One call of AppendRows: appends go out one at a time, and are answered in that order."""
 
-    def __init__(self, client: BigQueryWriteClient, table: str, descriptor: DescriptorProto) -> None:
-        self._name = f"{table}/streams/_default"
+    def __init__(self, client: BigQueryWriteClient, name: str, descriptor: DescriptorProto) -> None:
+        self._name = name
         self._descriptor = descriptor
         self._lock = threading.Lock()
         self._is_over = False
@@ -221,7 +255,7 @@ class _Stream:
             self._requests(),
             metadata=[("x-goog-request-params", f"write_stream={self._name}")],
         )
-        threading.Thread(target=self._receive, name=f"answers of {table}", daemon=True).start()
+        threading.Thread(target=self._receive, name=f"answers of {name}", daemon=True).start()
 
     def send(self, append: InFlight) -> bool:
         """Queues an append; False where the stream has ended."""
@@ -243,12 +277,14 @@ class _Stream:
         self._call.cancel()
 
     def _requests(self) -> Iterator[AppendRowsRequest]:
-        """The requests, made as they are sent; only the first says which table, and how rows are to be read."""
+        """The requests, made as they are sent; only the first says which stream, and how rows are to be read."""
         message = AppendRowsRequest.pb()
         request = message(write_stream=self._name, trace_id=_TRACE_ID)
         request.proto_rows.writer_schema.proto_descriptor.CopyFrom(self._descriptor)
         while (append := self._outgoing.get()) is not None:
             request.proto_rows.rows.serialized_rows.extend(append.rows)
+            if append.offset is not None:
+                request.offset.value = append.offset
             yield AppendRowsRequest.wrap(request)
             request = message()
 

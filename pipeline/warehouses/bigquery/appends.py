@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import grpc
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_before_delay, wait_random_exponential
@@ -22,6 +22,8 @@ from pipeline.warehouses.bigquery.answers import (
 from pipeline.warehouses.bigquery.append_stream import AppendStream, InFlight
 from pipeline.warehouses.bigquery.sifting import NoneAcceptedError, sift
 from transforms import metrics
+
+T = TypeVar("T")
 
 _LOGGER: Final = logging.getLogger(__name__)
 _PERMISSION: Final = "writing needs bigquery.tables.updateData, which the role roles/bigquery.dataEditor has"
@@ -74,12 +76,26 @@ class Appender:
                 part = parts.pop()
                 parts += [left for left in self._settle(rows, part, sent, refused) if left]
                 sent = None
-        except AppendError as error:
-            raise WriteFailed(f"{_dotted(self._connection.table)}: {error}; {self._remedy(error)}") from error
-        except NoneAcceptedError as error:
-            remedy = "no row is accepted, so this may concern all: python -m schemas create says how the table differs"
-            raise WriteFailed(f"{_dotted(self._connection.table)}: {error}; {remedy}") from error
+        except (AppendError, NoneAcceptedError) as error:
+            raise self.failed(error) from error
         return refused
+
+    def append_at(self, rows: Sequence[bytes], offset: int | None, *, alone: bool = False) -> None:
+        """Writes rows at this offset of the stream, or at its end. Raises AppendError where they are not written, or
+        not known to be."""
+
+        def append() -> None:
+            self._connection.wait(self._send(rows, offset, alone=alone))
+
+        self.retried(append)
+
+    def retried(self, call: Callable[[], T]) -> T:
+        """Makes a call until it raises nothing that passes. Raises AppendError."""
+        return self._retrying(call)
+
+    def failed(self, error: AppendError | NoneAcceptedError) -> WriteFailed:
+        """Why rows could not be written, for whoever reads the log."""
+        return WriteFailed(f"{_dotted(self._connection.table)}: {error}; {self._remedy(error)}")
 
     def _settle(
         self, rows: list[bytes], part: list[int], sent: InFlight | None, refused: dict[int, str]
@@ -129,7 +145,7 @@ class Appender:
             return None
 
         sifted = sift(len(part), ask, lambda: self._connection.accepts_rows)
-        return {part[index]: _words(error) for index, error in sifted.items()}
+        return {part[index]: words_of(error) for index, error in sifted.items()}
 
     def _deliver(self, rows: Sequence[bytes], sent: InFlight | None, *, alone: bool = False) -> None:
         """Waits for the answer to rows that were sent, and sends them until there is one that will not change."""
@@ -141,8 +157,8 @@ class Appender:
 
         self._retrying(deliver)
 
-    def _send(self, rows: Sequence[bytes], *, alone: bool = False) -> InFlight:
-        append = self._connection.send(rows, alone=alone)
+    def _send(self, rows: Sequence[bytes], offset: int | None = None, *, alone: bool = False) -> InFlight:
+        append = self._connection.send(rows, offset, alone=alone)
         table = self._connection.table.rpartition("/")[2]
         self._tally[metrics.APPENDS.of(table)] += 1
         if append.opened_stream:
@@ -163,7 +179,9 @@ class Appender:
         level = logging.WARNING if state.attempt_number > 1 else logging.INFO
         _LOGGER.log(level, "%s: %s; trying again", _dotted(self._connection.table), error)
 
-    def _remedy(self, error: AppendError) -> str:
+    def _remedy(self, error: AppendError | NoneAcceptedError) -> str:
+        if isinstance(error, NoneAcceptedError):
+            return "no row is accepted, so this may concern all: python -m schemas create says how the table differs"
         if isinstance(error, Transient):
             return f"this did not pass in {self._connection.delivery.outage_s:g} s"
         if isinstance(error, NotYetKnown):
@@ -174,7 +192,7 @@ class Appender:
         return "trying again would not help"
 
 
-def _words(refusal: AppendError) -> str:
+def words_of(refusal: AppendError) -> str:
     """BigQuery's words on a row that was refused alone."""
     return refusal.rows.get(0, refusal.words) if isinstance(refusal, RowsRefused) else refusal.words
 

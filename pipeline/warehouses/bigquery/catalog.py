@@ -63,6 +63,10 @@ class Dataset(NamedTuple):
     def __str__(self) -> str:
         return f"{self.project}.{self.name}"
 
+    def path(self, table: Table) -> str:
+        """The resource name of a table."""
+        return f"projects/{self.project}/datasets/{self.name}/tables/{table.name}"
+
 
 class UnusableDatasetError(Exception):
     """Why a dataset cannot be used, in one line: the problem, and what would be right."""

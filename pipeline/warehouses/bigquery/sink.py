@@ -19,10 +19,11 @@ from msgspec.structs import replace
 from pipeline.warehouses import base
 from pipeline.warehouses.base import JobRun
 from pipeline.warehouses.bigquery import partition_range
-from pipeline.warehouses.bigquery.append_stream import AppendStream, Delivery
+from pipeline.warehouses.bigquery.append_stream import ROW_OVERHEAD_BYTES, AppendStream, Delivery
 from pipeline.warehouses.bigquery.appends import Appender, SentRows, WriteFailed
 from pipeline.warehouses.bigquery.catalog import Dataset
 from pipeline.warehouses.bigquery.changes import CHANGE_SEQUENCE_NUMBER, CHANGE_TYPE, DELETE, UPSERT, sequence_number
+from pipeline.warehouses.bigquery.gathering import GATHERED_FOR_S, GatherUpserts
 from pipeline.warehouses.bigquery.partition_range import partition_time
 from pipeline.warehouses.bigquery.protobuf import RowEncoder
 from pipeline.warehouses.clock import now_us
@@ -36,8 +37,6 @@ from transforms.core.rows import Append, LogEntry, Upsert
 
 _BATCHES_AHEAD: Final = 3
 """How many batches of a bundle may be on their way while it gathers the next: memory is bounded."""
-_ROW_OVERHEAD_BYTES: Final = 8
-"""What a request holds for each row in addition to its bytes, at most."""
 
 _DELIVERY: Final = Delivery()
 
@@ -82,16 +81,24 @@ class UpsertRows(beam.PTransform):
     ACCEPTED = "accepted"
     DEAD_LETTERS = "dead_letters"
 
-    def __init__(self, dataset: Dataset, table: Table, job: JobRun, delivery: Delivery = _DELIVERY) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        table: Table,
+        job: JobRun,
+        delivery: Delivery = _DELIVERY,
+        gathered_for_s: float = GATHERED_FOR_S,
+    ) -> None:
         super().__init__()
         self.is_bounded = job.bounded
+        self.gathered_for_s = gathered_for_s
         self.fn = UpsertFn(dataset, table, job, delivery)
 
     def expand(self, upserts: PCollection[Upsert]) -> dict[str, PCollection]:
         if not upserts.windowing.is_default():
             upserts = upserts | "Global" >> windows.everything()  # the window in which a bundle's end gives its counts
         if not self.is_bounded:  # a bundle that is tried again must not give other rows for versions that were written
-            upserts = upserts | "Stable" >> beam.Reshuffle()
+            upserts = upserts | "Stable" >> GatherUpserts(self.gathered_for_s)
         outputs = upserts | "Change" >> beam.ParDo(self.fn).with_outputs(self.DEAD_LETTERS, main=self.ACCEPTED)
         return {name: outputs[name] for name in (self.ACCEPTED, self.DEAD_LETTERS)}
 
@@ -105,7 +112,7 @@ class _WriteFn(metrics.CountingFn, Generic[T]):
 
     def setup(self) -> None:
         self.encoder = RowEncoder(self.table)
-        self.connection = AppendStream.of(_path(self.dataset, self.table), self.encoder.descriptor, self.delivery)
+        self.connection = AppendStream.of(self.dataset.path(self.table), self.encoder.descriptor, self.delivery)
         self.appender = Appender(self.connection, self.tally, self.encoder.rewritten)
 
     def start_bundle(self) -> None:
@@ -134,7 +141,7 @@ class _WriteFn(metrics.CountingFn, Generic[T]):
 
     def add(self, element: T, row: bytes) -> None:
         """Sends an element's row with the next batch."""
-        size = len(row) + _ROW_OVERHEAD_BYTES
+        size = len(row) + ROW_OVERHEAD_BYTES
         if size > self.delivery.request_bytes:
             self.refuse(element, f"the row of {len(row)} bytes is larger than a request can hold")
             return
@@ -309,7 +316,3 @@ class UpsertFn(_WriteFn[Upsert]):
 
     def refuse(self, element: Upsert, why: str) -> None:
         self.refused.append(element.refused(self.table.name, why))
-
-
-def _path(dataset: Dataset, table: Table) -> str:
-    return f"projects/{dataset.project}/datasets/{dataset.name}/tables/{table.name}"

@@ -23,7 +23,9 @@ from pipeline.warehouses.bigquery import catalog, statements
 from pipeline.warehouses.bigquery.any_day import WriteCalls, WriteEvents
 from pipeline.warehouses.bigquery.append_stream import AppendStream
 from pipeline.warehouses.bigquery.catalog import Dataset, UnusableDatasetError
+from pipeline.warehouses.bigquery.event_streams import AppendEvents
 from pipeline.warehouses.bigquery.history import ReadLog
+from pipeline.warehouses.bigquery.pending_streams import AppendPending
 from pipeline.warehouses.bigquery.queries import plain, query, query_freshest
 from pipeline.warehouses.bigquery.redelivery import ReadDeadLetters, ReplaceDeadLetters
 from pipeline.warehouses.bigquery.sink import AppendRows, LogCalls, UpsertRows
@@ -74,6 +76,11 @@ class BigQueryWarehouse:
         if job.bounded and table == EVENTS:
             return WriteEvents(self.dataset, job)
         return AppendRows(self.dataset, table, job)
+
+    def append_once(self, table: Table, job: JobRun, shards: int) -> beam.PTransform:
+        if job.bounded:
+            return WriteEvents(self.dataset, job, AppendPending(self.dataset, table))
+        return AppendEvents(self.dataset, table, shards)
 
     def log(self, job: JobRun) -> beam.PTransform:
         return WriteCalls(self.dataset, job) if job.bounded else LogCalls(self.dataset, job)

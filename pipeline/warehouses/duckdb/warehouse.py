@@ -68,6 +68,9 @@ class DuckDbWarehouse:
     def append(self, table: Table, job: JobRun) -> beam.PTransform:
         return InsertRows(self.file, table.name, job)
 
+    def append_once(self, table: Table, job: JobRun, shards: int) -> beam.PTransform:
+        return self.append(table, job)
+
     def log(self, job: JobRun) -> beam.PTransform:
         return InsertCalls(self.file, job)
 

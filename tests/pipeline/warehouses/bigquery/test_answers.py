@@ -12,6 +12,7 @@ from pipeline.warehouses.bigquery.answers import (
     RequestTooLarge,
     RowsRefused,
     RowsSuspected,
+    StreamUnusable,
     Transient,
     refusal,
 )
@@ -78,7 +79,21 @@ def test_an_error_of_the_stream_is_no_rows_fault_whatever_the_words() -> None:
     assert type(refusal(response)) is RowsSuspected
     detail = StorageError(code=StorageError.StorageErrorCode.INVALID_STREAM_STATE)
     response.error.details.add().Pack(StorageError.pb(detail))
-    assert type(refusal(response)) is AppendError
+    assert type(refusal(response)) is StreamUnusable
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "expected"),
+    [
+        ("ALREADY_EXISTS", "The offset is within stream, expected offset 30, received 20", StreamUnusable),
+        ("OUT_OF_RANGE", "The offset is beyond stream, expected offset 30, received 40", StreamUnusable),
+        ("OUT_OF_RANGE", "Field timestamp: out of range", RowsSuspected),
+    ],
+)
+def test_an_error_of_an_offset_is_known_by_code_and_words(code: str, words: str, expected: type[AppendError]) -> None:
+    response = AppendRowsResponse.pb()()
+    response.error.code, response.error.message = grpc.StatusCode[code].value[0], words
+    assert type(refusal(response)) is expected
 
 
 def test_refused_rows_are_named_by_their_index_in_bigquerys_words() -> None:
