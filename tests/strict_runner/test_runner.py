@@ -16,6 +16,7 @@ from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTr
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsIter
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.combiners import CountCombineFn
 from apache_beam.transforms.core import RestrictionProvider
@@ -106,6 +107,11 @@ class TestOneKeyABundle:
         bundles = [keys for keys in bundles if not isinstance(keys[-1], int)]
         assert {len(set(keys)) for keys in bundles} == {1}
         assert {key for keys in bundles for key in keys} == {f"key {number}" for number in range(4)}
+
+    def test_a_kinder_runner_has_them_all_in_one(self) -> None:
+        with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline:
+            _ = pipeline | numbered(20, keys=4) | beam.GroupByKey() | beam.ParDo(NoteBundles())
+        assert [len(keys) for keys in Seen.values] == [4]
 
     def test_a_reshuffle_has_a_bundle_for_each_element_and_one_with_buckets_has_few(self) -> None:
         def build(pipeline: beam.Pipeline) -> None:
@@ -351,6 +357,11 @@ class TestWindows:
         assert Seen.values.index(("pane", 1.0, 2.0, 3.0)) < Seen.values.index(("read", 2))
         assert Seen.values.index(("pane", 11.0, 12.0)) < Seen.values.index(("read", 3))
         assert Seen.values[-1] == ("pane", 31.0, 32.0)
+
+    def test_a_kinder_runner_fires_it_when_its_source_has_ended(self) -> None:
+        with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline:
+            windowed(stream(pipeline, [1.0, 2.0], [3.0, 11.0], [12.0, 31.0], [32.0]))
+        assert Seen.values.index(("pane", 1.0, 2.0, 3.0)) > Seen.values.index(("read", 3))
 
     def test_what_is_late_fires_afterwards(self) -> None:
         run(lambda pipeline: windowed(stream(pipeline, [1.0], [21.0], [2.0], [22.0]), lateness_s=60))
