@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any, Final
 from unittest import mock
@@ -18,7 +19,7 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
     SingletonStateHandlerFactory,
 )
 from apache_beam.runners.sdf_utils import ThreadsafeRestrictionTracker
-from apache_beam.runners.worker import data_plane, sdk_worker
+from apache_beam.runners.worker import data_plane, sdk_worker, statesampler
 from apache_beam.runners.worker.statecache import StateCache
 
 from tests.strict_runner.graph import Stage, Step, Timer
@@ -66,7 +67,7 @@ class Worker:
         self._strictness = strictness
         self._state = StateView(cells)
         self._data = data_plane.InMemoryDataChannel()
-        self._processors = sdk_worker.BundleProcessorCache(
+        self._processors = _Processors(
             FNAPI_RUNNER_CAPABILITIES,
             SingletonStateHandlerFactory(sdk_worker.GlobalCachingStateHandler(StateCache(0), self._state)),
             data_plane.InMemoryDataChannelFactory(self._data.inverse()),
@@ -195,6 +196,44 @@ class Worker:
         residuals = response.process_bundle_split.residual_roots
         outcome.residuals += residuals
         outcome.splits += len(residuals)
+
+
+class _Processors(sdk_worker.BundleProcessorCache):
+    """Processors of bundles that measure no time: Beam has a thread for each bundle do so, and waits for its end."""
+
+    def get(self, instruction_id: str, bundle_descriptor_id: str) -> Any:
+        processor: Any = super().get(instruction_id, bundle_descriptor_id)
+        if not isinstance(processor.state_sampler, _Unmeasured):
+            processor.state_sampler = _Unmeasured(processor.state_sampler)
+            processor.monitoring_infos = partial(_counts, processor)
+        return processor
+
+
+class _Unmeasured:
+    """In place of a state sampler: it only says whose metrics are counted."""
+
+    def __init__(self, sampler: Any) -> None:
+        self._sampler = sampler
+
+    def start(self) -> None:
+        self._sampler.tracked_thread = threading.current_thread()
+        statesampler.set_current_tracker(self._sampler)
+
+    def stop_if_still_running(self) -> None:
+        statesampler.set_current_tracker(None)
+
+    def reset(self) -> None:
+        self._sampler.reset()
+
+
+def _counts(processor: Any) -> list[Any]:
+    """What a bundle has counted: elements of each PCollection, and the pipeline's own metrics."""
+    infos: dict[Any, Any] = {}
+    for transform, operation in processor.ops.items():
+        outputs = dict(processor.process_bundle_descriptor.transforms[transform].outputs)
+        infos.update(operation.pcollection_count_monitoring_infos(outputs))
+        infos.update(operation.user_monitoring_infos(transform))
+    return list(infos.values())
 
 
 def _is_unread(step: Step, buffer: bytes) -> bool:
