@@ -36,8 +36,9 @@ fuzz: $(INSTALLED) ## Judge 10,000 random histories by the replay (a quarter of 
 	.venv/bin/python -m tests.fuzz --histories=2000 --seed=1000000 --prism
 	.venv/bin/python -m tests.fuzz --values=400000
 
-faults: $(INSTALLED) ## Ten times each: kills, lost connections, a warehouse that is away (half an hour)
+faults: $(INSTALLED) ## Ten times each: kills, lost connections, a warehouse that is away; a runner as strict as Dataflow (an hour)
 	.venv/bin/python -m tests.faults
+	.venv/bin/python -m tests.strict_runner --messages=200000 --seed=0 --latency=0.05 --threads=50
 
 # ---- Dataflow: docs/dataflow.md ----
 

@@ -287,10 +287,11 @@ class Engine:
         tally = item.inbox.tally
         tally.bundles += 1
         tally.repeats += item.is_repeated
-        tally.rows[item.rows] += 1
+        if item.rows:
+            tally.rows[item.rows] += 1
         tally.largest_output = max(tally.largest_output, outcome.size)
-        for stage, infos in outcome.monitoring:
-            self._monitored.add(stage, infos)
+        for stage, rows, metrics in outcome.counted:
+            self._monitored.add(stage, rows, metrics)
 
     def _advance(self) -> None:
         """Moves the watermarks, and lists what they let go."""

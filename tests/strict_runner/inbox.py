@@ -150,13 +150,22 @@ class Inbox:
         if count > 1 and rng.random() < partial:
             count = rng.randint(1, count)
         elements, mailbox.elements = mailbox.elements[:count], mailbox.elements[count:]
-        timers = [(id, timer) for id in mailbox.due if (timer := mailbox.timers.get(id)) and self._is_due(timer)]
-        timers.sort(key=lambda timer: timer[1].due)
+        timers = self._given_now(mailbox)
         mailbox.due.clear()
         for id, _ in timers:
             del mailbox.timers[id]
         self.tally.timers_changed(-len(timers))
         return elements, timers
+
+    def _given_now(self, mailbox: Mailbox) -> list[tuple[TimerId, SetTimer]]:
+        """The timers that may be given, and all before them: a key's timers come in the order of their times."""
+        may = [timer for id in mailbox.due if (timer := mailbox.timers.get(id)) and self._is_due(timer)]
+        last = {
+            by_clock: max((timer.due for timer in may if timer.by_clock is by_clock), default=MIN)
+            for by_clock in (True, False)
+        }
+        timers = [(id, timer) for id, timer in mailbox.timers.items() if timer.due <= last[timer.by_clock]]
+        return sorted(timers, key=lambda timer: timer[1].due)
 
     def _is_due(self, timer: SetTimer) -> bool:
         return timer.due <= (self._now() if timer.by_clock else self.watermark.incoming)

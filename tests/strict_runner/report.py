@@ -7,14 +7,15 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from apache_beam.coders import VarIntCoder
 from apache_beam.metrics import monitoring_infos
 
 from tests.strict_runner.graph import Stage, Step
 
-_COMPACTED_AT = 4000
+_COMPACTED_AT: Final = 4000
+_NAME_WIDTH: Final = 80
+"""How much of a step's name the table shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,8 +160,9 @@ _HEADER = (
 
 def _line(step: StepReport) -> tuple[str, ...]:
     numbers = (step.largest_output, step.largest_cell, step.largest_key, step.timers, round(step.furthest_timer_s))
+    name = step.name if len(step.name) <= _NAME_WIDTH else f"{step.name[: _NAME_WIDTH - 1]}…"
     return (
-        step.name,
+        name,
         f"{step.bundles:,}",
         f"{step.rows.total:,}",
         f"{step.rows.mean:.1f}",
@@ -212,16 +214,13 @@ class Monitored:
     def __init__(self) -> None:
         self._user: list[Any] = []
         self._rows: defaultdict[str, Counter[int]] = defaultdict(Counter)
-        self._varint = VarIntCoder().get_impl()
 
-    def add(self, stage: Stage, infos: Iterable[Any]) -> None:
-        for info in infos:
-            if info.urn == monitoring_infos.ELEMENT_COUNT_URN:
-                if rows := self._varint.decode(info.payload):
-                    for label in stage.consumers.get(info.labels[monitoring_infos.PCOLLECTION_LABEL], ()):
-                        self._rows[label][rows] += 1
-            elif monitoring_infos.is_user_monitoring_info(info):
-                self._user.append(info)
+    def add(self, stage: Stage, rows: Mapping[str, int], metrics: Iterable[Any]) -> None:
+        for pcollection, count in rows.items():
+            if count:
+                for label in stage.consumers.get(pcollection, ()):
+                    self._rows[label][count] += 1
+        self._user += metrics
         if len(self._user) > _COMPACTED_AT:
             self._user = list(monitoring_infos.consolidate(self._user))
 

@@ -8,17 +8,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any, Final
 from unittest import mock
 
+from apache_beam.coders import VarIntCoder
+from apache_beam.metrics import monitoring_infos
 from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
     FNAPI_RUNNER_CAPABILITIES,
     SingletonStateHandlerFactory,
 )
 from apache_beam.runners.sdf_utils import ThreadsafeRestrictionTracker
-from apache_beam.runners.worker import data_plane, sdk_worker
+from apache_beam.runners.worker import data_plane, sdk_worker, statesampler
 from apache_beam.runners.worker.statecache import StateCache
 
 from tests.strict_runner.graph import Stage, Step, Timer
@@ -27,6 +30,7 @@ from tests.strict_runner.strictness import CellTooLarge, Strictness, WorkItemToo
 
 Request = beam_fn_api_pb2.InstructionRequest
 _COUNTER: Final = itertools.count(1)
+_VARINT: Final = VarIntCoder().get_impl()
 _CLAIMING: Final = threading.local()
 """What is to be called when this thread's restriction tracker has claimed."""
 _SPLIT_FRACTIONS: Final = (0.0, 0.0, 0.5)
@@ -43,7 +47,8 @@ class Outcome:
     timers: list[tuple[Timer, bytes]] = field(default_factory=list)
     residuals: list[Any] = field(default_factory=list)
     """What is to be done later: Beam's `DelayedBundleApplication`."""
-    monitoring: list[Any] = field(default_factory=list)
+    counted: list[tuple[Stage, dict[str, int], Any]] = field(default_factory=list)
+    """Of each stage that ran the elements by their PCollection, and the pipeline's own metrics."""
     written: dict[bytes, list[bytes]] = field(default_factory=dict)
     size: int = 0
     splits: int = 0
@@ -66,7 +71,7 @@ class Worker:
         self._strictness = strictness
         self._state = StateView(cells)
         self._data = data_plane.InMemoryDataChannel()
-        self._processors = sdk_worker.BundleProcessorCache(
+        self._processors = _Processors(
             FNAPI_RUNNER_CAPABILITIES,
             SingletonStateHandlerFactory(sdk_worker.GlobalCachingStateHandler(StateCache(0), self._state)),
             data_plane.InMemoryDataChannelFactory(self._data.inverse()),
@@ -134,7 +139,7 @@ class Worker:
         if response.requires_finalization:
             outcome.finalizable.append(instruction)
         outcome.residuals += response.residual_roots
-        outcome.monitoring.append((stage, response.monitoring_infos))
+        outcome.counted.append((stage, self._processors.rows, response.monitoring_infos))
         return self._collect(step, stage, instruction, outcome)
 
     def _collect(self, step: Step, stage: Stage, instruction: str, outcome: Outcome) -> dict[bytes, list[bytes]]:
@@ -195,6 +200,58 @@ class Worker:
         residuals = response.process_bundle_split.residual_roots
         outcome.residuals += residuals
         outcome.splits += len(residuals)
+
+
+class _Processors(sdk_worker.BundleProcessorCache):
+    """Processors of bundles that measure no time: Beam has a thread for each bundle do so, and waits for its end.
+    `rows` are the elements of each PCollection of the last bundle."""
+
+    rows: dict[str, int]
+
+    def get(self, instruction_id: str, bundle_descriptor_id: str) -> Any:
+        processor: Any = super().get(instruction_id, bundle_descriptor_id)
+        if not isinstance(processor.state_sampler, _Unmeasured):
+            processor.state_sampler = _Unmeasured(processor.state_sampler)
+            processor.monitoring_infos = partial(self._counted, processor)
+        return processor
+
+    def _counted(self, processor: Any) -> list[Any]:
+        """The pipeline's own metrics of a bundle; its elements are in `rows`."""
+        self.rows = {}
+        infos: dict[Any, Any] = {}
+        for transform, operation in processor.ops.items():
+            outputs = dict(processor.process_bundle_descriptor.transforms[transform].outputs)
+            self.rows.update(_rows(operation, outputs))
+            infos.update(operation.user_monitoring_infos(transform))
+        return list(infos.values())
+
+
+class _Unmeasured:
+    """In place of a state sampler: it only says whose metrics are counted."""
+
+    def __init__(self, sampler: Any) -> None:
+        self._sampler = sampler
+
+    def start(self) -> None:
+        self._sampler.tracked_thread = threading.current_thread()
+        statesampler.set_current_tracker(self._sampler)
+
+    def stop_if_still_running(self) -> None:
+        statesampler.set_current_tracker(None)
+
+    def reset(self) -> None:
+        self._sampler.reset()
+
+
+def _rows(operation: Any, outputs: dict[str, str]) -> Iterator[tuple[str, int]]:
+    """How many elements an operation has put out, by the PCollection."""
+    if len(operation.receivers) == len(outputs) == 1:
+        (pcollection,), (receiver,) = outputs.values(), operation.receivers
+        yield pcollection, receiver.opcounter.element_counter.value()
+        return
+    for info in operation.pcollection_count_monitoring_infos(outputs).values():
+        if info.urn == monitoring_infos.ELEMENT_COUNT_URN:
+            yield info.labels[monitoring_infos.PCOLLECTION_LABEL], _VARINT.decode(info.payload)
 
 
 def _is_unread(step: Step, buffer: bytes) -> bool:

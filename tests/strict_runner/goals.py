@@ -1,0 +1,29 @@
+"""What the whole job is to show on the strict runner: docs/dataflow.md has the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from tests.strict_runner.report import Report
+
+OUTPUT_BYTES: Final = 50_000_000
+STATE_BYTES: Final = 1_000_000
+ROWS_A_REQUEST: Final = 200
+WINDOWS_AHEAD: Final = 2
+"""No timer is set further ahead than so many windows."""
+
+
+def missed(report: Report, *, window_s: float) -> Iterator[str]:
+    """The goals that a report misses: a line for each step or table."""
+    for step in report.steps:
+        if step.largest_output > OUTPUT_BYTES:
+            yield f"{step.name}: a work item puts out {step.largest_output:,} bytes: at most {OUTPUT_BYTES:,}"
+        if step.largest_key > STATE_BYTES:
+            yield f"{step.name}: a key has {step.largest_key:,} bytes of state: at most {STATE_BYTES:,}"
+        if step.furthest_timer_s > WINDOWS_AHEAD * window_s:
+            yield f"{step.name}: a timer is {step.furthest_timer_s:,.0f} s ahead: at most {WINDOWS_AHEAD} windows"
+    for name, requests in report.counts.items():
+        table = name.removeprefix("AppendRows requests to ")
+        if table != name and (rows := report.counts[f"rows to {table}"]) < ROWS_A_REQUEST * requests:
+            yield f"{table}: {rows / requests:.1f} rows a request: at least {ROWS_A_REQUEST}"

@@ -1,0 +1,101 @@
+"""The whole job on the strict runner at small size; `python -m tests.strict_runner` runs it at any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.bigquery_double import BigQueryDouble
+from tests.fuzz.whole_job import side_by_side
+from tests.histories import CONFIGS
+from tests.streaming import shuffled
+from tests.strict_runner import Strictness, WorkItemTooLarge, goals
+from tests.strict_runner.report import Report, Rows, StepReport
+from tests.strict_runner.whole_job import Publication, WholeJobs, into_double
+
+_HISTORIES = 4
+STRICT = Strictness(repeats=0.3, output_bytes=goals.OUTPUT_BYTES, cell_bytes=goals.STATE_BYTES)
+
+
+@pytest.fixture
+def bigquery() -> Iterator[BigQueryDouble]:
+    with into_double() as double:
+        yield double
+
+
+def in_two(seed: int) -> tuple[list[bytes], list[bytes]]:
+    """Some forty messages: for a job, and for the next one on the same dataset, which has a history then."""
+    rng = Random(seed)
+    payloads = shuffled(rng, side_by_side(rng, _HISTORIES))
+    return payloads[: len(payloads) // 2], payloads[len(payloads) // 2 :]
+
+
+@pytest.mark.parametrize(("seed", "config", "threads"), [(1, "mixed", 1), (2, "group + fallback", 3)])
+def test_jobs_without_end_leave_the_tables_of_the_replay(
+    seed: int, config: str, threads: int, bigquery: BigQueryDouble, tmp_path: Path
+) -> None:
+    strictness = Strictness(**{**vars(STRICT), "seed": seed, "threads": threads})
+    jobs = WholeJobs(bigquery, tmp_path, CONFIGS[config], strictness)
+    for payloads in in_two(seed):
+        jobs.run_on_subscription(payloads, Publication(batch=4), Random(seed))
+    assert jobs.differences() == []
+    gather = jobs.reports[-1].step("ResolveIdentities/Person/Gather")
+    assert gather.repeats
+    assert not gather.late
+    assert jobs.reports[-1].counts["rows to identity_calls"]
+
+
+def test_bounded_jobs_leave_the_tables_of_the_replay(bigquery: BigQueryDouble, tmp_path: Path) -> None:
+    jobs = WholeJobs(bigquery, tmp_path, CONFIGS["mixed"], STRICT)
+    for payloads in in_two(3):
+        jobs.run_on_files(payloads)
+    assert jobs.differences() == []
+
+
+def test_what_can_never_commit_fails_the_job(bigquery: BigQueryDouble, tmp_path: Path) -> None:
+    jobs = WholeJobs(bigquery, tmp_path, CONFIGS["mixed"], Strictness(output_bytes=1_000))
+    with pytest.raises(WorkItemTooLarge, match="ReadPubSub/Read/Give"):
+        jobs.run_on_subscription(in_two(1)[0], Publication(), Random(1))
+    assert jobs.reports[-1].step("ReadPubSub").bundles
+
+
+def test_a_message_that_no_job_has_read_is_a_difference(bigquery: BigQueryDouble, tmp_path: Path) -> None:
+    jobs = WholeJobs(bigquery, tmp_path, CONFIGS["mixed"], STRICT)
+    first, second = in_two(1)
+    jobs.run_on_files(first)
+    jobs.payloads += second
+    assert jobs.differences()
+
+
+_ROWS = Rows(bundles=1, total=1, p50=1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "requests", "expected"),
+    [
+        ({}, 5, []),
+        ({"largest_output": 50_000_001}, 5, ["Step: a work item puts out 50,000,001 bytes: at most 50,000,000"]),
+        ({"largest_key": 2_000_000}, 5, ["Step: a key has 2,000,000 bytes of state: at most 1,000,000"]),
+        ({"furthest_timer_s": 121}, 5, ["Step: a timer is 121 s ahead: at most 2 windows"]),
+        ({}, 500, ["events: 2.0 rows a request: at least 200"]),
+    ],
+)
+def test_a_goal_that_is_missed_is_told(changed: dict[str, int], requests: int, expected: list[str]) -> None:
+    figures = {
+        "bundles": 1,
+        "largest_output": 0,
+        "largest_cell": 0,
+        "largest_key": 0,
+        "timers": 0,
+        "furthest_timer_s": 0,
+        "repeats": 0,
+        "checkpoints": 0,
+        "late": 0,
+    }
+    step = StepReport(name="Step", transforms=("Step",), rows=_ROWS, **{**figures, **changed})
+    counts = {"AppendRows requests to events": requests, "rows to events": 1000}
+    report = Report(seed=0, elapsed_s=0, steps=(step,), transforms={}, counts=counts)
+    assert list(goals.missed(report, window_s=60)) == expected
