@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any, ClassVar, Final
@@ -27,6 +28,7 @@ from apache_beam.utils.timestamp import Timestamp
 
 from judge import Config, replay
 from pipeline.graph import build
+from pipeline.job_kind import JobKind
 from pipeline.options import Settings, options_without_secrets, parse
 from pipeline.warehouses import open_warehouse
 from tests import warehouse
@@ -34,8 +36,6 @@ from tests.bigquery_double import BigQueryDouble
 from tests.fuzz.whole_job import audited, differences
 from tests.strict_runner import Report, Strictness, StrictRunner
 
-EACH_EVENT_ONCE: Final = False
-"""Whether `events` itself must hold each message once. Where not, the views' one row of each message is judged."""
 SUBSCRIPTION: Final = "projects/acme-web/subscriptions/calls"
 _PROJECT: Final = "acme-data"
 _DATAFLOW: Final = (
@@ -159,6 +159,8 @@ class WholeJobs:
     options: tuple[str, ...] = ("--alias_window=10",)
     payloads: list[bytes] = field(default_factory=list)
     """All that the jobs were given."""
+    given: list[list[bytes]] = field(default_factory=list)
+    """The same, by jobs."""
     reports: list[Report] = field(default_factory=list)
 
     @property
@@ -166,10 +168,10 @@ class WholeJobs:
         return f"bigquery://{_PROJECT}/{self.dataset}"
 
     def run_on_files(self, payloads: Sequence[bytes]) -> Report:
-        """A bounded job, on one file."""
+        """A bounded job, as on Dataflow, on one file."""
         file = self.folder / f"{len(self.reports)}.jsonl"
         file.write_bytes(b"".join(payload + b"\n" for payload in payloads))
-        return self._run([f"--input={file}"], payloads)
+        return self._run([f"--input={file}"], payloads, kind=JobKind.DATAFLOW_BATCH)
 
     def run_on_subscription(self, payloads: Sequence[bytes], publication: Publication, rng: Random) -> Report:
         """An unbounded job, as on Dataflow, from its first message until a drain's end."""
@@ -177,12 +179,14 @@ class WholeJobs:
         with mock.patch("pipeline.sources.pubsub.ReadFromPubSub", ReadPublished):
             return self._run([f"--input_subscription={SUBSCRIPTION}", *_DATAFLOW], payloads)
 
-    def _run(self, inputs: Sequence[str], payloads: Sequence[bytes]) -> Report:
+    def _run(self, inputs: Sequence[str], payloads: Sequence[bytes], kind: JobKind | None = None) -> Report:
         connections = self.folder / "connections.yaml"
         connections.write_text(json.dumps(self.config.document()))
         arguments = [*inputs, f"--warehouse={self._url}", f"--connections={connections}", *self.options]
         settings, options = parse(arguments)
+        settings = replace(settings, kind=kind or settings.kind)
         self.payloads += payloads
+        self.given.append(list(payloads))
         runner = StrictRunner(self.strictness)
         appends = len(self.bigquery.requests.appends)
         try:
@@ -197,14 +201,17 @@ class WholeJobs:
         """In what the tables differ from what the replay makes of all that the jobs were given: one line for each."""
         found = warehouse.bigquery_tables(self.bigquery, f"{_PROJECT}.{self.dataset}")
         differ = differences(found, replay(self.payloads, self.config))
-        if EACH_EVENT_ONCE and (again := self.events_again()):
+        if again := self.events_again():
             differ.append(f"events: {again} rows are of messages that have one already")
         return [*differ, *audited(self._url, self.folder)]
 
     def events_again(self) -> int:
-        """How many rows of `events` are of a message that has one already."""
-        stored = [row["message_id"] for row in self.bigquery.rows(f"{_PROJECT}.{self.dataset}.events")]
-        return len(stored) - len(set(stored))
+        """How many rows of `events` are of a message that has one already, by the same job: a job does not know which
+        events one before it has written."""
+        stored = Counter(row["message_id"] for row in self.bigquery.rows(f"{_PROJECT}.{self.dataset}.events"))
+        for payloads in self.given:
+            stored.subtract(replay(payloads, self.config).events.keys())
+        return sum(rows for rows in stored.values() if rows > 0)
 
 
 def _run_to_its_end(settings: Settings, options: Any, shown_options: str, runner: StrictRunner) -> None:
