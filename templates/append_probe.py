@@ -201,7 +201,7 @@ def which_numbers_are_taken(probe: Probe) -> None:
     select = f"SELECT id, TO_JSON_STRING(payload) AS stored FROM {name} WHERE id LIKE 'number %' ORDER BY id"
     for line in probe.stored(select):
         probe.answer(line, "stored")
-    probe.belongs("schema.py")
+    probe.belongs("json_values.py")
 
 
 def which_days_are_taken(probe: Probe) -> None:
@@ -237,7 +237,7 @@ def what_offsets_do(probe: Probe) -> None:
     probe.answer(str(probe.writer.finalize_write_stream(name=stream).row_count), "rows when finalized again")
     probe.answer(probe.append(stream, [probe.row("late")], offset=2), "offset 2, when finalized")
     probe.answer(probe.append(stream, [probe.row("late")], offset=0), "offset 0 again, when finalized")
-    probe.belongs("write_api.py")
+    probe.belongs("write_streams.py")
 
 
 def how_changes_are_ordered(probe: Probe) -> None:

