@@ -9,7 +9,7 @@ program reads what a newer one wrote, and the other way round. Any other change 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Generic, TypeVar, get_type_hints
+from typing import Any, ClassVar, Final, Generic, TypeVar, get_type_hints
 
 import msgspec
 from apache_beam.coders import Coder, TimestampCoder, registry
@@ -86,6 +86,25 @@ class StructCoder(Coder, Generic[S]):
         return hash((StructCoder, self.struct))
 
 
+class _ElementCoder(Coder):
+    """Encodes elements of one type; all coders of a class are alike. One that is deterministic encodes keys, too."""
+
+    element: ClassVar[type]
+    deterministic: ClassVar[bool] = False
+
+    def is_deterministic(self) -> bool:
+        return self.deterministic
+
+    def to_type_hint(self) -> type:
+        return self.element
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+
 class _Sent(msgspec.Struct, array_like=True, gc=False):
     """An `Upsert` as JSON, which holds the JSON columns of its row as they are. `table` is None for a tombstone."""
 
@@ -95,8 +114,10 @@ class _Sent(msgspec.Struct, array_like=True, gc=False):
     row: msgspec.Raw
 
 
-class UpsertCoder(Coder):
+class UpsertCoder(_ElementCoder):
     """Encodes `Upsert`s of the keyed tables. A row is an object by column, so that columns are added as fields are."""
+
+    element = Upsert
 
     _TABLES: Final = {table.row: table.name for table in KEYED}
     _ROWS: Final = {table.name: msgspec.json.Decoder(table.row) for table in KEYED}
@@ -110,18 +131,6 @@ class UpsertCoder(Coder):
         sent = self._SENT.decode(_content(encoded, Upsert))
         row: Row | None = None if sent.table is None else self._ROWS[sent.table].decode(sent.row)
         return Upsert(sent.key, sent.version, row)
-
-    def is_deterministic(self) -> bool:
-        return False
-
-    def to_type_hint(self) -> type[Upsert]:
-        return Upsert
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, UpsertCoder)
-
-    def __hash__(self) -> int:
-        return hash(UpsertCoder)
 
 
 class Sending(msgspec.Struct, array_like=True, gc=False):
@@ -167,8 +176,10 @@ class _SentAppend(msgspec.Struct, array_like=True, gc=False):
     size: int
 
 
-class AppendCoder(Coder):
+class AppendCoder(_ElementCoder):
     """Encodes `Append`s of the tables that are appended to."""
+
+    element = Append
 
     _TABLES: Final = {table.row: table for table in APPENDED}
     _NAMED: Final = {table.name: table for table in APPENDED}
@@ -196,21 +207,11 @@ class AppendCoder(Coder):
             sent.size,
         )
 
-    def is_deterministic(self) -> bool:
-        return False
 
-    def to_type_hint(self) -> type[Append]:
-        return Append
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, AppendCoder)
-
-    def __hash__(self) -> int:
-        return hash(AppendCoder)
-
-
-class DeadLetterCoder(Coder):
+class DeadLetterCoder(_ElementCoder):
     """Encodes `DeadLetter`s, by column."""
+
+    element = DeadLetter
 
     _COLUMNS: Final = msgspec.msgpack.Decoder(dict[str, Any])
 
@@ -221,18 +222,6 @@ class DeadLetterCoder(Coder):
         row = _row(DEAD_LETTERS, self._COLUMNS.decode(_content(encoded, DeadLetter)))
         assert isinstance(row, DeadLetter)
         return row
-
-    def is_deterministic(self) -> bool:
-        return False
-
-    def to_type_hint(self) -> type[DeadLetter]:
-        return DeadLetter
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, DeadLetterCoder)
-
-    def __hash__(self) -> int:
-        return hash(DeadLetterCoder)
 
 
 class _JsonDecoder(Generic[S]):
@@ -263,8 +252,10 @@ class _SentEntry(msgspec.Struct, array_like=True, gc=False):
     size: int
 
 
-class LogEntryCoder(Coder):
+class LogEntryCoder(_ElementCoder):
     """Encodes `LogEntry`s."""
+
+    element = LogEntry
 
     _SENT: Final = msgspec.json.Decoder(_SentEntry)
     _CALL: Final = _JsonDecoder(Call)
@@ -279,18 +270,6 @@ class LogEntryCoder(Coder):
         call = self._CALL.decode(sent.call)
         kept = call.message, call.attributes, call.published_at, call.inherited
         return LogEntry(call, Append(self._ROW.decode(sent.row), sent.outcome, *kept, sent.size))
-
-    def is_deterministic(self) -> bool:
-        return False
-
-    def to_type_hint(self) -> type[LogEntry]:
-        return LogEntry
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, LogEntryCoder)
-
-    def __hash__(self) -> int:
-        return hash(LogEntryCoder)
 
 
 def _columns(row: Row) -> dict[str, Any]:
@@ -309,26 +288,17 @@ def _row(table: Table, columns: Mapping[str, Any]) -> Row:
     return table.row(**values)
 
 
-class OffsetRangeCoder(Coder):
+class OffsetRangeCoder(_ElementCoder):
     """Encodes the restriction of a splittable DoFn that is a range of positions."""
+
+    element = OffsetRange
+    deterministic = True
 
     def encode(self, value: OffsetRange) -> bytes:
         return _HEADER + msgspec.msgpack.encode((value.start, value.stop))
 
     def decode(self, encoded: bytes) -> OffsetRange:
         return OffsetRange(*msgspec.msgpack.decode(_content(encoded, OffsetRange)))
-
-    def is_deterministic(self) -> bool:
-        return True
-
-    def to_type_hint(self) -> type[OffsetRange]:
-        return OffsetRange
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, OffsetRangeCoder)
-
-    def __hash__(self) -> int:
-        return hash(OffsetRangeCoder)
 
 
 def declare(*structs: type[msgspec.Struct]) -> None:
