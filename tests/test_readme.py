@@ -33,6 +33,7 @@ from pipeline.warehouses.bigquery import ddl as bigquery_ddl
 from schemas import tables, views
 from templates import cost
 from tests.schemas import googlesql
+from tests.strict_runner import __main__ as strict_runner
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -272,6 +273,7 @@ def known_options() -> frozenset[str]:
         (stream.main, ["--help"]),
         (purge.main, ["--help"]),
         (cost.main, ["--help"]),
+        (strict_runner.main, ["--help"]),
     ]:
         with contextlib.redirect_stdout(output), pytest.raises(SystemExit):
             program(arguments)

@@ -11,6 +11,7 @@ import argparse
 import logging
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -27,7 +28,7 @@ _SHOWN_DIFFERENCES = 20
 _WINDOW_S = 60
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.strict_runner", description=__doc__)
     parser.add_argument("--messages", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
@@ -39,11 +40,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--config", choices=list(CONFIGS), default="mixed")
     parser.add_argument("--goals", action="store_true", help="fail where a goal is missed")
     parser.add_argument("--json", type=Path, help="a file for the last job's report")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def main() -> int:
-    given = _arguments()
+def main(argv: Sequence[str] | None = None) -> int:
+    given = _arguments(argv)
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
     rng = Random(given.seed)
     payloads = shuffled(rng, side_by_side(rng, max(1, given.messages // _MESSAGES_A_HISTORY)))

@@ -74,16 +74,19 @@ _ROWS = Rows(bundles=1, total=1, p50=1)
 
 
 @pytest.mark.parametrize(
-    ("changed", "requests", "expected"),
+    ("changed", "requests", "elapsed_s", "expected"),
     [
-        ({}, 5, []),
-        ({"largest_output": 50_000_001}, 5, ["Step: a work item puts out 50,000,001 bytes: at most 50,000,000"]),
-        ({"largest_key": 2_000_000}, 5, ["Step: a key has 2,000,000 bytes of state: at most 1,000,000"]),
-        ({"furthest_timer_s": 121}, 5, ["Step: a timer is 121 s ahead: at most 2 windows"]),
-        ({}, 500, ["events: 2.0 rows a request: at least 200"]),
+        ({}, 5, 0.5, []),
+        ({"largest_output": 50_000_001}, 5, 0.5, ["Step: a work item puts out 50,000,001 bytes: at most 50,000,000"]),
+        ({"largest_key": 2_000_000}, 5, 0.5, ["Step: a key has 2,000,000 bytes of state: at most 1,000,000"]),
+        ({"furthest_timer_s": 181}, 5, 0.5, ["Step: a timer is 181 s ahead: at most 3 windows"]),
+        ({}, 500, 0.5, ["events: 2.0 rows a request: at least 200"]),
+        ({}, 500, 0.6, []),
     ],
 )
-def test_a_goal_that_is_missed_is_told(changed: dict[str, int], requests: int, expected: list[str]) -> None:
+def test_a_goal_that_is_missed_is_told(
+    changed: dict[str, int], requests: int, elapsed_s: float, expected: list[str]
+) -> None:
     figures = {
         "bundles": 1,
         "largest_output": 0,
@@ -97,5 +100,5 @@ def test_a_goal_that_is_missed_is_told(changed: dict[str, int], requests: int, e
     }
     step = StepReport(name="Step", transforms=("Step",), rows=_ROWS, **{**figures, **changed})
     counts = {"AppendRows requests to events": requests, "rows to events": 1000}
-    report = Report(seed=0, elapsed_s=0, steps=(step,), transforms={}, counts=counts)
+    report = Report(seed=0, elapsed_s=elapsed_s, steps=(step,), transforms={}, counts=counts)
     assert list(goals.missed(report, window_s=60)) == expected
