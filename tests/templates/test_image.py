@@ -42,6 +42,7 @@ from transforms.core.rows import Append, LogEntry, Upsert
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "templates" / "Dockerfile").read_text("utf-8")
+pytestmark = pytest.mark.timeout(900)  # the first time everything is installed
 INSTRUCTIONS = re.findall(r"^([A-Z]+) ((?:.*\\\n)*.*)$", DOCKERFILE, re.MULTILINE)
 
 
