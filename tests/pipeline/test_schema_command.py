@@ -107,14 +107,23 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("arguments", "line"), MISTAKES, ids=[" ".join(case[0]) for case in MISTAKES])
-def test_a_mistake_is_one_line_with_status_2(arguments: list[str], line: str) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-m", "schemas", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert ran.returncode == 2
-    assert ran.stdout == ""
-    assert ran.stderr.startswith(f"python -m schemas: {line}")
-    assert ran.stderr.count("\n") == 1
+def test_a_mistake_is_one_line_with_status_2(
+    arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"python -m schemas: {line}")
+    assert err.count("\n") == 1
+
+
+def test_the_command_is_a_program() -> None:
+    for arguments, line in (MISTAKES[0], MISTAKES[-1]):
+        ran = subprocess.run(
+            [sys.executable, "-m", "schemas", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+        assert ran.stderr.startswith(f"python -m schemas: {line}")
 
 
 def test_help_names_the_commands_and_their_options(capsys: pytest.CaptureFixture[str]) -> None:
