@@ -197,7 +197,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _print(arguments: argparse.Namespace) -> int:
-    traffic = Traffic(**{name: getattr(arguments, name) for name in Traffic.__dataclass_fields__})
+    traffic = traffic_of(arguments)
     prices = dict(PRICES)
     for name, dollars in arguments.price:
         prices[name] = Price(dollars, PRICES[name].unit, "--price", PRICES[name].free)
@@ -208,6 +208,11 @@ def _print(arguments: argparse.Namespace) -> int:
     else:
         print(rendered(lines, traffic, prices))
     return 0
+
+
+def traffic_of(arguments: argparse.Namespace) -> Traffic:
+    """What the options say of it."""
+    return Traffic(**{name: getattr(arguments, name) for name in Traffic.__dataclass_fields__})
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -68,9 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(error)
             return 1
         differences = jobs.differences()
-        again = jobs.events_again()
     print("\n".join(differences[:_SHOWN_DIFFERENCES]))
-    print(f"{len(differences):,} differences; {again:,} rows of events are of messages that have one already")
+    print(f"{len(differences):,} differences")
     if given.json:
         given.json.write_text(report.as_json())
     return 1 if differences or (_misses(jobs.reports) and given.goals) else 0

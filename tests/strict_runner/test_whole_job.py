@@ -66,7 +66,7 @@ def test_a_message_that_no_job_has_read_is_a_difference(bigquery: BigQueryDouble
     jobs = WholeJobs(bigquery, tmp_path, CONFIGS["mixed"], STRICT)
     first, second = in_two(1)
     jobs.run_on_files(first)
-    jobs.payloads += second
+    jobs.given.append(second)
     assert jobs.differences()
 
 

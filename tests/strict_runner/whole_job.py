@@ -157,10 +157,8 @@ class WholeJobs:
     strictness: Strictness
     dataset: str = "d"
     options: tuple[str, ...] = ("--alias_window=10",)
-    payloads: list[bytes] = field(default_factory=list)
-    """All that the jobs were given."""
-    given: list[list[bytes]] = field(default_factory=list)
-    """The same, by jobs."""
+    given: list[Sequence[bytes]] = field(default_factory=list)
+    """What each job was given."""
     reports: list[Report] = field(default_factory=list)
 
     @property
@@ -185,8 +183,7 @@ class WholeJobs:
         arguments = [*inputs, f"--warehouse={self._url}", f"--connections={connections}", *self.options]
         settings, options = parse(arguments)
         settings = replace(settings, kind=kind or settings.kind)
-        self.payloads += payloads
-        self.given.append(list(payloads))
+        self.given.append(payloads)
         runner = StrictRunner(self.strictness)
         appends = len(self.bigquery.requests.appends)
         try:
@@ -200,7 +197,7 @@ class WholeJobs:
     def differences(self) -> list[str]:
         """In what the tables differ from what the replay makes of all that the jobs were given: one line for each."""
         found = warehouse.bigquery_tables(self.bigquery, f"{_PROJECT}.{self.dataset}")
-        differ = differences(found, replay(self.payloads, self.config))
+        differ = differences(found, replay(list(itertools.chain(*self.given)), self.config))
         if again := self.events_again():
             differ.append(f"events: {again} rows are of messages that have one already")
         return [*differ, *audited(self._url, self.folder)]

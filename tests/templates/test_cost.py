@@ -120,9 +120,7 @@ def test_a_mistake_is_one_line(arguments: Sequence[str], words: str, capsys: pyt
 
 def billed(command: str) -> str:
     words = shlex.split(command.replace("\\\n", " "))
-    traffic_and_prices = words[words.index("templates.cost") + 1 :]
-    arguments = cost._arguments(traffic_and_prices)
-    traffic = Traffic(**{name: getattr(arguments, name) for name in Traffic.__dataclass_fields__})
+    traffic = cost.traffic_of(cost._arguments(words[words.index("templates.cost") + 1 :]))
     return cost.rendered(cost.bill(traffic), traffic) + "\n"
 
 

@@ -574,10 +574,13 @@ def _extra(
     if isinstance(fields, SpelledFields) or _is_more_than_an_event(
         call_type, fields, has_group=top_level_group, has_category=has_category
     ):
-        known = set(columns)
-        known.update(name for name in ("projectId", "channel") if isinstance(getattr(fields, name), str))
-        known.update(["groupId"] if top_level_group else [], ["category"] if has_category else [])
-        return other_fields(item, fields, known)
+        placed = {
+            "projectId": isinstance(fields.projectId, str),
+            "channel": isinstance(fields.channel, str),
+            "groupId": top_level_group,
+            "category": has_category,
+        }
+        return other_fields(item, fields, columns | {name for name, has_column in placed.items() if has_column})
     return None if fields.version is NULL and fields._metadata is NULL else common_others(fields)
 
 

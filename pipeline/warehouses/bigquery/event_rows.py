@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable
 
 from pipeline.warehouses.bigquery.append_stream import ROW_OVERHEAD_BYTES, Delivery
 from pipeline.warehouses.bigquery.protobuf import RowEncoder
+from pipeline.warehouses.bigquery.shards import shard
 from schemas.tables import Event, Table
 from transforms import metrics
 from transforms.core.dead_letters import Reason
@@ -19,8 +19,7 @@ def in_shard(append: Append, shards: int) -> tuple[bytes, PackedEvent]:
     """An event under the number of its shard."""
     row = append.row
     assert isinstance(row, Event)
-    digest = hashlib.blake2b(row.message_id.encode(), digest_size=8).digest()
-    return (int.from_bytes(digest, "big") % shards).to_bytes(2, "big"), pack(append)
+    return shard(row.message_id, shards), pack(append)
 
 
 class EventRows:

@@ -6,7 +6,6 @@ that shuffle or from state, and both are committed: a bundle that is tried again
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
@@ -18,6 +17,7 @@ from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, TimerSpec, on_timer
 from apache_beam.utils.timestamp import Timestamp
 
+from pipeline.warehouses.bigquery.shards import shard
 from pipeline.warehouses.clock import now_us
 from transforms.coders import StructCoder, UpsertCoder
 from transforms.core.rows import Upsert
@@ -51,8 +51,7 @@ class GatherUpserts(beam.PTransform):
 
 
 def _in_bucket(upsert: Upsert) -> tuple[bytes, Upsert]:
-    digest = hashlib.blake2b("\0".join(upsert.key).encode(), digest_size=8).digest()
-    return bytes([int.from_bytes(digest, "big") % _BUCKETS]), upsert
+    return shard("\0".join(upsert.key), _BUCKETS), upsert
 
 
 class _GatherFn(beam.DoFn):
