@@ -34,7 +34,7 @@ from transforms.core.dead_letters import Refused, Stage
 from transforms.core.facts import AccountKnown, Known, Learned, learn, learn_account, learned
 from transforms.core.reader import Call, Reader, Received
 
-BLOCKS, BLOCK_SIZE = 4, 250
+BLOCKS, BLOCK_SIZE = 4, 500
 FEW_IDS = Alphabet(ids=("p0", "p1", "p5@initech.com"), seconds=2)
 SHARED_IDS = Alphabet(shared_message_ids=0.2)
 
