@@ -7,6 +7,7 @@ PACKAGES = [
     "pipeline.warehouses",
     "pipeline.warehouses.bigquery",
     "pipeline.warehouses.duckdb",
+    "receiver",
     "schemas",
     "transforms",
     "transforms.core",
@@ -23,6 +24,7 @@ setup(
     package_data={
         "judge": ["py.typed"],
         "pipeline": ["py.typed"],
+        "receiver": ["py.typed"],
         "schemas": ["py.typed", "sql/*.sql"],
         "transforms": ["py.typed"],
     },
