@@ -77,8 +77,23 @@ def _written(path: KeyPath) -> str:
     return shortened("".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix("."))
 
 
+_REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}(?=[ \t]*(?:[\],}\r\n]|[ \t]#|\Z))")
+
+
 class _Loader(yaml.SafeLoader):
-    """YAML whose only plain scalars that are not text are booleans and null."""
+    """YAML whose only plain scalars that are not text are booleans and null.
+
+    Besides, `${NAME}` is text within brackets, too, where YAML has braces quoted: `write_keys: [${NAME}]`."""
+
+    def scan_plain(self) -> yaml.ScalarToken:
+        reference = _REFERENCE.match(self.buffer, self.pointer) if self.flow_level else None
+        if reference is None:
+            token: yaml.ScalarToken = super().scan_plain()
+            return token
+        start = self.get_mark()
+        self.forward(len(reference[0]))
+        self.allow_simple_key = False
+        return yaml.ScalarToken(reference[0], True, start, self.get_mark())
 
 
 _Loader.yaml_implicit_resolvers = {
