@@ -29,6 +29,8 @@ FOLDER = ROOT / "templates" / "receiver"
 DOCKERFILE = (FOLDER / "Dockerfile").read_text("utf-8")
 INSTRUCTIONS = re.findall(r"^([A-Z]+) ((?:.*\\\n)*.*)$", DOCKERFILE, re.MULTILINE)
 PACKAGES = ("receiver", "schemas", "transforms")
+LOADED_BY_OTHERS = {"httptools", "uvloop"}
+"""What is required for uvicorn, which imports it where it is told to, or where it is installed."""
 pytestmark = pytest.mark.timeout(600)  # the first time everything is installed
 
 
@@ -54,9 +56,7 @@ def own_module(name: str) -> Path | None:
 def imported() -> frozenset[str]:
     """Every module of others that the receiver imports, itself or by what it imports of this repository."""
     to_read = [f"receiver.{path.stem}" for path in (ROOT / "receiver").glob("*.py")]
-    to_read += [
-        ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "receiver").rglob("*/*.py")
-    ]
+    to_read += [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "receiver").rglob("*/*.py")]
     read: set[str] = set()
     others: set[str] = set()
     while to_read:
@@ -120,12 +120,12 @@ def test_what_the_receiver_imports_is_required_and_nothing_else() -> None:
     brought = set().union(*(needed_by(name) for name in names))
     assert {module: distributions(module) for module in imported() if not distributions(module) & brought} == {}
     used = set().union(*(distributions(module) for module in imported()))
-    assert names - used == set()
+    assert names - used == LOADED_BY_OTHERS
 
 
 def test_each_requirement_is_one_of_the_package() -> None:
     setup = (ROOT / "setup.py").read_text("utf-8")
-    assert [line for line in required() if f'"{line}",' not in setup] == []
+    assert [line for line in required() if not re.search(rf'"{re.escape(line)}(?: ;[^"]*)?"', setup)] == []
     assert not [line for line in required() if "beam" in line]
 
 

@@ -138,7 +138,9 @@ def test_no_role_is_broader_than_it_must_be(tmp_path: Path) -> None:
 def test_the_receiver_reads_the_secrets_that_are_named_and_no_other(tmp_path: Path) -> None:
     commands = run(tmp_path, exists=False, SECRETS="one two")
     created = [command[3] for command in commands if command[1:3] == ["secrets", "create"]]
-    readable = [(command[3], command[5]) for command in commands if command[1:3] == ["secrets", "add-iam-policy-binding"]]
+    readable = [
+        (command[3], command[5]) for command in commands if command[1:3] == ["secrets", "add-iam-policy-binding"]
+    ]
     assert created == ["one", "two"]
     assert readable == [(name, f"--member={RECEIVER}") for name in created]
     assert not [command for command in commands if "versions" in command]
