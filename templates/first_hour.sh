@@ -267,7 +267,7 @@ refused() { received "refused-$RANDOM" | grep '^503'; }
 wait_for "the first 503" refused || true
 curl -s -i -H "X-Serverless-Authorization: Bearer $token" -u "$key:" -d '{"userId": "a", "event": "Refused"}' "$url/v1/track" || true
 curl -s -i -H "X-Serverless-Authorization: Bearer $token" "$url/ready" || true
-gcloud logging read "resource.type=cloud_run_revision AND resource.labels.service_name=$NAME AND severity>=WARNING" \
+gcloud logging read "resource.type=cloud_run_revision AND resource.labels.service_name=$NAME AND (severity>=WARNING OR logName:stderr)" \
     --project="$PROJECT" --limit=20 --order=asc --freshness=2h --format='value(timestamp,textPayload,jsonPayload.message)' || true
 belongs tests/receiver/publisher_double.py for what Pub/Sub answers, and docs/receiver.md for the rest
 

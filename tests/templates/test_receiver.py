@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pipeline.options import parse
@@ -22,6 +23,7 @@ from receiver.envelope import MAX_MESSAGE_BYTES
 from receiver.limits import Limits
 from receiver.sources import load_sources
 from tests.templates import cloud_sdk
+from transforms.core.connections_yaml import read_connections
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "receiver.md").read_text("utf-8")
@@ -217,6 +219,15 @@ def test_the_disk_of_an_hour_and_of_a_day_is_what_so_many_calls_are() -> None:
         an_hour = int(rate.replace(",", "")) * 1_700 * 3_600 / 1e9
         assert float(hour) == pytest.approx(an_hour, rel=0.05)
         assert float(day) == pytest.approx(an_hour * 24, rel=0.05)
+
+
+def test_the_connections_file_that_it_shows_is_one() -> None:
+    (shown,) = (text for language, text in blocks(section("Who may send")) if language == "yaml")
+    (connection,) = read_connections(shown.encode()).connections
+    assert connection.receive is not None
+    assert len(connection.receive.write_keys) == 2
+    keys = set(msgspec.structs.asdict(connection.receive))
+    assert set(re.findall(r"^ {6}(\w+):", shown, re.MULTILINE)) == keys
 
 
 def test_a_webhooks_address_is_that_of_the_connections_name(laptop: tuple[Path, str]) -> None:
