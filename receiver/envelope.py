@@ -126,7 +126,7 @@ def messages(
         defaults = {**defaults, _RECEIVED_AT: Raw(msgspec.json.encode(received_at))}
     tail = b"]," + bytes(raw_json.encode(defaults))[1:]
     return [
-        Message(connection=connection, payload=_on_one_line(secrets.redacted(_HEAD + b",".join(part) + tail)))
+        Message(connection=connection, payload=secrets.redacted(_HEAD + b",".join(part) + tail))
         for part in split(calls, len(_HEAD) + len(tail))
     ]
 
@@ -150,10 +150,3 @@ def split(calls: Sequence[bytes | Raw], overhead: int) -> Iterator[list[bytes | 
 def unreadable(connection: str, body: bytes) -> Message:
     """The message of a body that is no call: its bytes, but for its sender's key."""
     return Message(connection=connection, payload=secrets.redacted(body))
-
-
-def _on_one_line(payload: bytes) -> bytes:
-    """JSON without line breaks: outside of strings they are white space, and within none may be."""
-    if b"\n" in payload or b"\r" in payload:
-        return payload.replace(b"\n", b" ").replace(b"\r", b" ")
-    return payload

@@ -109,8 +109,8 @@ class Client:
         return asyncio.run(self.requested(method, target, body, headers, **scope))
 
     def post(self, target: str, document: object = None, **headers: str) -> Answered:
-        """A POST of a document, with the site's write key in Basic unless there are headers. Underscores in the names of
-        headers are dashes."""
+        """A POST of a document, with the site's write key in Basic unless there are headers. Underscores in their names
+        are dashes."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
         return self.request("POST", target, body, named or basic(WRITE_KEY))

@@ -44,6 +44,9 @@ _UNLIKE = {
 }
 """What is wrong with text that is unlike a pattern, and what to do. The text is not shown: it may be a secret."""
 
+_VARIABLE = re.compile(r"\$\{\w+\}(?=[ \t\r\n]*[,\]}])")
+"""What stands for an environment variable, as an item of a list in brackets."""
+
 KeyPath = tuple[str | int, ...]
 """Keys and indexes from the top level of the file: `("connections", 0, "name")`."""
 
@@ -77,19 +80,14 @@ def _written(path: KeyPath) -> str:
     return shortened("".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix("."))
 
 
-_REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}(?=[ \t]*(?:[\],}\r\n]|[ \t]#|\Z))")
-
-
 class _Loader(yaml.SafeLoader):
-    """YAML whose only plain scalars that are not text are booleans and null.
-
-    Besides, `${NAME}` is text within brackets, too, where YAML has braces quoted: `write_keys: [${NAME}]`."""
+    """YAML whose only plain scalars that are not text are booleans and null, and in whose lists `${NAME}` needs no
+    quotes."""
 
     def scan_plain(self) -> yaml.ScalarToken:
-        reference = _REFERENCE.match(self.buffer, self.pointer) if self.flow_level else None
+        reference = _VARIABLE.match(self.buffer, self.pointer) if self.flow_level else None
         if reference is None:
-            token: yaml.ScalarToken = super().scan_plain()
-            return token
+            return super().scan_plain()
         start = self.get_mark()
         self.forward(len(reference[0]))
         self.allow_simple_key = False
