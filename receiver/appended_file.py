@@ -10,6 +10,8 @@ from typing import Final
 sync_data: Final = getattr(os, "fdatasync", os.fsync)
 """Makes the data of a file durable, and what is needed to read them; macOS has no `fdatasync`."""
 
+_PROBE_BYTES: Final = 1 << 16
+
 
 class AppendedFile:
     """An open file, new or not, and how much of it is durable."""
@@ -48,6 +50,17 @@ def make_folder(folder: Path) -> None:
     for path in reversed(missing):
         path.mkdir(exist_ok=True)
         sync_folder(path.parent)
+
+
+def probe(folder: Path) -> None:
+    """Writes a file into a folder, and removes it. Raises OSError."""
+    path = folder / f".probe-{os.getpid()}-{os.urandom(4).hex()}"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        AppendedFile(descriptor).append(bytes(_PROBE_BYTES))
+    finally:
+        os.close(descriptor)
+        path.unlink()
 
 
 def why(error: OSError) -> str:
