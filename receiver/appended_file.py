@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ sync_data: Final = getattr(os, "fdatasync", os.fsync)
 """Makes the data of a file durable, and what is needed to read them; macOS has no `fdatasync`."""
 
 _PROBE_BYTES: Final = 1 << 16
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 class AppendedFile:
@@ -61,6 +63,11 @@ def probe(folder: Path) -> None:
     finally:
         os.close(descriptor)
         path.unlink()
+
+
+def is_full(error: OSError) -> bool:
+    """Whether there was no room, which there may be later."""
+    return error.errno in _FULL
 
 
 def why(error: OSError) -> str:

@@ -28,7 +28,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from receiver.appended_file import AppendedFile, make_folder, probe, sync_data, sync_folder, why
+from receiver.appended_file import AppendedFile, is_full, make_folder, probe, sync_data, sync_folder, why
 from receiver.group_commit import GroupCommit
 from receiver.sink import Message, MessageRefused, Sink, Unavailable
 from receiver.sinks.directory import as_line
@@ -259,7 +259,8 @@ class _Segments:
         self._lock: int | None = None
 
     def open(self) -> None:
-        """Locks the spool for this process, and reads what it holds. Raises Unavailable, OSError."""
+        """Locks the spool for this process, and reads what it holds: on a full disk too, since emptying it makes room.
+        Raises Unavailable, OSError."""
         make_folder(self._directory)
         self._lock = os.open(self._directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -267,7 +268,12 @@ class _Segments:
         except BlockingIOError:
             self.unlock()
             raise Unavailable(f"the spool {self._directory} is in use by another receiver: give each its own") from None
-        probe(self._directory)
+        try:
+            probe(self._directory)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            self._note(f"the spool {self._directory} cannot be written: {why(error)}")
         for name in sorted(filter(_NAME.fullmatch, os.listdir(self._directory))):
             self._number = int(name.partition(".")[0])
             self._recover(self._directory / name)

@@ -25,7 +25,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
 
-from receiver.appended_file import AppendedFile, make_folder, probe, sync_data, sync_folder, why
+from receiver.appended_file import AppendedFile, is_full, make_folder, probe, sync_data, sync_folder, why
 from receiver.group_commit import GroupCommit
 from receiver.sink import Message, Unavailable
 from transforms.core.connection_paths import folded_name
@@ -129,9 +129,15 @@ class _Parts:
         self._retry_at = 0.0
 
     def recover(self) -> None:
-        """Makes the directory, and completes what processes have left that are gone. Raises OSError."""
+        """Makes the directory, and completes what processes have left that are gone: on a full disk too, so that the
+        job can make room. Raises OSError."""
         make_folder(self._directory)
-        probe(self._directory)
+        try:
+            probe(self._directory)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            self.problem = f"{self._directory} cannot be written: {why(error)}"
         for part in _parts(self._directory):
             with contextlib.suppress(FileNotFoundError):  # another receiver has completed it
                 self._recover(part)

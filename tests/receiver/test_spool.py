@@ -267,6 +267,15 @@ def test_a_disk_that_fails_refuses_and_nothing_torn_is_taken_up(
         assert fault == "sync and truncate" or len(stored) == 2
 
 
+def test_a_full_disk_does_not_keep_the_spool_from_being_emptied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, web(b"1"), web(b"2"))
+    disk = FaultyDisk(monkeypatch)
+    disk.room = 0
+    assert recovered(tmp_path) == web(b"1", b"2")
+
+
 def test_a_spool_belongs_to_one_process(tmp_path: Path) -> None:
     async def use(spooled: SpooledSink, sink: MemorySink) -> None:
         other = SpooledSink(MemorySink(), tmp_path)
