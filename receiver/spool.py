@@ -171,20 +171,19 @@ class SpooledSink:
     async def _empty(self) -> None:
         while True:
             self._is_filled.clear()
-            segment = await asyncio.to_thread(self._segments.oldest)
-            if segment is None:
-                await self._is_filled.wait()
-            elif await self._is_emptied(segment):
-                await asyncio.to_thread(self._segments.remove, segment)
+            try:
+                segment = await asyncio.to_thread(self._segments.oldest)
+                if segment is None:
+                    await self._is_filled.wait()
+                else:
+                    await self._empty_segment(segment)
+            except Exception as error:  # whatever it is, it is tried again: nothing else empties the spool
+                _log.error("The spool %s cannot be emptied: %s: %s", self._directory, type(error).__name__, error)
+                await asyncio.sleep(_RETRY_S)
 
-    async def _is_emptied(self, segment: _Segment) -> bool:
-        """Stores the messages of a segment in the sink; whether it could be read."""
-        try:
-            messages = await asyncio.to_thread(self._segments.read, segment)
-        except OSError as error:
-            _log.error("%s cannot be read: %s", segment.path, why(error))
-            await asyncio.sleep(_RETRY_S)
-            return False
+    async def _empty_segment(self, segment: _Segment) -> None:
+        """Stores the messages of a segment in the sink, and removes it. Raises OSError where it cannot be read."""
+        messages = await asyncio.to_thread(self._segments.read, segment)
         done, most, pause = 0, _BATCH_MESSAGES, _BACKOFF_S
         while done < len(messages):
             self._segments.note_left(segment, messages[done:])
@@ -195,12 +194,13 @@ class SpooledSink:
                 most = len(batch) // 2  # until it is known which one
             except Unavailable:
                 self._has_failed = True
+                most = len(batch) // 2  # on a slow network fewer may be in time
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_BACKOFF_S)
             else:
                 self._has_failed = False
-                done, most, pause = done + len(batch), _BATCH_MESSAGES, _BACKOFF_S
-        return True
+                done, most, pause = done + len(batch), min(2 * len(batch), _BATCH_MESSAGES), _BACKOFF_S
+        await asyncio.to_thread(self._segments.remove, segment)
 
     async def _take(self, messages: Sequence[Message]) -> None:
         """Stores the messages in the sink; one alone that it will never take is put aside. Raises Unavailable."""
@@ -381,18 +381,21 @@ class _Segments:
         """Nothing more is appended to the newest segment."""
         if self._written is None:
             return
-        os.close(self._written.descriptor)
-        self._written = None
+        self._close_written()
         segment = self._segments[-1]
         with contextlib.suppress(OSError):  # with the name of a part it is as good
             segment.path = _renamed(segment.path)
 
+    def _close_written(self) -> None:
+        assert self._written is not None
+        descriptor, self._written = self._written.descriptor, None
+        with contextlib.suppress(OSError):  # all that counts is synced
+            os.close(descriptor)
+
     def _abandon(self) -> None:
         """Nothing more is appended to the newest segment, and something may stand behind its last record: it stays a
         part."""
-        assert self._written is not None
-        os.close(self._written.descriptor)
-        self._written = None
+        self._close_written()
         if not self._segments[-1].messages:
             with contextlib.suppress(OSError):
                 self._segments.pop().path.unlink()

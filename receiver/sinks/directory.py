@@ -227,7 +227,8 @@ class _Parts:
             _log.error("%s cannot be completed yet: %s", part.path, why(error))
             self._ended.append(part)
             return
-        os.close(part.file.descriptor)
+        with contextlib.suppress(OSError):  # all that counts is synced
+            os.close(part.file.descriptor)
 
     def _recover(self, path: Path) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)

@@ -132,6 +132,16 @@ def test_the_committer_does_what_is_due_though_nothing_comes() -> None:
     run(use)
 
 
+def test_an_error_of_what_is_due_does_not_end_the_thread(caplog: pytest.LogCaptureFixture) -> None:
+    async def use(commits: GroupCommit[object], committer: Recording) -> None:
+        committer.tick = lambda: 1 / 0  # type: ignore[method-assign]
+        await commits.commit(1)
+        await commits.commit(2)
+
+    run(use)
+    assert "the disk: ZeroDivisionError: division by zero" in caplog.text
+
+
 def test_close_commits_what_waits_and_takes_no_more() -> None:
     async def use(commits: GroupCommit[object], committer: Recording) -> None:
         committer.commit_s = 0.05

@@ -174,6 +174,30 @@ def test_a_large_backlog_goes_in_batches(tmp_path: Path) -> None:
     assert len(run(tmp_path, use, max_bytes=20_000_000).stored) == 2_502
 
 
+def test_on_a_slow_network_fewer_go_at_a_time(tmp_path: Path) -> None:
+    fill(tmp_path, web(*(b"%d" % number for number in range(1_000))))
+
+    async def use(spooled: SpooledSink, sink: MemorySink) -> None:
+        sink.most = 100
+        await emptied(spooled, sink)
+
+    stored = run(tmp_path, use).stored
+    assert stored == web(*(b"%d" % number for number in range(1_000)))
+
+
+def test_a_segment_that_cannot_be_read_is_tried_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fill(tmp_path, web(b"1"))
+
+    async def use(spooled: SpooledSink, sink: MemorySink) -> None:
+        (segment,) = segments(tmp_path)
+        segment.rename(tmp_path / "away")
+        await until(lambda: "cannot be emptied: FileNotFoundError" in caplog.text)
+        (tmp_path / "away").rename(segment)
+        await emptied(spooled, sink)
+
+    assert run(tmp_path, use).stored == web(b"1")
+
+
 # ---- what the sink never takes ----
 
 
