@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from pipeline.options import parse
-from receiver import application, server
+from receiver import application, server, spool
 from receiver.command_line import parse as parse_receiver
 from receiver.envelope import MAX_MESSAGE_BYTES
 from receiver.limits import Limits
@@ -186,6 +186,7 @@ def test_what_the_machine_installs_is_what_the_image_does() -> None:
         ("requests that are being received or stored", f"{Limits().max_requests:,}"),
         ("bytes of their bodies, inflated", f"{Limits().max_bytes / 1e6:g} MB"),
         ("a message", f"{MAX_MESSAGE_BYTES / 1e6:g} MB"),
+        ("a spool", f"{spool.MAX_BYTES / 1e9:g} GB"),
         ("the head of a request", f"{server._HEAD_BYTES // 1024} kB, {server._HEAD_FIELDS} fields"),
         ("the time that a head takes to come", f"{server._HEAD_SECONDS:g} seconds"),
         ("connections", f"{server._MOST_CONNECTIONS:,}"),
@@ -212,13 +213,16 @@ def test_the_answers_are_those_of_the_code() -> None:
     assert given <= documented
 
 
-def test_the_disk_of_an_hour_and_of_a_day_is_what_so_many_calls_are() -> None:
-    rows = re.findall(r"^\| ([\d,]+) \| ([\d.]+) GB \| ([\d.]+) GB \|$", PAGE, re.MULTILINE)
+def test_how_long_a_spool_lasts_is_what_so_many_calls_are() -> None:
+    rows = re.findall(r"^\| ([\d,]+) \| ([\d.]+) GB \| (\d+) (hours|minutes) \|$", PAGE, re.MULTILINE)
     assert len(rows) == 3
-    for rate, hour, day in rows:
-        an_hour = int(rate.replace(",", "")) * 1_700 * 3_600 / 1e9
-        assert float(hour) == pytest.approx(an_hour, rel=0.05)
-        assert float(day) == pytest.approx(an_hour * 24, rel=0.05)
+    for rate, hour, lasts, unit in rows:
+        an_hour = int(rate.replace(",", "")) * 1_700 * 3_600
+        assert float(hour) == pytest.approx(an_hour / 1e9, rel=0.05)
+        seconds = int(lasts) * {"hours": 3_600, "minutes": 60}[unit]
+        assert seconds == pytest.approx(spool.MAX_BYTES / an_hour * 3_600, rel=0.05)
+    (disk,) = re.findall(r"disks create segment-spool .*--size=(\d+)GB", PAGE)
+    assert int(disk) * 1e9 >= 2 * spool.MAX_BYTES
 
 
 def test_the_connections_file_that_it_shows_is_one() -> None:
