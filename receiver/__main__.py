@@ -14,7 +14,7 @@ from receiver.command_line import PROGRAM, Options
 from receiver.server import Server
 from receiver.sink import Sink, Unavailable
 from receiver.sources import Sources, load_sources
-from transforms.core.usage_errors import UsageError, without_secrets
+from transforms.core.usage_errors import UsageError, printable, without_secrets
 
 _USAGE_STATUS = 2
 _UNAVAILABLE_STATUS = 1
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return _USAGE_STATUS
     except Unavailable as error:
-        print(f"{PROGRAM}: {without_secrets(str(error))}", file=sys.stderr)
+        print(f"{PROGRAM}: {printable(without_secrets(str(error)))}", file=sys.stderr)
         return _UNAVAILABLE_STATUS
     return 0
 
