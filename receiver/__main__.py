@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
 import sys
 from collections.abc import Iterator, Sequence
@@ -99,7 +100,7 @@ def _listening(options: Options) -> Iterator[socket.socket]:
         problem = f"is no address of this machine: {error.strerror}"
         raise UsageError(problem, "give 127.0.0.1, or 0.0.0.0 for all", option="--host", value=options.host) from None
     except OSError as error:
-        problem = f"cannot be listened at, on {options.host}: {error.strerror}"
+        problem = f"cannot be listened at, on {options.host}: {os.strerror(error.errno or 0)}"
         raise UsageError(problem, "give another --port or --host", option=option, value=str(options.port)) from None
     with listener:
         yield listener
