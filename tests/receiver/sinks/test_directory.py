@@ -137,6 +137,8 @@ def test_a_connection_without_a_sub_directory_is_refused(name: str, tmp_path: Pa
 
     run(tmp_path, use)
     assert read_by_the_job(tmp_path) == web(b"2")
+    with pytest.raises(Unavailable, match=r"has no sub-directory: .*: rename it$"):
+        asyncio.run(DirectorySink(tmp_path, connections=["Web", name]).start())
 
 
 def test_what_is_stored_is_in_a_part_until_it_is_complete(tmp_path: Path) -> None:
@@ -199,6 +201,18 @@ def test_requests_that_wait_share_a_sync(tmp_path: Path, monkeypatch: pytest.Mon
     disk = FaultyDisk(monkeypatch)
     run(tmp_path, use)
     assert len(read_by_the_job(tmp_path)) == 101
+
+
+def test_files_are_synced_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def use(sink: DirectorySink) -> None:
+        disk.sync_s = 0.1
+        began = time.monotonic()
+        await sink.store([Message(connection=name, payload=b"1") for name in names])
+        assert time.monotonic() - began < 0.1 * 8
+
+    disk, names = FaultyDisk(monkeypatch), [f"site {number}" for number in range(16)]
+    run(tmp_path, use)
+    assert len(read_by_the_job(tmp_path, names)) == 16
 
 
 # ---- after a crash ----
