@@ -384,6 +384,21 @@ def test_after_a_failed_sync_nothing_more_is_written_to_the_file(
     assert payloads.count(b"before") == payloads.count(b"after") == 1
 
 
+def test_what_a_file_is_called_is_durable_before_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def use(sink: DirectorySink) -> None:
+        disk.broken_folder = True
+        with pytest.raises(Unavailable, match="input/output error"):
+            await sink.store(web(b"1"))
+        assert parts(tmp_path) == []
+        disk.heal()
+        await sink.store(web(b"2"))
+
+    disk = FaultyDisk(monkeypatch)
+    (tmp_path / "web").mkdir()
+    run(tmp_path, use)
+    assert read_by_the_job(tmp_path) == web(b"2")
+
+
 def test_a_part_that_cannot_be_renamed_is_completed_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def use(sink: DirectorySink) -> None:
         disk.broken_rename = True

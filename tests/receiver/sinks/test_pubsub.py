@@ -139,6 +139,20 @@ def test_pub_sub_that_does_not_answer_delays_no_one_for_long(monkeypatch: pytest
     run(monkeypatch, use, NO_ANSWER_S)
 
 
+def test_what_nobody_waits_for_any_more_is_not_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def use(sink: PubSubSink, double: PublisherDouble) -> None:
+        double.delay_s = 0.3
+        storing = []
+        for number in range(6):  # the last two find every publish request under way
+            storing.append(asyncio.ensure_future(sink.store(web(b"%d" % number))))
+            await asyncio.sleep(0.02)
+        storing[4].cancel()
+        await asyncio.gather(*storing, return_exceptions=True)
+        assert {message.payload for message in double.taken} == {b"0", b"1", b"2", b"3", b"5"}
+
+    run(monkeypatch, use)
+
+
 def test_a_message_that_is_refused_fails_its_own_request_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     async def use(sink: PubSubSink, double: PublisherDouble) -> None:
         double.refuses = lambda message: message.payload == b"bad"
