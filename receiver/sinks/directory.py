@@ -20,7 +20,7 @@ import re
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -54,31 +54,24 @@ _log = logging.getLogger(__name__)
 
 
 class DirectorySink:
-    """Stores messages in a directory of this machine, synced to disk. `stored` and `refused` count messages. It does
-    not start where one of the `connections` can have no sub-directory."""
+    """Stores messages in a directory of this machine, synced to disk. `stored` and `refused` count messages."""
 
     def __init__(
         self,
         directory: Path,
         *,
-        connections: Iterable[str] = (),
         complete_s: float = _COMPLETE_S,
         complete_bytes: int = _COMPLETE_BYTES,
     ) -> None:
         self.stored = 0
         self.refused = 0
         self._directory = directory
-        self._connections = tuple(connections)
         self._parts = _Parts(directory, complete_s, complete_bytes)
         self._commits: GroupCommit[Sequence[Message]] | None = None
 
     async def start(self) -> None:
         try:
-            for connection in self._connections:
-                folder_name(connection)
             await asyncio.to_thread(self._parts.recover)
-        except ValueError as error:
-            raise Unavailable(f"{error}: rename it") from error
         except OSError as error:
             raise Unavailable(f"{error.filename or self._directory}: {why(error)}") from error
         self._commits = GroupCommit(self._parts, str(self._directory))

@@ -137,8 +137,6 @@ def test_a_connection_without_a_sub_directory_is_refused(name: str, tmp_path: Pa
 
     run(tmp_path, use)
     assert read_by_the_job(tmp_path) == web(b"2")
-    with pytest.raises(Unavailable, match=r"has no sub-directory: .*: rename it$"):
-        asyncio.run(DirectorySink(tmp_path, connections=["Web", name]).start())
 
 
 def test_what_is_stored_is_in_a_part_until_it_is_complete(tmp_path: Path) -> None:
