@@ -299,7 +299,8 @@ def _complete(descriptor: int, path: Path) -> None:
     else:
         sync_data(descriptor)
         os.rename(path, path.with_name(path.name.removesuffix(_PART)))
-    sync_folder(path.parent)
+    with contextlib.suppress(OSError):  # under either name it is found after a crash
+        sync_folder(path.parent)
 
 
 def _end_of_lines(descriptor: int) -> int:

@@ -390,6 +390,7 @@ def test_what_a_file_is_called_is_durable_before_the_answer(tmp_path: Path, monk
         assert parts(tmp_path) == []
         disk.heal()
         await sink.store(web(b"2"))
+        disk.broken_folder = True  # with its final name it is complete all the same
 
     disk = FaultyDisk(monkeypatch)
     (tmp_path / "web").mkdir()
