@@ -72,3 +72,37 @@ def test_a_wait_ends() -> None:
     assert asyncio.run(within(5, short())) == 1
     with pytest.raises(TimeoutError):
         asyncio.run(within(0.01, long()))
+
+
+def test_a_coroutine_that_is_cancelled_while_it_waits_is_told() -> None:
+    told = []
+
+    async def waiting() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            told.append("cancelled")
+            raise
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(within(50, waiting()))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancelled())
+    with pytest.raises(TimeoutError):
+        asyncio.run(within(0.01, waiting()))
+    assert told == ["cancelled", "cancelled"]
+
+
+def test_an_error_comes_out_whether_it_waited_or_not() -> None:
+    async def failing(seconds: float | None) -> None:
+        if seconds is not None:
+            await asyncio.sleep(seconds)
+        raise KeyError("why")
+
+    for seconds in (None, 0, 0.001):
+        with pytest.raises(KeyError):
+            asyncio.run(within(5, failing(seconds)))
