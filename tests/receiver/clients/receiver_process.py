@@ -1,0 +1,151 @@
+"""The receiver as users start it, on a free port, and the tables that a job makes of what it stored."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import duckdb
+
+from judge import Tables
+from pipeline.companion import free_endpoint
+from pipeline.options import parse
+from pipeline.run import run
+from schemas.tables import BY_NAME
+from tests import warehouse
+
+ROOT = Path(__file__).parents[3]
+CONNECTION, FOLDER = "Web shop", "web-shop"
+WRITE_KEY = "WRITEKEY"
+"""No part of any other word that a client sends."""
+_FORMS = (b"WRITEKEY", b"V1JJVEVLRVk")
+"""The key as it is, and as Basic authentication has it."""
+_STARTS_S = 60.0
+_ENDS_S = 30.0
+
+
+class ReceiverProcess:
+    """`python -m receiver` with one connection, into a directory of `folder`."""
+
+    def __init__(self, folder: Path, origins: Sequence[str] = ()) -> None:
+        self.folder = folder
+        self.directory = folder / "calls"
+        self.connections = folder / "connections.yaml"
+        receive = {"write_keys": ["${SHOP_WRITE_KEY}"], "origins": list(origins)}
+        self.connections.write_text(json.dumps({"connections": [{"name": CONNECTION, "receive": receive}]}))
+        self.host = free_endpoint().replace("localhost", "127.0.0.1")
+        self.url = f"http://{self.host}"
+        self._log = (folder / "receiver.log").open("wb")
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "receiver"),
+                f"--connections={self.connections}",
+                f"--directory={self.directory}",
+                f"--port={self.host.rpartition(':')[2]}",
+            ],
+            cwd=ROOT,
+            env={**os.environ, "SHOP_WRITE_KEY": WRITE_KEY},
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+        )
+
+    def wait(self) -> None:
+        """Waits until it takes calls."""
+        end = time.monotonic() + _STARTS_S
+        while not self._is_ready():
+            assert self._process.poll() is None, self.log
+            assert time.monotonic() < end, f"the receiver is not ready: {self.log}"
+            time.sleep(0.05)
+
+    def _is_ready(self) -> bool:
+        try:
+            with urlopen(f"{self.url}/ready", timeout=1):
+                return True
+        except (URLError, TimeoutError):
+            return False
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "receiver.log").read_text()
+
+    def stop(self) -> None:
+        """Has it end in order: every file is complete then."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        self._process.wait(_ENDS_S)
+        self._log.close()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait(_ENDS_S)
+        self._log.close()
+
+    def tables(self) -> Tables:
+        """Stops it, runs a job on all that it stored, and reads the tables; whichever are keyed by a message's id hold
+        each id once. Nothing that was written holds the write key."""
+        self.stop()
+        assert not list(self.directory.rglob("*.part"))
+        file = self.folder / "warehouse.duckdb"
+        options = (
+            f"--input={self.directory / FOLDER}/*.jsonl",
+            f"--connections={self.connections}",
+            f"--connection={CONNECTION}",
+            f"--warehouse=duckdb:///{file}",
+        )
+        with _environment(SHOP_WRITE_KEY=WRITE_KEY):
+            run(*parse(options), "")
+        _require_each_id_once(file)
+        _require_no_key([*self.directory.rglob("*.*"), file, self.folder / "receiver.log"], file)
+        return warehouse.tables(file)
+
+
+@contextlib.contextmanager
+def running(folder: Path, origins: Sequence[str] = ()) -> Iterator[ReceiverProcess]:
+    """A receiver that takes calls, while the block lasts."""
+    receiver = ReceiverProcess(folder, origins)
+    try:
+        receiver.wait()
+        yield receiver
+    finally:
+        receiver.kill()
+
+
+@contextlib.contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _require_each_id_once(file: Path) -> None:
+    with duckdb.connect(str(file), read_only=True) as connection:
+        for table in ("events", "identity_calls"):
+            query = f"SELECT message_id FROM {table} GROUP BY message_id HAVING count(*) > 1"
+            assert connection.execute(query).fetchall() == [], table
+
+
+def _require_no_key(files: Sequence[Path], warehouse_file: Path) -> None:
+    """Neither in the files' bytes nor in a row, which the warehouse's file may have compressed."""
+    with duckdb.connect(str(warehouse_file), read_only=True) as connection:
+        rows = {table: connection.execute(f"SELECT * FROM {table}").fetchall() for table in BY_NAME}
+    contents = {str(path): path.read_bytes() for path in files if path.is_file()}
+    contents.update({table: repr(row).encode() for table, row in rows.items()})
+    holding = [name for name, content in contents.items() if any(form in content for form in _FORMS)]
+    assert not holding, f"the write key is in {', '.join(holding)}"
