@@ -30,7 +30,7 @@ def node_modules() -> Path:
 def jars() -> Path:
     """The folder of the Java client and what it needs. Skips the test where there is no Maven; in CI that is a
     failure."""
-    require("javac", "openjdk-17-jdk-headless")
+    require("javac", "default-jdk-headless")
     require("mvn", "maven")
     command = (*_MAVEN, "-DoutputDirectory=jars")
     return _installed("maven", ("pom.xml",), HERE / "java", command) / "jars"
