@@ -74,7 +74,12 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.rstrip("/").endswith("/m"):
             self._pass(body)  # what the client measures of itself
             return
-        fault = self.server.next_fault()
+        try:
+            self._meet(self.server.next_fault(), body)
+        except ConnectionError:  # one of the two is gone
+            self.close_connection = True
+
+    def _meet(self, fault: Fault | None, body: bytes) -> None:
         if fault is Fault.ERROR:
             self._fail(500)
         elif fault is Fault.RATE_LIMITED:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -34,30 +34,36 @@ _ENDS_S = 30.0
 
 
 class ReceiverProcess:
-    """`python -m receiver` with one connection, into a directory of `folder`."""
+    """`python -m receiver` with one connection, into a directory of `folder`. `limits` are further keys of its
+    `receive`."""
 
-    def __init__(self, folder: Path, origins: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, origins: Sequence[str], limits: Mapping[str, int]) -> None:
         self.folder = folder
         self.directory = folder / "calls"
         self.connections = folder / "connections.yaml"
-        receive = {"write_keys": ["${SHOP_WRITE_KEY}"], "origins": list(origins)}
+        receive = {"write_keys": ["${SHOP_WRITE_KEY}"], "origins": list(origins), **limits}
         self.connections.write_text(json.dumps({"connections": [{"name": CONNECTION, "receive": receive}]}))
         self.host = free_endpoint().replace("localhost", "127.0.0.1")
         self.url = f"http://{self.host}"
-        self._log = (folder / "receiver.log").open("wb")
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "receiver"),
-                f"--connections={self.connections}",
-                f"--directory={self.directory}",
-                f"--port={self.host.rpartition(':')[2]}",
-            ],
-            cwd=ROOT,
-            env={**os.environ, "SHOP_WRITE_KEY": WRITE_KEY},
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-        )
+        self.start()
+
+    def start(self) -> None:
+        """Starts it, at the same address each time."""
+        command = [
+            *(sys.executable, "-m", "receiver"),
+            f"--connections={self.connections}",
+            f"--directory={self.directory}",
+            f"--port={self.host.rpartition(':')[2]}",
+        ]
+        with (self.folder / "receiver.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**os.environ, "SHOP_WRITE_KEY": WRITE_KEY},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
 
     def wait(self) -> None:
         """Waits until it takes calls."""
@@ -83,18 +89,23 @@ class ReceiverProcess:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
         self._process.wait(_ENDS_S)
-        self._log.close()
 
     def kill(self) -> None:
+        """Ends it at once."""
         self._process.kill()
         self._process.wait(_ENDS_S)
-        self._log.close()
+
+    def lines(self) -> list[bytes]:
+        """Stops it; what it has stored: a message each."""
+        self.stop()
+        files = sorted((self.directory / FOLDER).iterdir())
+        assert all(file.suffix == ".jsonl" for file in files), files
+        return [line for file in files for line in file.read_bytes().splitlines()]
 
     def tables(self) -> Tables:
         """Stops it, runs a job on all that it stored, and reads the tables; whichever are keyed by a message's id hold
         each id once. Nothing that was written holds the write key."""
-        self.stop()
-        assert not list(self.directory.rglob("*.part"))
+        assert self.lines()
         file = self.folder / "warehouse.duckdb"
         options = (
             f"--input={self.directory / FOLDER}/*.jsonl",
@@ -110,9 +121,9 @@ class ReceiverProcess:
 
 
 @contextlib.contextmanager
-def running(folder: Path, origins: Sequence[str] = ()) -> Iterator[ReceiverProcess]:
+def running(folder: Path, origins: Sequence[str] = (), **limits: int) -> Iterator[ReceiverProcess]:
     """A receiver that takes calls, while the block lasts."""
-    receiver = ReceiverProcess(folder, origins)
+    receiver = ReceiverProcess(folder, origins, limits)
     try:
         receiver.wait()
         yield receiver

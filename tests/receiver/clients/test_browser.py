@@ -7,18 +7,20 @@ import contextlib
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page
 
-from judge import Tables
-from tests import chromium
+from judge import Config, ConnectionRules, Tables
+from tests import chromium, prism
 from tests.receiver.clients import faulty_server, installed, receiver_process, story
 from tests.receiver.clients.faulty_server import Fault, FaultyServer
-from tests.streaming import wait_until
+from tests.receiver.clients.receiver_process import ReceiverProcess
+from tests.streaming import Stream, wait_until
 
 HERE = Path(__file__).parent
 
@@ -50,20 +52,38 @@ class Visit:
     tables: Tables
 
 
-def visit(folder: Path, script: str, calls: int, *, batch_ms: int = 0, plan: Sequence[Fault] = ()) -> Visit:
-    """Opens the page, runs a script in it, and waits until so many calls are delivered."""
+@contextlib.contextmanager
+def _shop(
+    folder: Path, plan: Sequence[Fault] = (), **limits: int
+) -> Iterator[tuple[str, ReceiverProcess, FaultyServer]]:
+    """The site's origin, its receiver, and the server before that."""
     chromium.require()
     site = folder / "site"
     site.mkdir()
     with (
         _site(site) as origin,
-        receiver_process.running(folder, [origin]) as receiver,
+        receiver_process.running(folder, [origin], **limits) as receiver,
         faulty_server.before(receiver.host, plan) as server,
     ):
-        with chromium.started() as browser:
-            page = browser.new_page()
-            page.goto(f"{origin}/page.html")
-            page.evaluate("arguments => start(...arguments)", [server.host, receiver_process.WRITE_KEY, batch_ms])
+        yield origin, receiver, server
+
+
+@contextlib.contextmanager
+def _page(origin: str, server: FaultyServer, batch_ms: int = 0) -> Iterator[Page]:
+    """The page in a browser, with the SDK started."""
+    with chromium.started() as browser:
+        page = browser.new_page()
+        page.goto(f"{origin}/page.html")
+        page.evaluate("arguments => start(...arguments)", [server.host, receiver_process.WRITE_KEY, batch_ms])
+        yield page
+
+
+def visit(
+    folder: Path, script: str, calls: int, *, batch_ms: int = 0, plan: Sequence[Fault] = (), **limits: int
+) -> Visit:
+    """Opens the page, runs a script in it, and waits until so many calls are delivered."""
+    with _shop(folder, plan, **limits) as (origin, receiver, server):
+        with _page(origin, server, batch_ms) as page:
             page.evaluate(script)
             wait_until("the calls are delivered", lambda: len(server.delivered) >= calls)
         return Visit(server=server, tables=receiver.tables())
@@ -110,6 +130,13 @@ def test_what_a_page_says_again_is_in_the_tables_once(way: str, tmp_path: Path) 
     check(seen.tables)
 
 
+def test_what_a_page_says_faster_than_it_may_is_in_the_tables(tmp_path: Path) -> None:
+    """The receiver itself answers 429."""
+    seen = visit(tmp_path, "tell()", 6, calls_per_second=2)
+    assert set(seen.server.refused) == {429}
+    check(seen.tables)
+
+
 @pytest.mark.parametrize("script", ["trackAndLeave()", "beaconAndLeave()"])
 def test_what_a_page_sends_when_it_is_left_is_in_the_tables(script: str, tmp_path: Path) -> None:
     seen = visit(tmp_path, script, 1, batch_ms=60_000)
@@ -125,3 +152,35 @@ def test_a_visitor_becomes_the_user_of_an_alias(tmp_path: Path) -> None:
     assert seen.tables.identities == {story.VISITOR: story.LAST_ID}
     (event,) = seen.tables.events.values()
     assert event["anonymous_id"] == story.VISITOR
+
+
+@dataclass
+class DirectoryOfReceiver(Stream):
+    """What the jobs follow is the receiver's directory."""
+
+    directory: Path = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        prism.require()
+        self.host = ""
+        self.configure(self.config)
+
+    @property
+    def source(self) -> str:
+        return f"--input_directory={self.directory}"
+
+
+WHOLE_CONTACT = f"email IS NOT NULL AND account_id = '{story.COMPANY}' AND len(previous_ids) = 1"
+
+
+def test_what_a_page_says_is_in_the_tables_while_the_job_goes_on(tmp_path: Path) -> None:
+    job_folder = tmp_path / "job"
+    job_folder.mkdir()
+    config = Config((ConnectionRules(receiver_process.CONNECTION),))
+    with _shop(tmp_path) as (origin, receiver, server):
+        stream = DirectoryOfReceiver(job_folder, config, directory=receiver.directory)
+        with stream.job() as job, _page(origin, server) as page:
+            page.evaluate("tell()")
+            job.wait_until("the events are rows", lambda: stream.stored("events") == len(story.EVENTS))
+            job.wait_until("the contact is a row", lambda: stream.stored("contacts", WHOLE_CONTACT))
+        check(stream.tables())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from tests.receiver.clients import faulty_server, installed, receiver_process, story
 from tests.receiver.clients.faulty_server import Fault
+from tests.streaming import wait_until
 
 HERE = Path(__file__).parent
 _PATIENCE_S = 120.0
@@ -30,16 +32,28 @@ class Client:
     environment: Callable[[], Mapping[str, str]] = field(default=dict)
 
     def tell(self, url: str, *options: str) -> None:
+        """Runs it to its end."""
+        with self.telling(url, *options):
+            pass
+
+    @contextmanager
+    def telling(self, url: str, *options: str) -> Iterator[None]:
+        """Runs it beside the block, and then to its end."""
         command = [*self.command(), url, receiver_process.WRITE_KEY, *self.options, *options]
-        ran = subprocess.run(
+        with subprocess.Popen(
             command,
             env={**os.environ, **self.environment()},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            timeout=_PATIENCE_S,
-        )
-        assert ran.returncode == 0, ran.stdout + ran.stderr
+        ) as program:
+            try:
+                yield
+                output, _ = program.communicate(timeout=_PATIENCE_S)
+            finally:
+                program.kill()
+        assert program.returncode == 0, output
 
 
 def java() -> list[str]:
@@ -96,4 +110,42 @@ def test_what_a_client_says_again_is_in_the_tables_once(name: str, tmp_path: Pat
     assert server.is_through
     assert server.refused == []
     assert server.delivered == {*tables.events, *tables.identity_calls}
+    story.check(tables, client.library)
+
+
+QUICK = ("python", "node")
+"""Clients that send again within seconds."""
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_what_was_stored_before_a_kill_is_in_the_tables_once(name: str, tmp_path: Path) -> None:
+    """The receiver stores the calls, and is killed before the client knows; the next one is sent them again."""
+    client = CLIENTS[name]
+    with (
+        receiver_process.running(tmp_path) as receiver,
+        faulty_server.before(receiver.host, [Fault.LOST_ANSWER]) as server,
+    ):
+        with client.telling(server.url):
+            wait_until("the calls are stored", lambda: server.stored)
+            receiver.kill()
+            receiver.start()
+        assert len(receiver.lines()) == 2
+        tables = receiver.tables()
+    assert server.delivered == {*tables.events, *tables.identity_calls}
+    story.check(tables, client.library)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_what_cannot_be_stored_is_sent_again(name: str, tmp_path: Path) -> None:
+    """A file stands where the directory was, until the receiver has answered that it can store nothing."""
+    client = CLIENTS[name]
+    with receiver_process.running(tmp_path) as receiver, faulty_server.before(receiver.host, []) as server:
+        away = receiver.directory.rename(tmp_path / "away")
+        receiver.directory.touch()
+        with client.telling(server.url):
+            wait_until("the receiver refuses the calls", lambda: server.refused)
+            receiver.directory.unlink()
+            away.rename(receiver.directory)
+        tables = receiver.tables()
+    assert set(server.refused) == {503}
     story.check(tables, client.library)
