@@ -27,6 +27,10 @@ ROOT = Path(__file__).parents[3]
 CONNECTION, FOLDER = "Web shop", "web-shop"
 WRITE_KEY = "WRITEKEY"
 """No part of any other word that a client sends."""
+PAIR_KEY = f"{WRITE_KEY}:SECRET"
+"""Another one, in two parts, as Jitsu has them."""
+_KEYS = {"SHOP_WRITE_KEY": WRITE_KEY, "SHOP_PAIR_KEY": PAIR_KEY}
+"""The environment of the receiver and of the job."""
 _FORMS = (b"WRITEKEY", b"V1JJVEVLRVk")
 """The key as it is, and as Basic authentication has it."""
 _STARTS_S = 60.0
@@ -41,7 +45,7 @@ class ReceiverProcess:
         self.folder = folder
         self.directory = folder / "calls"
         self.connections = folder / "connections.yaml"
-        receive = {"write_keys": ["${SHOP_WRITE_KEY}"], "origins": list(origins), **limits}
+        receive = {"write_keys": [f"${{{name}}}" for name in _KEYS], "origins": list(origins), **limits}
         self.connections.write_text(json.dumps({"connections": [{"name": CONNECTION, "receive": receive}]}))
         self.host = free_endpoint().replace("localhost", "127.0.0.1")
         self.url = f"http://{self.host}"
@@ -59,7 +63,7 @@ class ReceiverProcess:
             self._process = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env={**os.environ, "SHOP_WRITE_KEY": WRITE_KEY},
+                env={**os.environ, **_KEYS},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -113,7 +117,7 @@ class ReceiverProcess:
             f"--connection={CONNECTION}",
             f"--warehouse=duckdb:///{file}",
         )
-        with _environment(SHOP_WRITE_KEY=WRITE_KEY):
+        with _environment(**_KEYS):
             run(*parse(options), "")
         _require_each_id_once(file)
         _require_no_key([*self.directory.rglob("*.*"), file, self.folder / "receiver.log"], file)

@@ -14,6 +14,7 @@ import pytest
 
 from tests.receiver.clients import faulty_server, installed, receiver_process, story
 from tests.receiver.clients.faulty_server import Fault
+from tests.receiver.clients.receiver_process import PAIR_KEY, WRITE_KEY
 from tests.streaming import wait_until
 
 HERE = Path(__file__).parent
@@ -31,15 +32,15 @@ class Client:
     faults: Sequence[Fault]
     environment: Callable[[], Mapping[str, str]] = field(default=dict)
 
-    def tell(self, url: str, *options: str) -> None:
+    def tell(self, url: str, *options: str, key: str = WRITE_KEY) -> None:
         """Runs it to its end."""
-        with self.telling(url, *options):
+        with self.telling(url, *options, key=key):
             pass
 
     @contextmanager
-    def telling(self, url: str, *options: str) -> Iterator[None]:
+    def telling(self, url: str, *options: str, key: str = WRITE_KEY) -> Iterator[None]:
         """Runs it beside the block, and then to its end."""
-        command = [*self.command(), url, receiver_process.WRITE_KEY, *self.options, *options]
+        command = [*self.command(), url, key, *self.options, *options]
         with subprocess.Popen(
             command,
             env={**os.environ, **self.environment()},
@@ -60,7 +61,12 @@ def java() -> list[str]:
     return ["java", "-Dfile.encoding=UTF-8", "-cp", f"{installed.jars()}/*", str(HERE / "java" / "Client.java")]
 
 
+def node_path() -> dict[str, str]:
+    return {"NODE_PATH": str(installed.node_modules())}
+
+
 EVERY_FAULT = (Fault.ERROR, Fault.RATE_LIMITED, Fault.NO_ANSWER, Fault.SILENCE, Fault.LOST_ANSWER)
+ANSWERED_OR_CUT = [fault for fault in EVERY_FAULT if fault is not Fault.SILENCE]
 CLIENTS = {
     "python": Client(
         library="analytics-python",
@@ -75,8 +81,8 @@ CLIENTS = {
     ),
     "node": Client(
         library="@segment/analytics-node",
-        command=lambda: ["node", str(HERE / "node" / "client.js")],
-        environment=lambda: {"NODE_PATH": str(installed.node_modules())},
+        command=lambda: ["node", str(HERE / "node" / "segment.js")],
+        environment=node_path,
         options_when_failing=["1"],  # a call a request, since its waits double
         faults=EVERY_FAULT * 2,
     ),
@@ -84,9 +90,21 @@ CLIENTS = {
         library="analytics-java",
         command=java,
         options_when_failing=["1"],  # each call meets a fault of its own, since it waits a quarter of a minute
-        faults=[fault for fault in EVERY_FAULT if fault is not Fault.SILENCE],
+        faults=ANSWERED_OR_CUT,
+    ),
+    "rudderstack": Client(
+        library="analytics-node",
+        command=lambda: ["node", str(HERE / "node" / "rudderstack.js")],
+        environment=node_path,
+        faults=ANSWERED_OR_CUT,  # it does not send again what it has waited for in vain
     ),
 }
+JITSU = Client(
+    library="@jitsu/js",
+    command=lambda: ["node", str(HERE / "node" / "jitsu.js")],
+    environment=node_path,
+    faults=(),  # it sends nothing again
+)
 
 
 @pytest.mark.parametrize("name", CLIENTS)
@@ -113,6 +131,20 @@ def test_what_a_client_says_again_is_in_the_tables_once(name: str, tmp_path: Pat
     story.check(tables, client.library)
 
 
+def test_what_jitsu_says_is_in_the_tables(tmp_path: Path) -> None:
+    with receiver_process.running(tmp_path) as receiver:
+        JITSU.tell(receiver.url, key=PAIR_KEY)
+        tables = receiver.tables()
+    assert tables.dead_letters == []
+    assert sorted(str(event["name"]) for event in tables.events.values()) == ["Item Purchased", "Pricing"]
+    assert sorted(str(call["type"]) for call in tables.identity_calls.values()) == ["group", "identify"]
+    for row in (*tables.events.values(), *tables.identity_calls.values()):
+        assert row["context"]["library"]["name"] == JITSU.library
+    (contact,) = tables.contacts.values()
+    assert (contact["external_id"], contact["account_id"]) == (story.FIRST_ID, story.COMPANY)
+    assert contact["email"] == "pgibbons@example.com"
+
+
 QUICK = ("python", "node")
 """Clients that send again within seconds."""
 
@@ -129,7 +161,7 @@ def test_what_was_stored_before_a_kill_is_in_the_tables_once(name: str, tmp_path
             wait_until("the calls are stored", lambda: server.stored)
             receiver.kill()
             receiver.start()
-        assert len(receiver.lines()) == 2
+        assert len(receiver.lines()) >= 2
         tables = receiver.tables()
     assert server.delivered == {*tables.events, *tables.identity_calls}
     story.check(tables, client.library)

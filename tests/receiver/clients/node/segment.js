@@ -1,5 +1,5 @@
 // The story of tests/receiver/clients/story.py, told by @segment/analytics-node:
-// client.js ENDPOINT WRITE_KEY [CALLS_A_BATCH]
+// segment.js ENDPOINT WRITE_KEY [CALLS_A_BATCH]
 const { Analytics } = require('@segment/analytics-node')
 
 const [endpoint, writeKey, flushAt = 15] = process.argv.slice(2)
