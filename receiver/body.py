@@ -6,7 +6,7 @@ import time
 import zlib
 from typing import Final
 
-from receiver.asgi import Headers, Receive
+from receiver.asgi import Headers, ReceiveEvent
 from receiver.limits import InFlight, within
 
 _GZIP, _ZLIB, _RAW = 31, 15, -15
@@ -35,7 +35,7 @@ class Disconnected(Exception):
 class Body:
     """The body of one request, held in memory and counted in `in_flight` until the request is done."""
 
-    def __init__(self, receive: Receive, headers: Headers, in_flight: InFlight) -> None:
+    def __init__(self, receive: ReceiveEvent, headers: Headers, in_flight: InFlight) -> None:
         self._receive = receive
         self._headers = headers
         self._in_flight = in_flight
