@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -17,7 +18,6 @@ from urllib.request import urlopen
 import duckdb
 
 from judge import Tables
-from pipeline.companion import free_endpoint
 from pipeline.options import parse
 from pipeline.run import run
 from schemas.tables import BY_NAME
@@ -30,29 +30,34 @@ WRITE_KEY = "WRITEKEY"
 PAIR_KEY = f"{WRITE_KEY}:SECRET"
 """Another one, in two parts, as Jitsu has them."""
 _KEYS = {"SHOP_WRITE_KEY": WRITE_KEY, "SHOP_PAIR_KEY": PAIR_KEY}
-"""The environment of the receiver and of the job."""
+"""The environment of the receiver."""
 _FORMS = (b"WRITEKEY", b"V1JJVEVLRVk")
 """The key as it is, and as Basic authentication has it."""
+_LISTENING = re.compile(r"listening at http://([0-9.]+:[0-9]+)")
 _STARTS_S = 60.0
 _ENDS_S = 30.0
 
 
 class ReceiverProcess:
-    """`python -m receiver` with one connection, into a directory of `folder`. `limits` are further keys of its
-    `receive`."""
+    """`python -m receiver` with one connection, into a directory of `folder`."""
 
-    def __init__(self, folder: Path, origins: Sequence[str], limits: Mapping[str, int]) -> None:
+    def __init__(self, folder: Path, origins: Sequence[str], calls_per_second: int | None) -> None:
         self.folder = folder
         self.directory = folder / "calls"
         self.connections = folder / "connections.yaml"
-        receive = {"write_keys": [f"${{{name}}}" for name in _KEYS], "origins": list(origins), **limits}
+        receive: dict[str, object] = {"write_keys": [f"${{{name}}}" for name in _KEYS], "origins": list(origins)}
+        if calls_per_second is not None:
+            receive["calls_per_second"] = calls_per_second
         self.connections.write_text(json.dumps({"connections": [{"name": CONNECTION, "receive": receive}]}))
-        self.host = free_endpoint().replace("localhost", "127.0.0.1")
-        self.url = f"http://{self.host}"
+        self.host = "127.0.0.1:0"
         self.start()
 
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}"
+
     def start(self) -> None:
-        """Starts it, at the same address each time."""
+        """Starts it, on a free port the first time, and then on the same again."""
         command = [
             *(sys.executable, "-m", "receiver"),
             f"--connections={self.connections}",
@@ -78,6 +83,10 @@ class ReceiverProcess:
             time.sleep(0.05)
 
     def _is_ready(self) -> bool:
+        started = _LISTENING.search(self.log)
+        if started is None:
+            return False
+        self.host = started[1]
         try:
             with urlopen(f"{self.url}/ready", timeout=1):
                 return True
@@ -117,36 +126,23 @@ class ReceiverProcess:
             f"--connection={CONNECTION}",
             f"--warehouse=duckdb:///{file}",
         )
-        with _environment(**_KEYS):
-            run(*parse(options), "")
+        run(*parse(options), "")
         _require_each_id_once(file)
         _require_no_key([*self.directory.rglob("*.*"), file, self.folder / "receiver.log"], file)
         return warehouse.tables(file)
 
 
 @contextlib.contextmanager
-def running(folder: Path, origins: Sequence[str] = (), **limits: int) -> Iterator[ReceiverProcess]:
+def running(
+    folder: Path, origins: Sequence[str] = (), calls_per_second: int | None = None
+) -> Iterator[ReceiverProcess]:
     """A receiver that takes calls, while the block lasts."""
-    receiver = ReceiverProcess(folder, origins, limits)
+    receiver = ReceiverProcess(folder, origins, calls_per_second)
     try:
         receiver.wait()
         yield receiver
     finally:
         receiver.kill()
-
-
-@contextlib.contextmanager
-def _environment(**variables: str) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _require_each_id_once(file: Path) -> None:

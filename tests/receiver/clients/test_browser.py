@@ -54,15 +54,15 @@ class Visit:
 
 @contextlib.contextmanager
 def _shop(
-    folder: Path, plan: Sequence[Fault] = (), **limits: int
+    folder: Path, plan: Sequence[Fault] = (), *, is_allowed: bool = True, calls_per_second: int | None = None
 ) -> Iterator[tuple[str, ReceiverProcess, FaultyServer]]:
-    """The site's origin, its receiver, and the server before that."""
+    """The site's origin, the receiver that it may send to or may not, and the server before that."""
     chromium.require()
     site = folder / "site"
     site.mkdir()
     with (
         _site(site) as origin,
-        receiver_process.running(folder, [origin], **limits) as receiver,
+        receiver_process.running(folder, [origin] if is_allowed else [], calls_per_second) as receiver,
         faulty_server.before(receiver.host, plan) as server,
     ):
         yield origin, receiver, server
@@ -79,10 +79,16 @@ def _page(origin: str, server: FaultyServer, batch_ms: int = 0) -> Iterator[Page
 
 
 def visit(
-    folder: Path, script: str, calls: int, *, batch_ms: int = 0, plan: Sequence[Fault] = (), **limits: int
+    folder: Path,
+    script: str,
+    calls: int,
+    *,
+    batch_ms: int = 0,
+    plan: Sequence[Fault] = (),
+    calls_per_second: int | None = None,
 ) -> Visit:
     """Opens the page, runs a script in it, and waits until so many calls are delivered."""
-    with _shop(folder, plan, **limits) as (origin, receiver, server):
+    with _shop(folder, plan, calls_per_second=calls_per_second) as (origin, receiver, server):
         with _page(origin, server, batch_ms) as page:
             page.evaluate(script)
             wait_until("the calls are delivered", lambda: len(server.delivered) >= calls)
@@ -144,6 +150,25 @@ def test_what_a_page_sends_when_it_is_left_is_in_the_tables(script: str, tmp_pat
     assert (event["type"], event["name"]) == ("Action", "Leaving")
     assert {event["message_id"]} == seen.server.delivered
     assert event["anonymous_id"] is not None
+
+
+def test_an_image_of_a_page_is_in_the_tables(tmp_path: Path) -> None:
+    seen = visit(tmp_path, "showPixel()", 0)
+    (event,) = seen.tables.events.values()
+    assert (event["type"], event["name"], event["anonymous_id"]) == ("Action", "Image Seen", story.VISITOR)
+    assert "Chrome" in event["context"]["userAgent"]
+
+
+@pytest.mark.parametrize(("is_allowed", "answers"), [(True, [200, 200]), (False, ["refused by the browser"] * 2)])
+def test_a_page_of_an_allowed_site_alone_reads_and_sends(
+    is_allowed: bool, answers: list[object], tmp_path: Path
+) -> None:
+    with (
+        _shop(tmp_path, is_allowed=is_allowed) as (origin, _, server),
+        _page(origin, server) as page,
+    ):
+        assert page.evaluate("ask()") == answers
+        assert bool(server.stored) is is_allowed
 
 
 def test_a_visitor_becomes_the_user_of_an_alias(tmp_path: Path) -> None:
