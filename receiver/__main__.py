@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _log_to_standard_error()
         options = command_line.parse(sys.argv[1:] if argv is None else argv)
         sources = load_sources(options.connections)
-        application = Application(sources, sink(options), trusted_proxies=options.trusted_proxies)
+        application = Application(sources, sink(options, sources), trusted_proxies=options.trusted_proxies)
         with _listening(options) as listener:
             line = started_line(options, sources, listener)
             Server(application, started=lambda: print(line, flush=True)).run(sockets=[listener])
@@ -47,11 +47,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def sink(options: Options) -> Sink:
-    """Where the calls are stored. Pub/Sub's client is loaded only where it is used."""
+def sink(options: Options, sources: Sources) -> Sink:
+    """Where the calls are stored. Pub/Sub's client is loaded only where it is used. Raises UsageError."""
     if options.directory is not None:
-        from receiver.sinks.directory import DirectorySink
+        from receiver.sinks.directory import DirectorySink, folder_name
 
+        for connection in sources.connections:
+            try:
+                folder_name(connection.name)
+            except ValueError as error:
+                path = options.connections
+                raise UsageError(str(error), "rename it", option="--connections", value=path) from None
         return DirectorySink(options.directory)
     from receiver.sinks.pubsub import PubSubSink
 
