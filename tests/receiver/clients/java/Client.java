@@ -56,6 +56,6 @@ public class Client {
             .build();
     calls.forEach(analytics::enqueue);
     analytics.flush();
-    System.exit(open.await(60, TimeUnit.SECONDS) ? 0 : 1);
+    System.exit(open.await(100, TimeUnit.SECONDS) ? 0 : 1);
   }
 }
