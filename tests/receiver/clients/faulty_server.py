@@ -6,7 +6,7 @@ import contextlib
 import gzip
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum, auto
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -39,6 +39,8 @@ class FaultyServer(ThreadingHTTPServer):
         self.url = f"http://{self.host}"
         self._plan = list(plan)
         self._lock = threading.Lock()
+        self.before_loss: Callable[[], None] | None = None
+        """Called when an answer is about to be lost: the client does not know yet."""
         self.preflights: list[str] = []
         """The paths that a browser asked about."""
         self.refused: list[int] = []
@@ -91,6 +93,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif fault is Fault.LOST_ANSWER:
             self._note(body, self._ask(body)[0])
+            if self.server.before_loss is not None:
+                self.server.before_loss()
             self.close_connection = True
         else:
             status = self._pass(body)

@@ -153,14 +153,18 @@ QUICK = ("python", "node")
 def test_what_was_stored_before_a_kill_is_in_the_tables_once(name: str, tmp_path: Path) -> None:
     """The receiver stores the calls, and is killed before the client knows; the next one is sent them again."""
     client = CLIENTS[name]
+
+    def restart() -> None:
+        receiver.kill()
+        receiver.start()
+
     with (
         receiver_process.running(tmp_path) as receiver,
         faulty_server.before(receiver.host, [Fault.LOST_ANSWER]) as server,
     ):
-        with client.telling(server.url):
-            wait_until("the calls are stored", lambda: server.stored)
-            receiver.kill()
-            receiver.start()
+        server.before_loss = restart
+        client.tell(server.url)
+        assert server.is_through
         assert len(receiver.lines()) >= 2
         tables = receiver.tables()
     assert server.delivered == {*tables.events, *tables.identity_calls}
