@@ -31,7 +31,7 @@ class Full(Exception):
     """So much is being received that no more is taken."""
 
 
-class InFlight:
+class Load:
     """The requests, and the bytes of their bodies, that are being received or stored."""
 
     def __init__(self, limits: Limits) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.limits import CallRate, Full, InFlight, Limits, within
+from receiver.limits import CallRate, Full, Limits, Load, within
 
 
 @given(
@@ -51,7 +51,7 @@ def test_whoever_waits_as_told_is_taken() -> None:
 
 
 def test_what_is_in_flight_is_bounded_and_let_go() -> None:
-    in_flight = InFlight(Limits(max_requests=1, max_bytes=10))
+    in_flight = Load(Limits(max_requests=1, max_bytes=10))
     in_flight.enter()
     in_flight.take(10)
     for more in (in_flight.enter, lambda: in_flight.take(1)):

@@ -14,13 +14,14 @@ _FOLDED: Final = folded(WRITE_KEY)
 _STRING: Final = rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)'
 _FIELD: Final = re.compile(_STRING + rb"(?P<value>\s*:\s*(?P<secret>" + _STRING + rb"|[^\s,{}\[\]]+))?", re.DOTALL)
 """A string; where it names a field, with the field's value, if that is a string, a number or a word."""
-_MAY_NAME: Final = re.compile(rb"key|\\u", re.IGNORECASE)
+_LAST: Final = b"key"
+"""What the name ends with, in any spelling but that of escape sequences."""
 
 
 def redacted(payload: bytes) -> bytes:
     """The message without the values of its fields `writeKey`, in whatever spelling and at whatever depth; it need not
     be JSON."""
-    if not _MAY_NAME.search(payload):
+    if b"\\u" not in payload and _LAST not in payload.lower():
         return payload
     parts = []
     end = at = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -70,3 +71,12 @@ def test_of_json_nothing_else_changes(document: Any, ascii_only: bool) -> None:
 @given(st.binary(max_size=60) | st.text(alphabet='"\\:writeKy{},', max_size=60).map(str.encode))
 def test_any_bytes_can_be_redacted(payload: bytes) -> None:
     assert redacted(redacted(payload)) == redacted(payload)
+
+
+def test_a_long_string_takes_no_memory_of_its_own() -> None:
+    payload = b'{"writeKey":"secret","a":"' + b"x" * 2_000_000 + b'"}'
+    tracemalloc.start()
+    assert redacted(payload) == payload.replace(b'"secret"', b"null")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * len(payload)
