@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receiver.limits import CallRate, Full, Limits, Load, within
@@ -15,6 +15,7 @@ from receiver.limits import CallRate, Full, Limits, Load, within
     st.integers(min_value=1, max_value=1000),
     st.lists(st.tuples(st.floats(min_value=0, max_value=3), st.integers(min_value=1, max_value=500)), max_size=60),
 )
+@settings(deadline=None)
 def test_no_more_calls_are_taken_than_the_rate_allows(per_second: int, requests: list[tuple[float, int]]) -> None:
     rate, now, calls, largest = CallRate(per_second), 0.0, 0, 0
     for pause, size in requests:
