@@ -10,7 +10,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -32,12 +32,44 @@ _STATUS_LINES: Final = {
     400: b"HTTP/1.1 400 Bad Request\r\n",
     431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n",
 }
+_STATUS_LINE: Final = b"HTTP/1.1 "
+_LENGTH: Final = b"\r\ncontent-length: "
+_END_OF_HEAD: Final = b"\r\n\r\n"
 _ENDLESS: Final = "/debugger"
 """Answers below this path go on until their reader goes away."""
 
 
 class _HeadTooLarge(Exception):
     """The head of a request has too many fields or bytes."""
+
+
+class _JoinedTransport:
+    """Writes the head of an answer together with its body, which is one system call instead of two. A head that tells
+    no length is written at once: its body comes when it will."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        if not self._head and data.startswith(_STATUS_LINE) and data.endswith(_END_OF_HEAD) and _LENGTH in data:
+            self._head = data
+            return
+        self._transport.write(self._head + data if self._head else data)
+        self._head = b""
+
+    def flush(self) -> None:
+        """Writes a head that has no body."""
+        if self._head:
+            self._transport.write(self._head)
+            self._head = b""
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class _Protocol(HttpToolsProtocol):
@@ -52,6 +84,8 @@ class _Protocol(HttpToolsProtocol):
         """What has come since the last request; more than its head where its body came with it."""
         self._is_in_body = False
         super().connection_made(transport)
+        self._joined = _JoinedTransport(transport)
+        self.transport = cast(asyncio.Transport, self._joined)
         self._await_head()
         if len(self.connections) > self.most_connections:
             self._make_room()
@@ -90,6 +124,10 @@ class _Protocol(HttpToolsProtocol):
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
+
+    def on_response_complete(self) -> None:
+        self._joined.flush()
+        super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Answers what is no request, in JSON, and closes the connection."""
