@@ -283,8 +283,9 @@ def _of_person(person: str, known: Known) -> Iterator[str]:
 
 def _of_account(account_id: str, known: AccountKnown) -> Iterator[str]:
     account = f"account {_short(account_id)}"
-    named = "" if known.name is None else f" {_short(known.name[1])}"
-    yield f"{account} is named{named}, by {_ways(known.seen)}"
+    yield f"{account} is named by {_ways(known.seen)}"
+    if known.name is not None and known.name[1] != account_id:
+        yield f"{account} has the name {_short(known.name[1])}"
     if known.traits:
         yield f"{account} has {_names(known.traits)}"
 

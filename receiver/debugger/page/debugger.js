@@ -168,10 +168,11 @@ function drawRows() {
 
 function rowOf(call) {
   const [time, fraction] = timeOf(call.stored_at);
+  const name = call.name || (call.effects || []).join("; ");
   const row = element("div", { class: call.id > state.drawn ? "call new" : "call", role: "option", id: `call-${call.id}` },
     element("span", { class: "time" }, time, element("span", { class: "fraction" }, fraction)),
     element("span", { class: "type" }, call.type || "?"),
-    element("span", { class: "name", title: call.name || null }, call.name || ""),
+    element("span", { class: call.name ? "name" : "name effect", title: name || null }, name),
     element("span", { class: "who", title: call.who || null }, call.who || ""),
     element("span", { class: "connection", title: call.connection }, call.connection),
     element("span", { class: "badge", "data-outcome": call.outcome, title: call.reason || null }, call.reason || OUTCOME[call.outcome]));
