@@ -37,6 +37,7 @@ setup(
         "google-cloud-bigquery~=3.40",
         "google-cloud-bigquery-storage~=2.40",
         "google-cloud-pubsub~=2.40",
+        "httptools~=0.9.0",  # uvicorn's fast parser of HTTP
         "idna~=3.10",
         "msgspec>=0.20,<0.23",
         "orjson~=3.11",
@@ -48,6 +49,8 @@ setup(
         "rich>=14,<16",
         "sqlglot~=30.0",
         "tenacity~=9.0",
+        "uvicorn~=0.54.0",
+        "uvloop~=0.23.0 ; sys_platform != 'win32' and platform_python_implementation == 'CPython'",
     ],
     extras_require={
         "dev": [
@@ -68,7 +71,12 @@ setup(
             "zetasql~=0.1.5",
         ],
     },
-    entry_points={"console_scripts": ["segment-pipeline = pipeline.__main__:main"]},
+    entry_points={
+        "console_scripts": [
+            "segment-pipeline = pipeline.__main__:main",
+            "segment-receiver = receiver.__main__:main",
+        ]
+    },
     classifiers=[
         "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",

@@ -1,0 +1,164 @@
+"""The server: uvicorn, with bounds for the heads of requests and for idle connections, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from receiver.application import Application
+
+_KEEP_ALIVE_SECONDS: Final = 620
+"""Longer than Google's load balancers keep a connection, which is 600 s: they never send into one that was closed."""
+_HEAD_SECONDS: Final = 20.0
+_HEAD_BYTES: Final = 65_536
+_HEAD_FIELDS: Final = 200
+_STOP_SECONDS: Final = 8
+"""What is in flight has so long to end: Cloud Run kills 10 s after SIGTERM."""
+_MOST_CONNECTIONS: Final = 10_000
+_BACKLOG: Final = 2_048
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_STATUS_LINES: Final = {
+    400: b"HTTP/1.1 400 Bad Request\r\n",
+    431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n",
+}
+_ENDLESS: Final = "/debugger"
+"""Answers below this path go on until their reader goes away."""
+
+
+class _HeadTooLarge(Exception):
+    """The head of a request has too many fields or bytes."""
+
+
+class _Protocol(HttpToolsProtocol):
+    """One connection. The head of a request must come within 20 s, and have 64 kB and 200 fields at most. Of more than
+    10,000 connections, an idle one is closed for each that comes."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+        super().connection_made(transport)
+        self._await_head()
+        if len(self.connections) > _MOST_CONNECTIONS:
+            self._make_room()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._head_timer is None and self.is_idle:
+            self._await_head()
+        super().data_received(data)
+        if self._head_timer is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > _HEAD_BYTES:
+                self.send_400_response("the head of the request is too large")
+
+    def on_headers_complete(self) -> None:
+        self._end_head()
+        fields = self.headers
+        if len(fields) > _HEAD_FIELDS or len(self.url) + sum(len(n) + len(v) for n, v in fields) > _HEAD_BYTES:
+            raise _HeadTooLarge
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers what is no request, in JSON, and closes the connection."""
+        too_large = self._head_bytes > _HEAD_BYTES or len(self.headers or ()) > _HEAD_FIELDS
+        status, problem = (431, "the head of the request is too large") if too_large else (400, "no HTTP request")
+        body = b'{"success":false,"message":"%b"}' % problem.encode()
+        head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+        self._end_head()
+        self.transport.write(_STATUS_LINES[status] + head + body)
+        self.transport.close()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request of this connection is being answered."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def _await_head(self) -> None:
+        self._head_bytes = 0
+        self._head_timer = self.loop.call_later(_HEAD_SECONDS, self.timeout_keep_alive_handler)
+
+    def _end_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _make_room(self) -> None:
+        for connection in self.connections:
+            if connection is not self and isinstance(connection, _Protocol) and connection.is_idle:
+                connection.transport.close()
+                return
+
+
+class Server(uvicorn.Server):
+    """Serves the application at a socket, from the start of its sink to the close. SIGTERM and SIGINT end it when the
+    requests in flight are answered."""
+
+    def __init__(self, application: Application, *, started: Callable[[], None] = lambda: None) -> None:
+        self._application = application
+        self._tell_started = started
+        super().__init__(
+            uvicorn.Config(
+                application,
+                http=_Protocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                backlog=_BACKLOG,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=_STOP_SECONDS,
+            )
+        )
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Raises Unavailable where the sink cannot be used."""
+        await self._application.start()
+        try:
+            await super().serve(sockets)
+        finally:
+            await self._application.close()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._tell_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._application.is_stopping = True
+        for connection in self.server_state.connections:
+            if isinstance(connection, _Protocol) and not connection.is_idle and _is_endless(connection.scope):
+                connection.transport.close()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Has the signals stop the server; unlike uvicorn's own they do not end the process after it."""
+        before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._application.is_stopping = True
+        super().handle_exit(sig, frame)
+
+
+def _is_endless(scope: Any) -> bool:
+    path: str = scope["path"]
+    return path.startswith(_ENDLESS)
