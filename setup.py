@@ -9,6 +9,7 @@ PACKAGES = [
     "pipeline.warehouses.duckdb",
     "receiver",
     "receiver.debugger",
+    "receiver.sinks",
     "schemas",
     "transforms",
     "transforms.core",

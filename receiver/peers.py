@@ -41,6 +41,7 @@ def is_local(request: Request) -> bool:
 
 def _is_loopback(address: str | None) -> bool:
     try:
-        return address is not None and ipaddress.ip_address(address).is_loopback
+        parsed = ipaddress.ip_address(address or "")
     except ValueError:
         return False
+    return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback  # a socket for both kinds maps IPv4 addresses

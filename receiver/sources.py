@@ -88,7 +88,7 @@ def _check_keys(connections: Iterable[ReceivingConnection]) -> None:
 
 def load_sources(path: str, environment: Mapping[str, str] = os.environ) -> Sources:
     """Reads a local connections file, and the secrets that it names. Raises UsageError."""
-    connections = _read(path)
+    connections = load_connections(path)
     try:
         names_by_path(connection.name for connection in connections.connections)
     except ValueError as error:
@@ -110,7 +110,8 @@ def load_sources(path: str, environment: Mapping[str, str] = os.environ) -> Sour
         raise _error(path, problem, "give each a key of its own") from None
 
 
-def _read(path: str) -> Connections:
+def load_connections(path: str) -> Connections:
+    """Reads a local connections file. Raises UsageError."""
     try:
         with open(os.path.expanduser(path), "rb") as file:
             return read_connections(file.read(MAX_BYTES + 1))

@@ -7,26 +7,21 @@ looked at costs next to nothing, and where more comes than can be shown, the new
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import secrets
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from receiver.asgi import Receive, Request, Scope, Send, request_of
 from receiver.debugger.ring import KeptMessage, Ring
 from receiver.debugger.shown import Showing, described_columns
+from receiver.peers import is_local
 from receiver.sink import Message
 from schemas.tables import Timestamp
 from transforms.core.connections import Connections
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 PATH: Final = "/debugger"
 _STREAM: Final = f"{PATH}/calls"
@@ -62,7 +57,6 @@ _HEADERS: Final = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
-_FORWARDED: Final = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"})
 
 
 class Debugger:
@@ -103,26 +97,27 @@ class Debugger:
             news.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"].rstrip("/")
-        if not _is_of_this_machine(scope) or path not in (*self._files, _STREAM):
+        request = request_of(scope)
+        path = request.path.rstrip("/")
+        if not is_local(request) or path not in (*self._files, _STREAM):
             await _answer(send, 404, b"not found\n")
-        elif scope["method"] != "GET" and (scope["method"] != "HEAD" or path == _STREAM):
+        elif request.method != "GET" and (request.method != "HEAD" or path == _STREAM):
             await _answer(send, 405, b"only GET\n", ((b"allow", b"GET"),))
         elif path != _STREAM:
             content, kind = self._files[path]
-            body = b"" if scope["method"] == "HEAD" else content
+            body = b"" if request.method == "HEAD" else content
             await _answer(send, 200, body, kind=kind, length=len(content))
         elif self._closed or len(self._browsers) >= _MOST_BROWSERS:
             problem = b"the receiver ends\n" if self._closed else b"as many pages as there may be look on already\n"
             await _answer(send, 503, problem, ((b"retry-after", b"5"),))
         else:
-            await self._stream(scope, receive, send)
+            await self._stream(request, receive, send)
 
     # ---- the stream ----
 
-    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _stream(self, request: Request, receive: Receive, send: Send) -> None:
         """Sends server-sent events until the browser is gone, takes nothing, or the receiver ends."""
-        position = self._position(_last_event_id(scope))
+        position = self._position(_last_event_id(request))
         news = asyncio.Event()
         self._browsers.add(news)
         gone = asyncio.ensure_future(_disconnected(receive))
@@ -209,44 +204,10 @@ def _file(name: str) -> bytes:
     return Path(__file__).parent.joinpath("page", name).read_bytes()
 
 
-def _is_of_this_machine(scope: Scope) -> bool:
-    """Whether the request comes from a browser of this machine, to a name of this machine: no proxy has handed it on,
-    and no other site's page has had its name lead here."""
-    client = scope.get("client")
-    return (
-        client is not None
-        and _is_loopback(client[0])
-        and not any(name.lower() in _FORWARDED for name, _ in scope["headers"])
-        and _is_loopback(_host_name(_header(scope, b"host").decode("latin-1")))
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    with suppress(ValueError):
-        address = ipaddress.ip_address(host)
-        mapped = getattr(address, "ipv4_mapped", None)
-        return (mapped or address).is_loopback
-    return False
-
-
-def _host_name(host: str) -> str:
-    """`[::1]:8080` is `::1`."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].lower()
-
-
-def _header(scope: Scope, name: bytes) -> bytes:
-    values: Iterator[bytes] = (value for header, value in scope["headers"] if header.lower() == name)
-    return next(values, b"")
-
-
-def _last_event_id(scope: Scope) -> str:
+def _last_event_id(request: Request) -> str:
     """What a browser that connects again by itself sends in a header, and one that was refused in its query."""
-    header = _header(scope, b"last-event-id")
-    return (header or scope["query_string"].removeprefix(b"after=")).decode("latin-1")
+    header = request.headers.get(b"last-event-id", b"")
+    return (header or request.query.removeprefix(b"after=")).decode("latin-1")
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -26,7 +26,9 @@ def pictures(folder: Path) -> list[Path]:
     with served(load_connections(str(EXAMPLES / "connections.yaml"))) as server, chromium.started() as browser:
         server.store(*example_messages())
         return [
-            picture(browser, server, folder / f"debugger-{scheme}-{'wide' if size is WIDE else 'narrow'}.png", scheme, size)
+            picture(
+                browser, server, folder / f"debugger-{scheme}-{'wide' if size is WIDE else 'narrow'}.png", scheme, size
+            )
             for scheme in ("light", "dark")
             for size in (WIDE, NARROW)
         ]
