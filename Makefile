@@ -5,7 +5,7 @@ PYTHON := python3.11 python3.12 python3.13 python3.10 python3.14 python3
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run stream test lint bench fuzz faults template launch clean
+.PHONY: help run stream live test lint bench fuzz faults template launch clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ run: $(INSTALLED) ## Run the job on the example events into warehouse.duckdb
 
 stream: $(INSTALLED) ## Show a job that goes on: files come into a directory, and the tables grow
 	.venv/bin/python -m examples.stream
+
+live: $(INSTALLED) ## Show the whole way: receiver, job, and a page on which each click becomes a row
+	.venv/bin/python -m examples.live
 
 # One process more than there are cores: many tests wait. TESTS is for pytest: make test TESTS='tests/pipeline -x'
 WORKERS = $(shell echo $$(($$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)))

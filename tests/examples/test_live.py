@@ -1,0 +1,181 @@
+"""`make live`: a call made in a browser is a row a moment later, and nothing stays behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from examples import live
+from tests import chromium, prism
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 90.0
+PATIENCE_MS = PATIENCE_S * 1000
+
+
+class Running:
+    """`make live` in a process of its own."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.output = ""
+        self._addresses = threading.Event()
+        environment = {**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "examples.live", "--no_browser", *options],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output += line
+            if line.startswith("Ctrl-C"):
+                self._addresses.set()
+        self._addresses.set()
+
+    def address(self, name: str) -> str:
+        assert self._addresses.wait(PATIENCE_S)
+        address = re.search(rf"{name}: +(\S+)", self.output)
+        assert address is not None, self.output
+        return address[1]
+
+    def ended(self) -> int:
+        """Its exit status, once it has ended by itself."""
+        status = self.process.wait(PATIENCE_S)
+        self._reader.join(PATIENCE_S)
+        return status
+
+
+@contextmanager
+def running(folder: Path, *options: str) -> Iterator[Running]:
+    prism.require()
+    job = Running(folder, *options)
+    try:
+        yield job
+    finally:
+        job.process.kill()
+        job.ended()
+
+
+def processes(folder: Path) -> list[str]:
+    """The commands of the processes that name the folder."""
+    listed = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True).stdout
+    return [line for line in listed.splitlines() if str(folder) in line]
+
+
+def until_gone(folder: Path) -> None:
+    for _ in range(300):
+        if not processes(folder):
+            return
+        threading.Event().wait(0.1)
+    raise AssertionError(processes(folder))
+
+
+@pytest.mark.parametrize("sender", ["Segment's own SDK", "plain fetch"])
+def test_a_click_is_a_row(sender: str, tmp_path: Path) -> None:
+    chromium.require()
+    without_npm = ["--no_npm"] if sender == "plain fetch" else []
+    with running(tmp_path, *without_npm) as job, chromium.started() as browser:
+        address = job.address("The demo page")
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(PATIENCE_MS)
+        expect.set_options(timeout=PATIENCE_MS)
+        page.goto(address)
+        if not without_npm and "without Segment's SDK" in job.output:
+            sender = "plain fetch"  # no npm here
+        expect(page.locator("#sender")).to_contain_text(sender)
+        page.wait_for_selector("body[data-ready]")
+        click_through(page)
+        page.screenshot(path=tmp_path / "page.png")
+        debugger = browser.new_page(viewport={"width": 1280, "height": 900})
+        debugger.set_default_timeout(PATIENCE_MS)
+        debugger.goto(job.address("The debugger"))
+        read_debugger(debugger)
+        debugger.screenshot(path=tmp_path / "debugger.png")
+        job.process.send_signal(signal.SIGINT)
+        assert job.ended() == 0, job.output
+    assert "Traceback" not in job.output
+    assert [path.name for path in tmp_path.glob("segment-live-*")] == []
+    until_gone(tmp_path)
+
+
+def click_through(page: Page) -> None:
+    """Makes a call of each kind, and waits for the rows."""
+    page.click("text=Pricing")
+    page.click("text=Order for")
+    expect(page.locator("#events tbody tr").filter(has_text="Order Completed")).to_be_visible()
+    page.fill("#signup [name=name]", "Ada Berg")
+    page.fill("#signup [name=email]", "ada.berg@blue-harbor.example")
+    page.click("#signup button")
+    contact = page.locator("#contacts tbody tr").filter(has_text="ada.berg@blue-harbor.example")
+    expect(contact).to_contain_text("blue-harbor.example")
+    page.fill("#company [name=name]", "Blue Harbor")
+    page.click("#company button")
+    expect(page.locator("#accounts tbody tr").filter(has_text="Blue Harbor")).to_contain_text("team")
+    expect(contact).to_contain_text("Blue Harbor")
+    page.click("#device")
+    expect(contact.locator("td").last).to_contain_text(", ")  # the anonymous ids of both devices
+    expect(page.locator("#calls .row")).to_have_count(6)
+    took = [float(text.split()[3]) for text in page.locator("#calls .row").all_text_contents()]
+    print("a row after", *took, "s")
+    assert min(took) <= 3
+
+
+def read_debugger(page: Page) -> None:
+    """Each call is there with its outcome, and one is read."""
+    expect(page.locator("#list .call")).to_have_count(6)
+    page.locator("#list .call").filter(has_text="group").click()
+    details = page.locator("#details")
+    expect(details).to_contain_text("account blue-harbor has the name Blue Harbor")
+    expect(details.locator(".raw")).to_contain_text('"groupId": "blue-harbor"')
+    expect(details.locator(".read")).to_contain_text("a row of identity_calls")
+
+
+def test_when_the_receiver_is_gone_all_ends_and_one_line_tells_it(tmp_path: Path) -> None:
+    with running(tmp_path, "--no_npm") as job:
+        job.address("The demo page")
+        (receiver,) = subprocess.run(
+            ["pgrep", "-f", rf"^\S*python\S* -m receiver .*{tmp_path}"], capture_output=True, text=True, check=True
+        ).stdout.split()
+        os.kill(int(receiver), signal.SIGKILL)
+        assert job.ended() == 1
+        assert job.output.count("make live: the receiver has ended") == 1
+        assert "Traceback" not in job.output
+    until_gone(tmp_path)
+
+
+def test_nothing_outlives_it_when_it_is_killed(tmp_path: Path) -> None:
+    with running(tmp_path, "--no_npm") as job:
+        job.address("The demo page")
+        assert len(processes(tmp_path)) > 0
+        job.process.kill()
+        until_gone(tmp_path)
+
+
+def test_a_port_in_use_is_passed_over() -> None:
+    with live.free_socket(18_000) as first, live.free_socket(first.getsockname()[1]) as second:
+        assert second.getsockname()[1] > first.getsockname()[1]
+    with pytest.raises(live.FailedError, match="in use; give another by --port"), contextmanager(no_ports)():
+        live.free_socket(80)
+
+
+def no_ports() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live, "_PORTS", 0)
+        yield
