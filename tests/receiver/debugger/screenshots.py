@@ -1,52 +1,91 @@
-"""Makes pictures of the debugger: `python -m tests.receiver.debugger.screenshots DIR`."""
+"""Makes pictures of both pages, the debugger and `make live`: `python -m tests.receiver.debugger.screenshots DIR`."""
 
 from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from pipeline.connections_file import load_connections
 from receiver.sink import Message
 from tests import chromium
+from tests.examples.live_process import running
 from tests.receiver.debugger.served import Served, served
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 WIDE = (1440, 900)
 NARROW = (420, 860)
+LOOKS = (
+    ("light-wide", "light", WIDE),
+    ("light-narrow", "light", NARROW),
+    ("dark-wide", "dark", WIDE),
+    ("dark-narrow", "dark", NARROW),
+)
+CLICKS = ("text=Pricing", "text=Start a trial", "#signup button", "#company button", "text=Order for")
 _CALLS = 160
 _FROM = 600
+_BETWEEN_CLICKS_MS = 300
+_SETTLED_MS = 4000
 
 
 def pictures(folder: Path) -> list[Path]:
-    """Writes a picture of the debugger for each scheme and width; returns the files."""
+    """Writes a picture of both pages for each scheme and width; returns the files."""
+    return [*debugger_pictures(folder), *live_pictures(folder)]
+
+
+def debugger_pictures(folder: Path) -> list[Path]:
+    """The debugger with some of the examples, and the newest identity call of them selected."""
+    files = []
     with served(load_connections(str(EXAMPLES / "connections.yaml"))) as server, chromium.started() as browser:
         server.store(*example_messages())
-        return [
-            picture(
-                browser, server, folder / f"debugger-{scheme}-{'wide' if size is WIDE else 'narrow'}.png", scheme, size
-            )
-            for scheme in ("light", "dark")
-            for size in (WIDE, NARROW)
-        ]
+        for look, scheme, size in LOOKS:
+            page = opened(browser, server, scheme=scheme, size=size)
+            page.locator('.call:has([data-outcome="identity_call"])').first.click()
+            files.append(_picture(page, folder / f"debugger-{look}.png"))
+    return files
 
 
-def picture(browser: Browser, server: Served, file: Path, scheme: str, size: tuple[int, int]) -> Path:
-    """Opens the page, selects the newest identity call, and writes a picture."""
-    page = opened(browser, server, scheme=scheme, size=size)
-    page.locator('.call:has([data-outcome="identity_call"])').first.click()
+def live_pictures(folder: Path) -> list[Path]:
+    """The page of `make live` once somebody has signed up and joined a company."""
+    files = []
+    with tempfile.TemporaryDirectory() as place, running(Path(place)) as live, chromium.started() as browser:
+        for look, scheme, size in LOOKS:
+            page = _new_page(browser, scheme, size)
+            page.goto(live.address("The demo page"))
+            page.wait_for_selector("body[data-ready]")
+            for clicked in (
+                "text=Pricing",
+                "text=Start a trial",
+                "#signup button",
+                "#company button",
+                "text=Order for",
+            ):
+                page.click(clicked)
+                page.wait_for_timeout(_BETWEEN_CLICKS_MS)
+            expect(page.locator("#calls .row")).to_have_count(len(CLICKS), timeout=30_000)
+            page.wait_for_timeout(_SETTLED_MS)
+            files.append(_picture(page, folder / f"live-{look}.png"))
+    return files
+
+
+def _picture(page: Page, file: Path) -> Path:
     page.screenshot(path=file)
     page.context.close()
     return file
 
 
+def _new_page(browser: Browser, scheme: str, size: tuple[int, int]) -> Page:
+    viewport = {"width": size[0], "height": size[1]}
+    return browser.new_context(color_scheme=scheme, viewport=viewport).new_page()  # type: ignore[arg-type]
+
+
 def opened(browser: Browser, server: Served, *, scheme: str = "light", size: tuple[int, int] = WIDE) -> Page:
     """The debugger's page, once it shows calls."""
-    viewport = {"width": size[0], "height": size[1]}
-    page = browser.new_context(color_scheme=scheme, viewport=viewport).new_page()  # type: ignore[arg-type]
+    page = _new_page(browser, scheme, size)
     page.goto(f"{server.address}/debugger")
     page.wait_for_selector(".call")
     return page
