@@ -1,7 +1,7 @@
 "use strict";
 
 const LOOK_MS = 500;
-const MOST_CALLS = 12;
+const MOST_CALLS = 5;
 const PEOPLE = ["Ada Berg", "Grace Okafor", "Linus Moreau", "Maya Tanaka", "Tomas Rivera", "Ines Novak"];
 const COMPANIES = ["Northwind Traders", "Blue Harbor", "Fennel & Rye", "Cobalt Works", "Juniper Freight"];
 const EMPTY = { events: "No event yet: look around.", contacts: "Nobody has signed up yet.", accounts: "No company yet." };
@@ -65,6 +65,7 @@ function plainFetch({ receiver, writeKey }) {
 async function call(method, ...given) {
   const code = `${method}(${given.map((value) => JSON.stringify(value)).join(", ")})`;
   const state = element("span", {}, "sent");
+  at("calls").querySelector(".none")?.remove();
   at("calls").prepend(element("li", {}, element("code", {}, code), state));
   while (at("calls").children.length > MOST_CALLS) at("calls").lastChild.remove();
   const began = performance.now();

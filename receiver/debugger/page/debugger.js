@@ -141,25 +141,28 @@ function drawRows() {
   const from = Math.max(0, Math.floor(list.scrollTop / ROW) - MARGIN);
   const visible = state.shown.slice(from, from + Math.ceil(list.clientHeight / ROW) + 2 * MARGIN);
   const gone = new Set(state.elements.keys());
-  const made = [];
-  visible.forEach((call, index) => {
+  const rows = visible.map((call, index) => {
     let row = state.elements.get(call.id);
     if (!row) {
       row = rowOf(call);
       state.elements.set(call.id, row);
-      made.push(row);
     }
     gone.delete(call.id);
     row.style.transform = `translateY(${(from + index) * ROW}px)`;
     row.setAttribute("aria-posinset", from + index + 1);
     row.setAttribute("aria-setsize", state.shown.length);
     row.setAttribute("aria-selected", call === state.selected);
+    return row;
   });
   for (const id of gone) {
     state.elements.get(id).remove();
     state.elements.delete(id);
   }
-  at("rows").append(...made);
+  let next = at("rows").firstChild;
+  for (const row of rows) {
+    if (row === next) next = next.nextSibling;
+    else at("rows").insertBefore(row, next);
+  }
   state.drawn = Math.max(state.drawn, state.numbered);
   const active = state.selected && state.elements.has(state.selected.id) ? `call-${state.selected.id}` : null;
   if (active) list.setAttribute("aria-activedescendant", active);
@@ -212,10 +215,12 @@ function scrollTo(index) {
 }
 
 function move(steps) {
-  if (!state.shown.length) return;
   const current = state.shown.indexOf(state.selected);
-  const next = current < 0 ? 0 : current + steps;
-  select(state.shown[Math.max(0, Math.min(state.shown.length - 1, next))]);
+  go(current < 0 ? 0 : current + steps);
+}
+
+function go(index) {
+  if (state.shown.length) select(state.shown[Math.max(0, Math.min(state.shown.length - 1, index))]);
 }
 
 function detailsOf(call) {
@@ -348,7 +353,7 @@ function toggle(button) {
 
 const KEYS = {
   j: () => move(1), ArrowDown: () => move(1), k: () => move(-1), ArrowUp: () => move(-1),
-  Home: () => move(-state.capacity * 10), End: () => move(state.capacity * 10),
+  Home: () => go(0), End: () => go(state.shown.length - 1),
   PageDown: () => move(10), PageUp: () => move(-10),
   "/": () => at("search").focus(), p: pause, c: clear, "?": () => at("keys").showModal(),
   Escape: () => select(null),
