@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from examples import live
 from tests import chromium
@@ -20,46 +20,68 @@ from tests.examples.live_process import PATIENCE_S, running
 PATIENCE_MS = PATIENCE_S * 1000
 
 
-def processes(folder: Path) -> list[str]:
-    """The commands of the processes that name the folder."""
-    listed = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True).stdout
-    return [line for line in listed.splitlines() if str(folder) in line]
+def processes(pid: int) -> list[int]:
+    """The process and all that it has started, and those have."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], check=True, capture_output=True, text=True).stdout
+    parents = {int(pid): int(parent) for pid, parent in map(str.split, listed.splitlines())}
+    found = [pid]
+    for parent in found:
+        found += [pid for pid, its in parents.items() if its == parent]
+    return found
 
 
-def until_gone(folder: Path) -> None:
+def until_gone(pids: list[int]) -> None:
+    left: list[str] = []
     for _ in range(300):
-        if not processes(folder):
+        command = ["ps", "-o", "stat=,args=", "-p", ",".join(map(str, pids))]
+        listed = subprocess.run(command, check=False, capture_output=True, text=True).stdout
+        left = [line for line in listed.splitlines() if not line.startswith("Z")]
+        if not left:
             return
-        threading.Event().wait(0.1)
-    raise AssertionError(processes(folder))
+        time.sleep(0.1)
+    raise AssertionError(left)
 
 
-@pytest.mark.parametrize("sender", ["Segment's own SDK", "plain fetch"])
-def test_a_click_is_a_row(sender: str, tmp_path: Path) -> None:
+def opened(browser: Browser, address: str) -> Page:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(address)
+    return page
+
+
+def test_a_click_is_a_row(tmp_path: Path) -> None:
     chromium.require()
-    without_npm = ["--no_npm"] if sender == "plain fetch" else []
-    with running(tmp_path, *without_npm) as job, chromium.started() as browser:
-        address = job.address("The demo page")
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.set_default_timeout(PATIENCE_MS)
+    with running(tmp_path) as job, chromium.started() as browser:
         expect.set_options(timeout=PATIENCE_MS)
-        page.goto(address)
-        if not without_npm and "without Segment's SDK" in job.output:
-            sender = "plain fetch"  # no npm here
-        expect(page.locator("#sender")).to_contain_text(sender)
-        page.wait_for_selector("body[data-ready]")
+        page = opened(browser, job.address("The demo page"))
+        has_sdk = "without Segment's SDK" not in job.output
+        expect(page.locator("#sender")).to_contain_text("Segment's own SDK" if has_sdk else "plain fetch")
+        page.wait_for_selector("body[data-ready]", timeout=PATIENCE_MS)
         click_through(page)
         page.screenshot(path=tmp_path / "page.png")
-        debugger = browser.new_page(viewport={"width": 1280, "height": 900})
-        debugger.set_default_timeout(PATIENCE_MS)
-        debugger.goto(job.address("The debugger"))
+        debugger = opened(browser, job.address("The debugger"))
         read_debugger(debugger)
         debugger.screenshot(path=tmp_path / "debugger.png")
+        pids = processes(job.process.pid)
+        assert len(pids) >= 5  # itself, and the receiver and Prism, each with what watches it
         job.process.send_signal(signal.SIGINT)
         assert job.ended() == 0, job.output
     assert "Traceback" not in job.output
+    until_gone(pids)
     assert [path.name for path in tmp_path.glob("segment-live-*")] == []
-    until_gone(tmp_path)
+
+
+def test_without_npm_the_page_sends_by_itself(tmp_path: Path) -> None:
+    chromium.require()
+    with running(tmp_path, "--no_npm") as job, chromium.started() as browser:
+        expect.set_options(timeout=PATIENCE_MS)
+        page = opened(browser, job.address("The demo page"))
+        expect(page.locator("#sender")).to_have_text("sent by plain fetch")
+        page.wait_for_selector("body[data-ready]", timeout=PATIENCE_MS)
+        page.click("text=Pricing")
+        page.click("#signup button")
+        expect(page.locator("#calls .row")).to_have_count(2)
+        expect(page.locator("#contacts tbody tr")).to_contain_text("@")
+        expect(page.locator("#events tbody tr")).to_contain_text("Pricing")
 
 
 def click_through(page: Page) -> None:
@@ -97,22 +119,23 @@ def read_debugger(page: Page) -> None:
 def test_when_the_receiver_is_gone_all_ends_and_one_line_tells_it(tmp_path: Path) -> None:
     with running(tmp_path, "--no_npm") as job:
         job.address("The demo page")
-        (receiver,) = subprocess.run(
-            ["pgrep", "-f", rf"^\S*python\S* -m receiver .*{tmp_path}"], capture_output=True, text=True, check=True
-        ).stdout.split()
+        pids = processes(job.process.pid)
+        command = ["pgrep", "-f", rf"^\S*python\S* -m receiver .*{tmp_path}"]
+        (receiver,) = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
         os.kill(int(receiver), signal.SIGKILL)
         assert job.ended() == 1
-        assert job.output.count("make live: the receiver has ended") == 1
-        assert "Traceback" not in job.output
-    until_gone(tmp_path)
+    assert job.output.count("make live: the receiver has ended") == 1
+    assert "Traceback" not in job.output
+    until_gone(pids)
 
 
 def test_nothing_outlives_it_when_it_is_killed(tmp_path: Path) -> None:
     with running(tmp_path, "--no_npm") as job:
         job.address("The demo page")
-        assert len(processes(tmp_path)) > 0
+        pids = processes(job.process.pid)
+        assert len(pids) >= 5
         job.process.kill()
-        until_gone(tmp_path)
+        until_gone(pids)
 
 
 def test_a_port_in_use_is_passed_over() -> None:
