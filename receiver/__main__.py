@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         debugger = Debugger(load_connections(options.connections))
         application = Application(
             sources,
-            sink(options),
+            sink(options, sources),
             observers=[debugger],
             trusted_proxies=options.trusted_proxies,
             debugger=debugger,
@@ -55,11 +55,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def sink(options: Options) -> Sink:
-    """Where the calls are stored. Pub/Sub's client is loaded only where it is used."""
+def sink(options: Options, sources: Sources) -> Sink:
+    """Where the calls are stored. Pub/Sub's client is loaded only where it is used. Raises UsageError."""
     if options.directory is not None:
-        from receiver.sinks.directory import DirectorySink
+        from receiver.sinks.directory import DirectorySink, folder_name
 
+        for connection in sources.connections:
+            try:
+                folder_name(connection.name)
+            except ValueError as error:
+                path = options.connections
+                raise UsageError(str(error), "rename it", option="--connections", value=path) from None
         return DirectorySink(options.directory)
     from receiver.sinks.pubsub import PubSubSink
 

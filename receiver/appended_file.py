@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 from typing import Final
 
 sync_data: Final = getattr(os, "fdatasync", os.fsync)
 """Makes the data of a file durable, and what is needed to read them; macOS has no `fdatasync`."""
+
+_PROBE_BYTES: Final = 1 << 16
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 class AppendedFile:
@@ -48,6 +52,22 @@ def make_folder(folder: Path) -> None:
     for path in reversed(missing):
         path.mkdir(exist_ok=True)
         sync_folder(path.parent)
+
+
+def probe(folder: Path) -> None:
+    """Writes a file into a folder, and removes it. Raises OSError."""
+    path = folder / f".probe-{os.getpid()}-{os.urandom(4).hex()}"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        AppendedFile(descriptor).append(bytes(_PROBE_BYTES))
+    finally:
+        os.close(descriptor)
+        path.unlink()
+
+
+def is_full(error: OSError) -> bool:
+    """Whether there was no room, which there may be later."""
+    return error.errno in _FULL
 
 
 def why(error: OSError) -> str:

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 Scope = MutableMapping[str, Any]
 Event = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Event]]
-Send = Callable[[Event], Awaitable[None]]
-AsgiApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
+ReceiveEvent = Callable[[], Awaitable[Event]]
+SendEvent = Callable[[Event], Awaitable[None]]
+AsgiApplication = Callable[[Scope, ReceiveEvent, SendEvent], Awaitable[None]]
 
 Headers = dict[bytes, bytes]
 """Headers by their names in lower case; the values of one that comes several times are joined by commas."""
@@ -62,7 +62,7 @@ def request_of(scope: Scope) -> Request:
     )
 
 
-async def send_answer(send: Send, answer: Answer, *, body: bool = True) -> None:
+async def send_answer(send: SendEvent, answer: Answer, *, has_body: bool = True) -> None:
     """Sends an answer; without its body to a request of HEAD."""
     headers = [
         (b"content-type", answer.content_type),
@@ -72,4 +72,4 @@ async def send_answer(send: Send, answer: Answer, *, body: bool = True) -> None:
     if answer.is_last:
         headers.append(_LAST)
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body if body else b""})
+    await send({"type": "http.response.body", "body": answer.body if has_body else b""})

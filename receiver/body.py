@@ -6,7 +6,7 @@ import time
 import zlib
 from typing import Final
 
-from receiver.asgi import Headers, Receive
+from receiver.asgi import Headers, ReceiveEvent
 from receiver.limits import InFlight, within
 
 _GZIP, _ZLIB, _RAW = 31, 15, -15
@@ -35,11 +35,12 @@ class Disconnected(Exception):
 class Body:
     """The body of one request, held in memory and counted in `in_flight` until the request is done."""
 
-    def __init__(self, receive: Receive, headers: Headers, in_flight: InFlight) -> None:
+    def __init__(self, receive: ReceiveEvent, headers: Headers, in_flight: InFlight) -> None:
         self._receive = receive
         self._headers = headers
         self._in_flight = in_flight
         self._is_complete = False
+        self._is_given_up = False
         self.size = 0
 
     async def read(self, *, limit: int, seconds: float) -> bytes:
@@ -73,7 +74,7 @@ class Body:
         """Reads on, for a little while, so that the sender comes to read the answer."""
         until = time.monotonic() + _DRAIN_SECONDS
         size = 0
-        while not self._is_complete and size < _MOST_DRAINED:
+        while not (self._is_complete or self._is_given_up) and size < _MOST_DRAINED:
             try:
                 size += len(await self._next(until - time.monotonic()))
             except (BodyRefused, Disconnected):
@@ -89,12 +90,11 @@ class Body:
             raise _too_large(limit)
 
     async def _next(self, seconds: float) -> bytes:
-        if seconds <= 0:
-            raise _too_slow()
         try:
-            event = await within(seconds, self._receive())
+            event = await within(max(seconds, 0), self._receive())
         except TimeoutError:
-            raise _too_slow() from None
+            self._is_given_up = True
+            raise BodyRefused(408, "the body did not come in time", is_last=True) from None
         if event["type"] != "http.request":
             raise Disconnected
         self._is_complete = not event.get("more_body", False)
@@ -106,10 +106,6 @@ def _too_large(limit: int) -> BodyRefused:
     return BodyRefused(413, f"the body has more than {limit} bytes", is_last=True)
 
 
-def _too_slow() -> BodyRefused:
-    return BodyRefused(408, "the body did not come in time", is_last=True)
-
-
 class _Inflater:
     """Inflates a body as it comes."""
 
@@ -117,6 +113,8 @@ class _Inflater:
         self._bits = bits
         self._stream = zlib.decompressobj(bits)
         self._members = 1
+        self._held = b""
+        """The first byte, until the second is there as well: both tell zlib's stream from a bare one."""
         self._began = False
 
     @property
@@ -125,6 +123,11 @@ class _Inflater:
 
     def inflate(self, part: bytes, room: int) -> bytes:
         """What the next bytes come to; more than `room` of it where it comes to more. Raises BodyRefused."""
+        part = self._held + part
+        if not self._began and len(part) < 2:
+            self._held = part
+            return b""
+        self._held = b""
         try:
             inflated = self._inflate(part, room)
         except zlib.error:

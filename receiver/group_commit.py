@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -13,6 +14,10 @@ from receiver.sink import Unavailable
 
 TIMEOUT_S: Final = 3.0
 """How long a request waits for the disk: those that deliver to us wait no longer than 5 s."""
+
+_AGAIN_S: Final = 1.0
+
+_log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Committed = TypeVar("Committed", contravariant=True)
@@ -87,18 +92,17 @@ class GroupCommit(Generic[Item]):
     # ---- the thread ----
 
     def _run(self) -> None:
-        pause = self._committer.tick()
-        while group := self._next_group(pause):
+        while group := self._next_group():
             # Who has given up waiting sends again: the item need not be written twice.
             group = [(item, done) for item, done in group if not done.done()]
             if group:
                 self._commit(group)
-            pause = self._committer.tick()
         self._committer.close()
 
-    def _next_group(self, pause: float | None) -> list[_Waiting[Item]] | None:
+    def _next_group(self) -> list[_Waiting[Item]] | None:
         """What waits; None when there will be no more."""
         while True:
+            pause = self._tick()
             with self._changed:
                 self._is_idle = True
                 self._changed.wait_for(lambda: self._waiting or self._is_closing, pause)
@@ -108,7 +112,13 @@ class GroupCommit(Generic[Item]):
                     return group
                 if self._is_closing:
                     return None
-            pause = self._committer.tick()
+
+    def _tick(self) -> float | None:
+        try:
+            return self._committer.tick()
+        except Exception as error:  # whatever it is, the thread goes on
+            _log.error("%s: %s: %s", self._place, type(error).__name__, error)
+            return _AGAIN_S
 
     def _commit(self, group: list[_Waiting[Item]]) -> None:
         self._committing_since = time.monotonic()

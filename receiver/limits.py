@@ -21,6 +21,7 @@ class Limits:
     max_body_bytes: int = 8_000_000
     max_keyless_body_bytes: int = 1_000_000
     max_calls: int = MAX_BATCH_ITEMS
+    max_values: int = 600_000
     body_seconds: float = 30.0
     max_requests: int = 2_000
     max_bytes: int = 64_000_000

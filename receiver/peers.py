@@ -20,10 +20,8 @@ def client_address(request: Request, trusted_proxies: int) -> str | None:
         if len(addresses) < trusted_proxies:
             return None
         address = addresses[-trusted_proxies].strip()
-    try:
-        return None if address is None else str(ipaddress.ip_address(address))
-    except ValueError:
-        return None
+    parsed = _address(address)
+    return None if parsed is None else str(parsed)
 
 
 def is_local(request: Request) -> bool:
@@ -40,8 +38,15 @@ def is_local(request: Request) -> bool:
 
 
 def _is_loopback(address: str | None) -> bool:
+    parsed = _address(address)
+    return parsed is not None and parsed.is_loopback
+
+
+def _address(text: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An address, None of what is none; of IPv4 within IPv6, as a socket for both has it, that of IPv4."""
     try:
-        parsed = ipaddress.ip_address(address or "")
+        address = ipaddress.ip_address(text or "")
     except ValueError:
-        return False
-    return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback  # a socket for both kinds maps IPv4 addresses
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ _HEAD_FIELDS: Final = 200
 _STOP_SECONDS: Final = 8
 """What is in flight has so long to end: Cloud Run kills 10 s after SIGTERM."""
 _MOST_CONNECTIONS: Final = 10_000
+_OTHER_FILES: Final = 200
 _BACKLOG: Final = 2_048
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _STATUS_LINES: Final = {
@@ -40,14 +42,16 @@ class _HeadTooLarge(Exception):
 
 class _Protocol(HttpToolsProtocol):
     """One connection. The head of a request must come within 20 s, and have 64 kB and 200 fields at most. Of more than
-    10,000 connections, an idle one is closed for each that comes."""
+    10,000 connections, or what the system allows, an idle one is closed for each that comes."""
+
+    most_connections = _MOST_CONNECTIONS
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         super().connection_made(transport)
         self._await_head()
-        if len(self.connections) > _MOST_CONNECTIONS:
+        if len(self.connections) > self.most_connections:
             self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -124,6 +128,7 @@ class Server(uvicorn.Server):
             )
         )
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+        _Protocol.most_connections = max(min(_MOST_CONNECTIONS, _allow_open_files() - _OTHER_FILES), 1)
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Raises Unavailable where the sink cannot be used."""
@@ -157,6 +162,17 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._application.is_stopping = True
         super().handle_exit(sig, frame)
+
+
+def _allow_open_files() -> int:
+    """Raises the number of files that the process may open as far as it may, and returns it: a connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_CONNECTIONS + _OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return allowed
 
 
 def _is_endless(scope: Any) -> bool:

@@ -25,7 +25,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
 
-from receiver.appended_file import AppendedFile, make_folder, sync_data, sync_folder, why
+from receiver.appended_file import AppendedFile, is_full, make_folder, probe, sync_data, sync_folder, why
 from receiver.group_commit import GroupCommit
 from receiver.sink import Message, Unavailable
 from transforms.core.connection_paths import folded_name
@@ -37,7 +37,6 @@ _PART_NAME: Final = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[a-z0-9-]+-\d+-[0-9a-f]{8}\
 """Other writers may fill the directory too: of theirs nothing is touched."""
 _RETRY_S: Final = 1.0
 """How often something is tried again that has failed: to complete a file, to write at all."""
-_PROBE_BYTES: Final = 1 << 16
 _BLOCK_BYTES: Final = 1 << 16
 _CHANGED_BY_READERS: Final = (b"\xef\xbb\xbf", b"\x1f\x8b")
 """What a file must not begin with: a byte order mark is dropped, and after gzip's first bytes gzip is expected."""
@@ -130,9 +129,15 @@ class _Parts:
         self._retry_at = 0.0
 
     def recover(self) -> None:
-        """Makes the directory, and completes what processes have left that are gone. Raises OSError."""
+        """Makes the directory, and completes what processes have left that are gone: on a full disk too, so that the
+        job can make room. Raises OSError."""
         make_folder(self._directory)
-        self._probe()
+        try:
+            probe(self._directory)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            self.problem = f"{self._directory} cannot be written: {why(error)}"
         for part in _parts(self._directory):
             with contextlib.suppress(FileNotFoundError):  # another receiver has completed it
                 self._recover(part)
@@ -147,8 +152,10 @@ class _Parts:
             try:
                 self._append(folder_name(connection), b"".join(some))
             except OSError as error:
-                problems[connection] = self.problem = f"{self._directory} cannot be written: {why(error)}"
-                _log.error("%s", self.problem)
+                problems[connection] = f"{self._directory} cannot be written: {why(error)}"
+                if self.problem is None:
+                    _log.error("%s", problems[connection])
+                self.problem = problems[connection]
             except ValueError as error:
                 problems[connection] = str(error)
         if not problems:
@@ -220,7 +227,8 @@ class _Parts:
             _log.error("%s cannot be completed yet: %s", part.path, why(error))
             self._ended.append(part)
             return
-        os.close(part.file.descriptor)
+        with contextlib.suppress(OSError):  # all that counts is synced
+            os.close(part.file.descriptor)
 
     def _recover(self, path: Path) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
@@ -233,18 +241,8 @@ class _Parts:
     def _try_again(self) -> None:
         """Finds out whether the directory can be written again: without a request, since none may come."""
         with contextlib.suppress(OSError):
-            self._probe()
+            probe(self._directory)
             self.problem = None
-
-    def _probe(self) -> None:
-        """Writes and removes a file. Raises OSError."""
-        path = self._directory / f".probe-{_host()}-{os.getpid()}"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        try:
-            AppendedFile(descriptor).append(bytes(_PROBE_BYTES))
-        finally:
-            os.close(descriptor)
-            path.unlink()
 
 
 def _parts(directory: Path) -> Iterator[Path]:

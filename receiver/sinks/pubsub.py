@@ -98,6 +98,8 @@ class PubSubSink:
     async def store(self, messages: Sequence[Message]) -> None:
         if self._client is None or self._is_closing:
             raise Unavailable("the receiver is starting" if self._client is None else "the receiver is stopping")
+        if not messages:
+            return
         if self._waiting_bytes > _WAITING_BYTES:
             raise Unavailable("too many messages wait for Pub/Sub")
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -128,7 +130,7 @@ class PubSubSink:
         self._is_closing = True
         while self._waiting or self._under_way:
             self._publish_waiting()
-            await asyncio.gather(*self._under_way)
+            await asyncio.gather(*self._under_way, return_exceptions=True)
         if self._probing is not None:
             self._probing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -189,15 +191,12 @@ class PubSubSink:
             await self._client.publish(PublishRequest.wrap(pb), retry=None, timeout=self._timeout_s)
         except exceptions.InvalidArgument as error:
             if len(group) == 1:
-                _fail(
-                    group,
-                    MessageRefused(
-                        f"Pub/Sub does not take a message of {len(group[0].message.data):,} bytes: {_line(error)}"
-                    ),
-                )
+                size = len(group[0].message.data)
+                _fail(group, MessageRefused(f"Pub/Sub does not take a message of {size:,} bytes: {_line(error)}"))
             else:
                 for half in (group[: len(group) // 2], group[len(group) // 2 :]):
-                    await self._publish(half)
+                    if waiting := [publication for publication in half if not publication.request.done.done()]:
+                        await self._publish(waiting)
         except _FAILURES as error:
             problem = _unavailable(error, self._topic)
             self._failed(problem)

@@ -404,6 +404,19 @@ def test_a_directory_that_cannot_be_used_is_told_at_the_start(tmp_path: Path) ->
         run(tmp_path / "file", nothing)
 
 
+def test_a_full_disk_does_not_keep_the_sink_from_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def use(sink: DirectorySink) -> None:
+        assert sink.problem() == f"{tmp_path} cannot be written: no space left on device"
+        assert read_by_the_job(tmp_path) == web(b"1")
+        disk.heal()
+        await until(lambda: sink.problem() is None)
+
+    crashed(tmp_path, PART, b"1\n2")
+    disk = FaultyDisk(monkeypatch)
+    disk.room = 0
+    run(tmp_path, use)
+
+
 def test_a_file_that_may_not_grow(tmp_path: Path) -> None:
     """A real limit of the operating system."""
     storing = """
