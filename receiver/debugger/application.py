@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from receiver.asgi import Receive, Request, Scope, Send, request_of
+from receiver.asgi import ReceiveEvent, Request, Scope, SendEvent, request_of
 from receiver.debugger.ring import KeptMessage, Ring
 from receiver.debugger.shown import Showing, described_columns
 from receiver.peers import is_local
@@ -78,25 +78,16 @@ class Debugger:
         )
         self._browsers: set[asyncio.Event] = set()
         """Each browser's event, which is set when there is news for it."""
-        self._closed = False
         self._reading = asyncio.Lock()
         self._busy_s = 0.0
 
     def stored(self, message: Message) -> None:
         """Keeps the message for whoever looks on."""
         self._ring.add(message, Timestamp(time.time_ns() // 1000))
-        self._tell_browsers()
-
-    def close(self) -> None:
-        """Ends what browsers follow, so that the server need not wait for them."""
-        self._closed = True
-        self._tell_browsers()
-
-    def _tell_browsers(self) -> None:
         for news in self._browsers:
             news.set()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: ReceiveEvent, send: SendEvent) -> None:
         request = request_of(scope)
         path = request.path.rstrip("/")
         if not is_local(request) or path not in (*self._files, _STREAM):
@@ -107,16 +98,16 @@ class Debugger:
             content, kind = self._files[path]
             body = b"" if request.method == "HEAD" else content
             await _answer(send, 200, body, kind=kind, length=len(content))
-        elif self._closed or len(self._browsers) >= _MOST_BROWSERS:
-            problem = b"the receiver ends\n" if self._closed else b"as many pages as there may be look on already\n"
+        elif len(self._browsers) >= _MOST_BROWSERS:
+            problem = b"as many pages as there may be look on already\n"
             await _answer(send, 503, problem, ((b"retry-after", b"5"),))
         else:
             await self._stream(request, receive, send)
 
     # ---- the stream ----
 
-    async def _stream(self, request: Request, receive: Receive, send: Send) -> None:
-        """Sends server-sent events until the browser is gone, takes nothing, or the receiver ends."""
+    async def _stream(self, request: Request, receive: ReceiveEvent, send: SendEvent) -> None:
+        """Sends server-sent events until the browser is gone, or takes nothing."""
         position = self._position(_last_event_id(request))
         news = asyncio.Event()
         self._browsers.add(news)
@@ -126,8 +117,6 @@ class Debugger:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             if await _sent(send, b"retry: 1000\nevent: start\ndata: " + self._start + b"\n\n"):
                 await self._follow(position, send, news, gone)
-            if self._closed:
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self._browsers.discard(news)
             gone.cancel()
@@ -139,9 +128,9 @@ class Debugger:
             return 0
         return min(int(number), self._ring.newest)
 
-    async def _follow(self, position: int, send: Send, news: asyncio.Event, gone: asyncio.Future[None]) -> None:
+    async def _follow(self, position: int, send: SendEvent, news: asyncio.Event, gone: asyncio.Future[None]) -> None:
         has_seen = position > 0
-        while not self._closed and not gone.done():
+        while not gone.done():
             news.clear()
             messages = await self._newest(position)
             if messages:
@@ -210,7 +199,7 @@ def _last_event_id(request: Request) -> str:
     return (header or request.query.removeprefix(b"after=")).decode("latin-1")
 
 
-async def _disconnected(receive: Receive) -> None:
+async def _disconnected(receive: ReceiveEvent) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
@@ -223,7 +212,7 @@ async def _something_new(news: asyncio.Event, gone: asyncio.Future[None]) -> boo
     return bool(done)
 
 
-async def _sent(send: Send, body: bytes) -> bool:
+async def _sent(send: SendEvent, body: bytes) -> bool:
     """Whether the browser takes it in time."""
     try:
         await asyncio.wait_for(send({"type": "http.response.body", "body": body, "more_body": True}), _PATIENCE_S)
@@ -233,7 +222,7 @@ async def _sent(send: Send, body: bytes) -> bool:
 
 
 async def _answer(
-    send: Send,
+    send: SendEvent,
     status: int,
     body: bytes,
     headers: tuple[tuple[bytes, bytes], ...] = (),

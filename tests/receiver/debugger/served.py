@@ -51,6 +51,5 @@ def served(connections: Connections) -> Iterator[Served]:
     try:
         yield Served(debugger, f"http://127.0.0.1:{port}", loops[0])
     finally:
-        loops[0].call_soon_threadsafe(debugger.close)
         server.should_exit = True
         thread.join(20)

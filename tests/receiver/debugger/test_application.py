@@ -190,18 +190,6 @@ def test_only_so_many_browsers_look_on() -> None:
     run(test)
 
 
-def test_a_receiver_that_ends_does_not_wait_for_browsers() -> None:
-    async def test() -> None:
-        debugger = Debugger(DEFAULT)
-        browser = await Browser(debugger, scope(CALLS)).until(lambda browser: browser.events)
-        debugger.close()
-        await asyncio.wait_for(browser.task, 10)
-        assert browser.is_complete
-        assert (await answer(debugger, scope(CALLS)))[0] == 503
-
-    run(test)
-
-
 # ---- the page ----
 
 
