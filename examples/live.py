@@ -2,7 +2,7 @@
 
 Starts the receiver, a job on the directory that it fills, and a demo page: each click there is a call, and beside it
 the tables show what becomes of it. Needs nothing but Python and what Prism needs; Segment's own SDK comes from npm
-where that is, else the page sends by itself. Ends at Ctrl-C, and leaves nothing behind.
+where that is, else the page sends by itself. Ends at Ctrl-C, and leaves the tables in `live.duckdb`.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make live", description=__doc__)
     parser.add_argument("--port", type=int, default=8000, help="of the page; the next free one (default: 8000)")
     parser.add_argument("--receiver_port", type=int, default=8080, help="the receiver's, likewise (default: 8080)")
+    parser.add_argument("--warehouse", type=Path, default=Path("live.duckdb"), help="made anew: live.duckdb")
     parser.add_argument("--no_browser", action="store_true", help="only print the page's address")
     parser.add_argument("--no_npm", action="store_true", help="do not ask npm for Segment's SDK")
     options = parser.parse_args(argv)
@@ -70,10 +71,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _live(folder: Path, options: argparse.Namespace) -> int:
     """Runs everything in the folder until it is told to stop."""
-    print(f"Files, the warehouse and the receiver's log are in {folder} while this runs", flush=True)
+    print(f"The receiver's files and its log are in {folder} while this runs", flush=True)
     key = secrets.token_hex(12)
-    inbox, warehouse = folder / "inbox", folder / "live.duckdb"
+    inbox, warehouse = folder / "inbox", options.warehouse.absolute()
     inbox.mkdir()
+    for old in (warehouse, warehouse.with_name(f"{warehouse.name}.wal")):
+        old.unlink(missing_ok=True)
     with free_socket(options.port) as page_socket, free_socket(options.receiver_port) as receiver_socket:
         receiver_port = receiver_socket.getsockname()[1]
         receiver_socket.close()
@@ -84,7 +87,7 @@ def _live(folder: Path, options: argparse.Namespace) -> int:
             scripts=_scripts(ask_npm=not options.no_npm),
             warehouse=str(warehouse),
         )
-        connections = _connections(folder, page.address)
+        connections = _connections(folder, page.origins)
         receiver = [sys.executable, "-m", "receiver", f"--connections={connections}", f"--directory={inbox}"]
         log = folder / "receiver.log"
         with (
@@ -120,16 +123,18 @@ def _scripts(*, ask_npm: bool) -> Path | None:
     """The folder of Segment's SDK; None where the page has to do without."""
     if not ask_npm:
         return None
+    if not sdk.is_kept():
+        print(f"Segment's SDK for browsers ({sdk.PACKAGE}) is not here yet: npm gets it, once", flush=True)
     try:
         return sdk.scripts()
     except sdk.MissingError as missing:
-        print(f"The page sends its calls itself, without Segment's SDK ({sdk.PACKAGE}): {missing}", flush=True)
+        print(f"The page sends its calls itself, without Segment's SDK: {missing}", flush=True)
         return None
 
 
-def _connections(folder: Path, address: str) -> Path:
+def _connections(folder: Path, origins: Sequence[str]) -> Path:
     """The connections file: one connection, whose calls come from the page."""
-    receive = {"write_keys": [f"${{{_WRITE_KEY}}}"], "origins": [address]}
+    receive = {"write_keys": [f"${{{_WRITE_KEY}}}"], "origins": [*origins]}
     mapping = {"method": "group", "fallback": "email_domain"}
     document = {"connections": [{"name": _CONNECTION, "account_mapping": mapping, "receive": receive}]}
     file = folder / "connections.yaml"

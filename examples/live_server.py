@@ -57,7 +57,7 @@ class LivePage:
         self.address = f"http://{host}:{port}"
         self.receiver = receiver
         self.warehouse = warehouse
-        self._host = f"{host}:{port}"
+        self._hosts = (f"{host}:{port}", f"localhost:{port}")
         self._write_key = write_key
         self._scripts = scripts
         self._server = ThreadingHTTPServer((host, port), self._handler(), bind_and_activate=False)
@@ -91,6 +91,11 @@ class LivePage:
         return None
 
     @property
+    def origins(self) -> tuple[str, ...]:
+        """Where the page's calls come from."""
+        return tuple(f"http://{host}" for host in self._hosts)
+
+    @property
     def policy(self) -> str:
         """What the page may load, and where it may send."""
         return f"default-src 'self'; img-src 'self' data:; connect-src 'self' {self.receiver}; frame-ancestors 'none'"
@@ -100,7 +105,7 @@ class LivePage:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                is_named = self.headers.get("host") == page._host
+                is_named = self.headers.get("host") in page._hosts  # else another site's name may lead here
                 asked = page.content(urlsplit(self.path).path) if is_named else None
                 if asked is None:
                     self.send_error(HTTPStatus.NOT_FOUND)

@@ -20,11 +20,15 @@ class MissingError(Exception):
     """Why the SDK cannot be had, in a few words."""
 
 
+def is_kept() -> bool:
+    """Whether npm need not be asked."""
+    return (_folder() / "standalone.js").exists()
+
+
 def scripts() -> Path:
     """The folder with the SDK's scripts, `standalone.js` among them. Raises MissingError."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "segment-bigquery" / f"analytics-next-{VERSION}"
-    if not (folder / "standalone.js").exists():
+    folder = _folder()
+    if not is_kept():
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder.parent) as place:
@@ -32,6 +36,11 @@ def scripts() -> Path:
         except OSError as error:
             raise MissingError(f"it cannot be kept in {folder.parent}: {error.strerror or error}") from None
     return folder
+
+
+def _folder() -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "segment-bigquery" / f"analytics-next-{VERSION}"
 
 
 def _packed(place: str) -> Path:

@@ -2,6 +2,7 @@
 
 const LOOK_MS = 500;
 const MOST_CALLS = 5;
+const SDK_MS = 10000;
 const PEOPLE = ["Ada Berg", "Grace Okafor", "Linus Moreau", "Maya Tanaka", "Tomas Rivera", "Ines Novak"];
 const COMPANIES = ["Northwind Traders", "Blue Harbor", "Fennel & Rye", "Cobalt Works", "Juniper Freight"];
 const EMPTY = { events: "No event yet: look around.", contacts: "Nobody has signed up yet.", accounts: "No company yet." };
@@ -35,6 +36,7 @@ function loadSdk({ receiver, writeKey }) {
   return new Promise((resolve, reject) => {
     const script = element("script", { src: "/sdk/standalone.js" });
     script.addEventListener("error", () => reject(new Error("the SDK does not load")));
+    setTimeout(() => reject(new Error("the SDK does not start")), SDK_MS);
     analytics.ready(resolve);
     document.head.append(script);
   });

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -67,7 +68,9 @@ def test_a_click_is_a_row(tmp_path: Path) -> None:
         assert job.ended() == 0, job.output
     assert "Traceback" not in job.output
     until_gone(pids)
-    assert [path.name for path in tmp_path.glob("segment-live-*")] == []
+    assert list(tmp_path.glob("segment-live-*")) == []
+    with duckdb.connect(str(tmp_path / "live.duckdb"), read_only=True) as warehouse:
+        assert warehouse.execute("SELECT account_name FROM contacts_resolved").fetchall() == [("Blue Harbor",)]
 
 
 def test_without_npm_the_page_sends_by_itself(tmp_path: Path) -> None:
