@@ -156,12 +156,13 @@ def _described(
 def _shown_letter(message: Message, raw: bytes, stored_at: Timestamp, letter: DeadLetter) -> ShownCall:
     fields = _fields(raw)
     type_ = fields.type if isinstance(fields.type, str) else ""
+    is_known = type_.lower() in CALL_TYPES
     return ShownCall(
         stored_at=stored_at // 1000,
         connection=letter.connection or message.connection,
         outcome="dead_letter",
-        type=type_.lower() if type_.lower() in CALL_TYPES else "",
-        name=_first_text(fields.event, fields.name, type_),
+        type=type_.lower() if is_known else "",
+        name=_first_text(fields.event, fields.name, "" if is_known else type_),
         who=_first_text(fields.userId, fields.anonymousId),
         message_id=_short(letter.message_id or ""),
         raw=_json(raw),

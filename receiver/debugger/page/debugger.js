@@ -171,7 +171,7 @@ function drawRows() {
 
 function rowOf(call) {
   const [time, fraction] = timeOf(call.stored_at);
-  const name = call.name || (call.effects || []).join("; ");
+  const name = call.name || (call.effects || []).join("; ") || call.detail || "";
   const row = element("div", { class: call.id > state.drawn ? "call new" : "call", role: "option", id: `call-${call.id}` },
     element("span", { class: "time" }, time, element("span", { class: "fraction" }, fraction)),
     element("span", { class: "type" }, call.type || "?"),
@@ -260,7 +260,7 @@ function columnsOf({ table, columns }) {
       continue;
     }
     const content = value.is_json ? layout(value) : textOf(value);
-    const shown = name === "payload" && table !== "dead_letters"
+    const shown = name === "payload" // what is beside it already
       ? element("details", {}, element("summary", {}, `${value.text.length + (value.left_out || 0)} characters`), content)
       : content;
     list.append(element("dt", { title: (state.columns[table] || {})[name] }, name), element("dd", {}, shown));

@@ -28,10 +28,10 @@ class Served:
 
 
 @contextmanager
-def served(connections: Connections) -> Iterator[Served]:
-    """Runs a server in a thread while the block lasts."""
+def served(connections: Connections, port: int = 0) -> Iterator[Served]:
+    """Runs a server in a thread while the block lasts, at a port that is free or at this one."""
     debugger = Debugger(connections)
-    config = uvicorn.Config(debugger, port=0, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(debugger, port=port, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     loops: list[asyncio.AbstractEventLoop] = []
     listens = threading.Event()

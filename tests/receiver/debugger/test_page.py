@@ -160,10 +160,13 @@ def test_the_list_is_bounded_and_draws_what_is_in_sight(browser: Browser) -> Non
         page.context.close()
 
 
-def test_a_page_goes_on_when_the_receiver_is_back(browser: Browser, server: Served) -> None:
-    page = opened(browser, server)
-    page.context.set_offline(True)
-    page.context.set_offline(False)
-    server.store(track("after"))
-    expect(page.locator(".call .name").first).to_have_text("after")
-    page.context.close()
+def test_a_page_goes_on_when_the_receiver_is_back(browser: Browser) -> None:
+    with served(CONNECTIONS) as server:
+        server.store(track("before"))
+        page = opened(browser, server)
+    expect(page.locator("#state")).to_have_text("connection lost, trying again")
+    with served(CONNECTIONS, port=int(server.address.rpartition(":")[2])) as server:
+        server.store(track("after"))
+        expect(page.locator(".call .name")).to_have_text(["after", "before"])
+        expect(page.locator("#state")).to_have_text("live")
+        page.context.close()
