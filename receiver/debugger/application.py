@@ -28,8 +28,10 @@ _STREAM: Final = f"{PATH}/calls"
 _MOST_BYTES: Final = 16_000_000
 _MOST_AT_ONCE_BYTES: Final = 4_000_000
 _MOST_BROWSERS: Final = 8
+_THREAD_BYTES: Final = 20_000
+"""A message of more is read in a thread, so that the receiver need not wait for it."""
 _TURN_S: Final = 0.005
-"""So long calls are read before the event loop has its turn, which then lasts `_REST` times as long."""
+"""So long messages are read until the receiver has its turn, which lasts `_REST` times as long."""
 _REST: Final = 3
 _GATHER_S: Final = 0.05
 """How long calls gather before they are sent."""
@@ -165,28 +167,30 @@ class Debugger:
         return newest[::-1]
 
     async def _read(self, kept: KeptMessage) -> None:
-        """Reads the calls of a message, once for all browsers; of very many, or very long ones, the last."""
+        """Reads the calls of a message, once for all browsers; then the receiver has its turn."""
         async with self._reading:
             if kept.calls is not None:
                 return
-            calls: deque[bytes] = deque(maxlen=self._capacity)
-            size = 0
             began = time.perf_counter()
-            for call in self._showing.calls(kept.message, kept.stored_at):
-                size -= len(calls[0]) if len(calls) == self._capacity else 0
-                calls.append(msgspec.json.encode(call))
-                size += len(calls[-1])
-                while size > _MOST_AT_ONCE_BYTES and len(calls) > 1:
-                    size -= len(calls.popleft())
-                self._busy_s += time.perf_counter() - began
-                await self._rest()
-                began = time.perf_counter()
-            self._ring.read(kept, list(calls))
+            if len(kept.message.payload) > _THREAD_BYTES:
+                calls = await asyncio.to_thread(self._calls, kept)
+            else:
+                calls = self._calls(kept)
+            self._ring.read(kept, calls)
+            self._busy_s += time.perf_counter() - began
+            if self._busy_s >= _TURN_S:
+                rest_s, self._busy_s = self._busy_s * _REST, 0.0
+                await asyncio.sleep(rest_s)
 
-    async def _rest(self) -> None:
-        if self._busy_s >= _TURN_S:
-            rest_s, self._busy_s = self._busy_s * _REST, 0.0
-            await asyncio.sleep(rest_s)
+    def _calls(self, kept: KeptMessage) -> list[bytes]:
+        """The calls of a message as JSON; of very many, or very long ones, the last."""
+        calls: deque[bytes] = deque(maxlen=self._capacity)
+        for call in self._showing.calls(kept.message, kept.stored_at):
+            calls.append(msgspec.json.encode(call))
+        size = sum(map(len, calls))
+        while size > _MOST_AT_ONCE_BYTES and len(calls) > 1:
+            size -= len(calls.popleft())
+        return list(calls)
 
 
 def _file(name: str) -> bytes:

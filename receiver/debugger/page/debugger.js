@@ -87,7 +87,7 @@ function tell(kind, text) {
   if (shown.textContent !== text) shown.textContent = text;
   at("pause").textContent = state.paused ? (waits ? `Go on (${waits} new)` : "Go on") : "Pause";
   at("missing").hidden = !state.missing;
-  at("missing").textContent = `${state.missing} requests came too fast to be shown`;
+  at("missing").textContent = `${state.missing} ${state.missing === 1 ? "request" : "requests"} came too fast to be shown`;
 }
 
 // ---- which are shown ----

@@ -130,20 +130,37 @@ def test_nothing_is_read_while_nobody_looks_on(monkeypatch: pytest.MonkeyPatch) 
     run(test)
 
 
-def test_reading_lets_the_receiver_have_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(application, "_TURN_S", 0.0)
+@pytest.mark.parametrize("setting", ["_THREAD_BYTES", "_TURN_S"])
+def test_reading_lets_the_receiver_have_its_turn(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(application, setting, 0)
 
     async def test() -> None:
         debugger = Debugger(DEFAULT)
-        calls = [{"type": "page", "userId": "u", "name": str(number)} for number in range(100)]
-        payload = json.dumps({"batch": calls, "receivedAt": "2026-03-01T00:00:00Z"}).encode()
-        debugger.stored(Message(connection="default", payload=payload))
+        for number in range(100):
+            debugger.stored(track(str(number)))
         browser = Browser(debugger, scope(CALLS))
         turns = 0
         while not browser.calls:
             await asyncio.sleep(0)
             turns += 1
         assert turns > 100
+        assert len(browser.calls) == 100
+        await browser.leave()
+
+    run(test)
+
+
+def test_calls_that_are_very_long_together_are_not_all_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(application, "_MOST_AT_ONCE_BYTES", 10_000)
+
+    async def test() -> None:
+        debugger = Debugger(DEFAULT)
+        calls = [{"type": "page", "userId": "u", "name": str(number)} for number in range(50)]
+        payload = json.dumps({"batch": calls, "receivedAt": "2026-03-01T00:00:00Z"}).encode()
+        debugger.stored(Message(connection="default", payload=payload))
+        browser = await Browser(debugger, scope(CALLS)).until(lambda browser: browser.calls)
+        assert 2 < len(browser.names) < 20
+        assert browser.names[-1] == "49"
         await browser.leave()
 
     run(test)
