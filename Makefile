@@ -68,7 +68,7 @@ launch: ## Launch a job of it: PARAMETERS=name=value,... and the same names
 
 clean: ## Remove .venv, caches, build files, benchmark data and the examples' warehouses
 	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info benchmarks/data
-	rm -rf warehouse.duckdb* stream.duckdb* live.duckdb*
+	rm -rf warehouse.duckdb* stream.duckdb* demo.duckdb*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))

@@ -2,7 +2,7 @@
 
 Starts the receiver, a job on the directory that it fills, and a demo page: each click there is a call, and beside it
 the tables show what becomes of it. Needs nothing but Python and what Prism needs; Segment's own SDK comes from npm
-where that is, else the page sends by itself. Ends at Ctrl-C, and leaves the tables in `live.duckdb`.
+where that is, else the page sends by itself. Ends at Ctrl-C, and leaves the tables in `demo.duckdb`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make live", description=__doc__)
     parser.add_argument("--port", type=int, default=8000, help="of the page; the next free one (default: 8000)")
     parser.add_argument("--receiver_port", type=int, default=8080, help="the receiver's, likewise (default: 8080)")
-    parser.add_argument("--warehouse", type=Path, default=Path("live.duckdb"), help="made anew: live.duckdb")
+    parser.add_argument("--warehouse", type=Path, default=Path("demo.duckdb"), help="made anew: demo.duckdb")
     parser.add_argument("--no_browser", action="store_true", help="only print the page's address")
     parser.add_argument("--no_npm", action="store_true", help="do not ask npm for Segment's SDK")
     options = parser.parse_args(argv)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from receiver.debugger.application import Debugger
 from receiver.server import Server
 from receiver.sink import Sink, Unavailable
 from receiver.sources import Sources, load_connections, load_sources
-from transforms.core.usage_errors import UsageError, without_secrets
+from transforms.core.usage_errors import UsageError, printable, without_secrets
 
 _USAGE_STATUS = 2
 _UNAVAILABLE_STATUS = 1
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return _USAGE_STATUS
     except Unavailable as error:
-        print(f"{PROGRAM}: {without_secrets(str(error))}", file=sys.stderr)
+        print(f"{PROGRAM}: {printable(without_secrets(str(error)))}", file=sys.stderr)
         return _UNAVAILABLE_STATUS
     return 0
 
@@ -107,7 +108,7 @@ def _listening(options: Options) -> Iterator[socket.socket]:
         problem = f"is no address of this machine: {error.strerror}"
         raise UsageError(problem, "give 127.0.0.1, or 0.0.0.0 for all", option="--host", value=options.host) from None
     except OSError as error:
-        problem = f"cannot be listened at, on {options.host}: {error.strerror}"
+        problem = f"cannot be listened at, on {options.host}: {os.strerror(error.errno or 0)}"
         raise UsageError(problem, "give another --port or --host", option=option, value=str(options.port)) from None
     with listener:
         yield listener

@@ -23,6 +23,7 @@ from receiver.pixel import GIF
 from receiver.settings import settings
 from receiver.sink import Message, Observer, Sink, Unavailable
 from receiver.sources import ReceivingConnection, Sources
+from receiver.spool import SpooledSink
 from schemas.tables import Timestamp
 from transforms.core import times
 
@@ -292,8 +293,18 @@ class Application:
         self.metrics.put(metrics.READY, self._problem() is None)
         self.metrics.put(metrics.REQUESTS_IN_FLIGHT, self._in_flight.requests)
         self.metrics.put(metrics.BYTES_IN_FLIGHT, self._in_flight.bytes)
+        if isinstance(self._sink, SpooledSink):
+            self._measure_spool(self._sink)
         content_type = b"text/plain; version=0.0.4; charset=utf-8"
         return Answer(status=200, body=self.metrics.text(), content_type=content_type)
+
+    def _measure_spool(self, spool: SpooledSink) -> None:
+        backlog = spool.backlog()
+        self.metrics.put(metrics.SPOOL_MESSAGES, backlog.messages)
+        self.metrics.put(metrics.SPOOL_BYTES, backlog.size)
+        self.metrics.put(metrics.SPOOL_AGE, backlog.oldest_s)
+        self.metrics.put(metrics.SPOOLED, spool.spooled)
+        self.metrics.put(metrics.PUT_ASIDE, spool.put_aside)
 
 
 def _busy() -> Refused:

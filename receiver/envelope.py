@@ -23,6 +23,10 @@ from transforms.core.raw_json import EMPTY, NULL
 
 MAX_MESSAGE_BYTES: Final = 1_000_000
 """What a message has at most, unless one call alone has more."""
+_MAX_MENDED_BYTES: Final = 1_000_000
+"""In a body up to this size a call that no parser takes costs its siblings nothing. To find that out takes a second for
+each megabyte, so that a longer one counts as no JSON; the job, which gets its bytes, takes the time."""
+_check_syntax: Final = msgspec.json.Decoder(Raw).decode
 _ARRAY: Final = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*")
 _DECODER: Final = json.JSONDecoder(parse_int=len, parse_float=len)
 _HEAD: Final = b'{"batch":['
@@ -51,6 +55,8 @@ def read_document(body: bytes, call_type: str | None = None) -> Document:
 
     `call_type` is written into a single call that has none."""
     try:
+        if len(body) > _MAX_MENDED_BYTES:
+            _check_syntax(body)
         parsed = fields.parse(body)
         if isinstance(parsed, list):
             return Document(parsed, {}, is_array=True)
@@ -59,6 +65,8 @@ def read_document(body: bytes, call_type: str | None = None) -> Document:
             return Document(fields.items(parsed.batch), _defaults(parsed), write_key)
     except Refused as refused:
         raise NoCalls(refused.detail) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise NoCalls(str(error)) from None
     call = body if call_type is None or parsed.type else _with_type(body, call_type)
     return Document([call], {}, write_key)
 

@@ -47,10 +47,14 @@ READY: Final = _gauge("ready", "1 where a call would be stored now, else 0")
 SPOOL_MESSAGES: Final = _gauge("spool_messages", "messages on disk that are not published yet")
 SPOOL_BYTES: Final = _gauge("spool_bytes", "bytes of the messages on disk that are not published yet")
 SPOOL_AGE: Final = _gauge("spool_oldest_seconds", "seconds since the oldest of them was received")
+SPOOLED: Final = _counter("spooled_total", "messages that came into the spool, since the receiver was started")
+PUT_ASIDE: Final = _counter(
+    "put_aside_total", "messages in the spool that Pub/Sub will never take, and that were put aside"
+)
 
 METRICS: Final = (
     *(REQUESTS, CALLS, MESSAGES, STORED_BYTES, UNREADABLE, REFUSED, SIGNATURE_ONLY, STORE_SECONDS),
-    *(REQUESTS_IN_FLIGHT, BYTES_IN_FLIGHT, READY, SPOOL_MESSAGES, SPOOL_BYTES, SPOOL_AGE),
+    *(REQUESTS_IN_FLIGHT, BYTES_IN_FLIGHT, READY, SPOOL_MESSAGES, SPOOL_BYTES, SPOOL_AGE, SPOOLED, PUT_ASIDE),
 )
 """Every metric, in the order in which they are shown."""
 
@@ -65,9 +69,6 @@ class Registry:
         self._values: dict[Metric, dict[tuple[str, ...], float]] = {metric: {} for metric in METRICS}
         self._ranges = [0] * (len(BUCKETS) + 1)
         self._sum = 0.0
-        for metric in METRICS:
-            if not metric.labels and metric.kind == "counter":
-                self.add(metric, by=0)
 
     def add(self, metric: Metric, *labels: str, by: float = 1) -> None:
         """Adds to a counter."""
@@ -75,7 +76,7 @@ class Registry:
         values[labels] = values.get(labels, 0) + by
 
     def put(self, metric: Metric, value: float) -> None:
-        """Sets a gauge."""
+        """Sets a gauge, or a counter that is kept elsewhere."""
         self._values[metric][()] = value
 
     def value(self, metric: Metric, *labels: str) -> float:

@@ -25,7 +25,7 @@ class LiveProcess:
         self._addresses = threading.Event()
         environment = {**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "examples.live", "--no_browser", f"--warehouse={folder / 'live.duckdb'}", *options],
+            [sys.executable, "-m", "examples.live", "--no_browser", f"--warehouse={folder / 'demo.duckdb'}", *options],
             cwd=ROOT,
             env=environment,
             stdout=subprocess.PIPE,

@@ -69,7 +69,7 @@ def test_a_click_is_a_row(tmp_path: Path) -> None:
     assert "Traceback" not in job.output
     until_gone(pids)
     assert list(tmp_path.glob("segment-live-*")) == []
-    with duckdb.connect(str(tmp_path / "live.duckdb"), read_only=True) as warehouse:
+    with duckdb.connect(str(tmp_path / "demo.duckdb"), read_only=True) as warehouse:
         assert warehouse.execute("SELECT account_name FROM contacts_resolved").fetchall() == [("Blue Harbor",)]
 
 

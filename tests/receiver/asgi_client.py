@@ -104,9 +104,8 @@ class Client:
         target: str,
         body: bytes | Sequence[bytes] = b"",
         headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
-        **scope: Any,
     ) -> Answered:
-        return asyncio.run(self.requested(method, target, body, headers, **scope))
+        return asyncio.run(self.requested(method, target, body, headers))
 
     def post(self, target: str, document: object = None, **headers: str) -> Answered:
         """A POST of a document, with the site's write key in Basic unless there are headers. Underscores in their names
@@ -121,7 +120,8 @@ class Client:
         target: str,
         body: bytes | Sequence[bytes] = b"",
         headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
-        **scope: Any,
+        *,
+        to: AsgiApplication | None = None,
     ) -> Answered:
         pairs = headers.items() if isinstance(headers, Mapping) else headers
         path, _, query = target.partition("?")
@@ -134,9 +134,8 @@ class Client:
             "scheme": "http",
             "client": (self.peer, 40000),
             "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in pairs],
-            **scope,
         }
-        return await called(self.application, described, [body] if isinstance(body, bytes) else body)
+        return await called(to or self.application, described, [body] if isinstance(body, bytes) else body)
 
 
 async def called(application: AsgiApplication, scope: dict[str, Any], parts: Sequence[bytes]) -> Answered:

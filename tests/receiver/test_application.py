@@ -10,15 +10,18 @@ import hmac
 import json
 import logging
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from receiver.application import Application
 from receiver.asgi import Event, ReceiveEvent, Scope, SendEvent
 from receiver.limits import Limits
 from receiver.sink import Message, Unavailable
-from receiver.sources import ReceivingConnection
+from receiver.sources import ReceivingConnection, Sources
+from receiver.spool import SpooledSink
 from tests.receiver.asgi_client import (
     API_KEY,
     APP_KEY,
@@ -155,7 +158,8 @@ def test_the_key_is_found_though_one_call_is_no_text_and_another_too_deep() -> N
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate", "identity", "GZIP"])
 def test_a_body_is_inflated_by_its_encoding_whatever_its_type(encoding: str) -> None:
-    packed = {"gzip": gzip.compress, "deflate": zlib.compress}.get(encoding.lower().removeprefix("x-"), bytes)
+    packers: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress}
+    packed = packers.get(encoding.lower().removeprefix("x-"), bytes)
     client = Client()
     headers = {**basic(WRITE_KEY), "Content-Encoding": encoding, "Content-Type": "application/x-www-form-urlencoded"}
     assert client.request("POST", "/v1/batch", packed(json.dumps({"batch": [CALL]}).encode()), headers).status == 200
@@ -611,6 +615,26 @@ def test_what_was_done_is_counted() -> None:
         'segment_receiver_refused_total{reason="wrong_key"} 1',
         "segment_receiver_store_seconds_count 2",
     }
+
+
+def test_a_spool_is_measured(tmp_path: Path) -> None:
+    client = Client()
+    spool = SpooledSink(client.sink, tmp_path)
+    application = Application(Sources([SITE]), spool)
+
+    async def measured() -> str:
+        await application.start()
+        client.sink.failure = Unavailable("away")
+        assert (await client.requested("POST", "/v1/batch", BODY, basic(WRITE_KEY), to=application)).status == 200
+        text = (await client.requested("GET", "/metrics", to=application)).body.decode()
+        await application.close()
+        return text
+
+    lines = asyncio.run(measured()).splitlines()
+    assert "segment_receiver_spool_messages 1" in lines
+    assert "segment_receiver_spooled_total 1" in lines
+    assert "segment_receiver_put_aside_total 0" in lines
+    assert "segment_receiver_spool" not in metrics(client)
 
 
 def test_whoever_observes_sees_each_message_once_it_is_durable() -> None:

@@ -21,6 +21,7 @@ from receiver.envelope import (
     unreadable,
     with_device,
 )
+from tests.receiver.asgi_client import NOW
 from transforms.core.connections import Connection, Connections
 from transforms.core.raw_json import canonical
 from transforms.core.reader import Call, Reader, Received
@@ -121,6 +122,16 @@ def test_what_is_no_call(body: bytes) -> None:
     with pytest.raises(NoCalls):
         read_document(body)
     assert unreadable("c", body).payload == body
+
+
+def test_a_long_body_that_no_parser_takes_at_once_is_left_to_the_job() -> None:
+    body = b'[{"userId":"u","type":"page"},{"a":"\\ud800"},{"a":"' + b"x" * 1_000_000 + b'"}]'
+    with pytest.raises(NoCalls):
+        read_document(body)
+    assert len(read_document(body[:60] + body[-20:]).calls) == 3
+    read, *others = _reader().read(Received(unreadable("c", body).payload, {"connection": "c"}, NOW))
+    assert isinstance(read, Call)
+    assert len(others) == 2
 
 
 def test_the_job_reads_the_envelope_with_the_same_ids_each_time() -> None:

@@ -11,7 +11,7 @@ from schemas.segment import WRITE_KEY, folded
 REDACTED: Final = b"null"
 """What stands in a secret's place: JSON that counts as absent."""
 _FOLDED: Final = folded(WRITE_KEY)
-_STRING: Final = rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)'
+_STRING: Final = rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)'
 _FIELD: Final = re.compile(_STRING + rb"(?P<value>\s*:\s*(?P<secret>" + _STRING + rb"|[^\s,{}\[\]]+))?", re.DOTALL)
 """A string; where it names a field, with the field's value, if that is a string, a number or a word."""
 _MAY_NAME: Final = re.compile(rb"key|\\u", re.IGNORECASE)
