@@ -14,7 +14,7 @@ import duckdb
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from examples import live
+from examples import live, live_run
 from tests import chromium
 from tests.examples.live_process import PATIENCE_S, running
 
@@ -141,14 +141,25 @@ def test_nothing_outlives_it_when_it_is_killed(tmp_path: Path) -> None:
         until_gone(pids)
 
 
+def test_an_interrupt_before_the_job_runs_ends_it_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(argv: object) -> int:
+        signal.raise_signal(signal.SIGTERM)
+        return 1
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(live_run, "run", run)
+    assert live.main([]) == 0
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
 def test_a_port_in_use_is_passed_over() -> None:
-    with live.free_socket(18_000) as first, live.free_socket(first.getsockname()[1]) as second:
+    with live_run.free_socket(18_000) as first, live_run.free_socket(first.getsockname()[1]) as second:
         assert second.getsockname()[1] > first.getsockname()[1]
-    with pytest.raises(live.FailedError, match="in use; give another by --port"), contextmanager(no_ports)():
-        live.free_socket(80)
+    with pytest.raises(live_run.FailedError, match="in use; give another by --port"), contextmanager(no_ports)():
+        live_run.free_socket(80)
 
 
 def no_ports() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(live, "_PORTS", 0)
+        patch.setattr(live_run, "_PORTS", 0)
         yield
