@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +66,15 @@ def non_empty(value: Json) -> bool:
 def plain(name: str) -> str:
     """A field's name without case, `_` and spaces."""
     return name.replace("_", "").replace(" ", "").lower()
+
+
+def without_write_keys(value: Json) -> Json:
+    """The value with null for that of each field `writeKey` in it, which is its sender's secret."""
+    return json.loads(json.dumps(value), object_hook=write_key_to_null)
+
+
+def write_key_to_null(fields: Object) -> Object:
+    return {name: None if plain(name).replace("-", "") == "writekey" else value for name, value in fields.items()}
 
 
 def spelling(item: Object, name: str) -> str | None:

@@ -17,8 +17,8 @@ from judge.message import (
     first_present,
     named,
     non_empty,
-    plain,
     spelling,
+    without_write_keys,
 )
 from judge.time_forms import FIRST_CALL, LAST_TIME, SECOND, microseconds, read_call_time
 from judge.values import Json, Object
@@ -66,7 +66,7 @@ def read(
     elif isinstance(body, dict) and isinstance(named(body, "batch"), list):
         values, items = named(body, "batch"), elements(batch_text(text))
         rest = {key: value for key, value in body.items() if value is not values}
-        defaults = {name: named(rest, name) for name in DEFAULTS}
+        defaults = {name: without_write_keys(named(rest, name)) for name in DEFAULTS}
     else:
         values, items = [body], [text]
     if len(items) > MOST_ITEMS or sum(size(expand(value, defaults)) for value in values) > LONGEST_ITEMS:
@@ -81,6 +81,7 @@ def read(
         try:
             value = parse(item)
             message = read_message(value, defaults, config, connection, published)
+            value = without_write_keys(value)
         except RefusedError as refused:
             yield refused.reason, own_bytes
         else:
@@ -137,6 +138,8 @@ def read_message(
 
     if max(depth(item), depth(fields)) > DEEPEST:
         raise RefusedError("invalid_field")
+    whole, item = item, without_write_keys(item)
+    fields = with_defaults({name: named(item, name) for name in FIELDS}, defaults)
     traits, properties, context = (read_object(fields[name]) for name in ("traits", "properties", "context"))
     if type_ == "identify" and fields["traits"] is None and isinstance(context.get("traits"), dict):
         traits = context["traits"]
@@ -180,11 +183,7 @@ def read_message(
     kept += [spelling(item, name) for name in ("projectId", "channel") if isinstance(fields[name], str)]
     kept += [spelling(item, "category")] if moves_category else []
     kept += [spelling(item, "groupId")] if of_context.id is None and group_id.id is not None else []
-    others = {
-        key: value
-        for key, value in item.items()
-        if value is not None and key not in kept and plain(key) != plain("writeKey")
-    }
+    others = {key: value for key, value in item.items() if value is not None and key not in kept}
     stored_as_json: list[Json] = [context]
     if type_ in EVENT_TYPES:
         stored_as_json += [properties, integrations, others]
@@ -206,7 +205,7 @@ def read_message(
         return None
     return ReplayedMessage(
         type=type_,
-        message_id=read_message_id(fields["messageId"], item),
+        message_id=read_message_id(fields["messageId"], whole),
         timestamp=received_at if timestamp > received_at + 24 * HOUR else timestamp,
         received_at=received_at,
         sent_at=sent_at,

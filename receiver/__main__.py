@@ -20,6 +20,7 @@ from transforms.core.usage_errors import UsageError, printable, without_secrets
 
 _USAGE_STATUS = 2
 _UNAVAILABLE_STATUS = 1
+_INTERRUPTED_STATUS = 130
 
 
 class _SecretlessFormatter(logging.Formatter):
@@ -46,13 +47,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         with _listening(options) as listener:
             line = started_line(options, sources, listener)
-            Server(application, started=lambda: print(line, flush=True)).run(sockets=[listener])
+            Server(application, started=lambda: _print(line)).run(sockets=[listener])
     except UsageError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return _USAGE_STATUS
     except Unavailable as error:
         print(f"{PROGRAM}: {printable(without_secrets(str(error)))}", file=sys.stderr)
         return _UNAVAILABLE_STATUS
+    except KeyboardInterrupt:  # before it listens
+        return _INTERRUPTED_STATUS
     return 0
 
 
@@ -112,6 +115,12 @@ def _listening(options: Options) -> Iterator[socket.socket]:
         raise UsageError(problem, "give another --port or --host", option=option, value=str(options.port)) from None
     with listener:
         yield listener
+
+
+def _print(line: str) -> None:
+    """Prints a line where somebody reads it: calls are received in any case."""
+    with contextlib.suppress(OSError):
+        print(line, flush=True)
 
 
 def _log_to_standard_error() -> None:

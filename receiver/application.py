@@ -15,8 +15,8 @@ from receiver.asgi import Answer, AsgiApplication, ReceiveEvent, Request, Scope,
 from receiver.body import Body, BodyRefused, Disconnected
 from receiver.endpoints import METHODS, Endpoint, Kind, endpoint
 from receiver.envelope import NoCalls
-from receiver.intake import Accepted, Intake, Refused
-from receiver.limits import CallRate, Full, InFlight, Limits
+from receiver.intake import Accepted, Intake, RequestRefused
+from receiver.limits import CallRate, Full, Limits, Load
 from receiver.metrics import Registry
 from receiver.peers import is_local
 from receiver.pixel import GIF
@@ -64,7 +64,7 @@ class Application:
         self._is_behind_proxy = trusted_proxies > 0
         self._debugger = debugger
         self._intake = Intake(sources, limits, trusted_proxies)
-        self._in_flight = InFlight(limits)
+        self._in_flight = Load(limits)
         self._rates = {
             connection.name: CallRate(connection.calls_per_second)
             for connection in sources.connections
@@ -169,13 +169,13 @@ class Application:
             accepted = await self._intake.accept(request, asked, body, self._received_at)
             connection = accepted.connection
             return await self._store(accepted), connection
-        except Refused as refused:
+        except RequestRefused as refused:
             return self._refusal(refused), connection
         except Full:
             return self._refusal(_busy()), connection
         except BodyRefused as error:
             reason = f"body_{error.status}"
-            return self._refusal(Refused(error.status, error.problem, reason, is_last=error.is_last)), connection
+            return self._refusal(RequestRefused(error.status, error.problem, reason, is_last=error.is_last)), connection
         finally:
             self._in_flight.leave(body.size)
 
@@ -188,7 +188,7 @@ class Application:
             await self._store(accepted)
         except NoCalls:
             self.metrics.add(metrics.REFUSED, "no_json")
-        except Refused as refused:
+        except RequestRefused as refused:
             self.metrics.add(metrics.REFUSED, refused.reason)
         headers = [(b"cache-control", b"no-store")]
         return Answer(status=200, body=GIF, content_type=b"image/gif", headers=headers), connection
@@ -197,12 +197,12 @@ class Application:
         return times.iso(self._clock())
 
     async def _store(self, accepted: Accepted) -> Answer:
-        """Stores the messages, and answers when they are durable. Raises Refused."""
+        """Stores the messages, and answers when they are durable. Raises RequestRefused."""
         name = accepted.connection.name
         rate = self._rates.get(name)
         if rate is not None and (seconds := rate.seconds_to_wait(max(accepted.calls, 1), time.monotonic())):
             problem = "more calls a second than this source may send"
-            raise Refused(429, problem, "rate", retry_after_s=math.ceil(seconds))
+            raise RequestRefused(429, problem, "rate", retry_after_s=math.ceil(seconds))
         if accepted.is_partly_proved:
             self._warn(accepted.connection)
         if accepted.messages:
@@ -220,7 +220,7 @@ class Application:
         except Unavailable as error:
             self._tell(error)
             problem = "nothing can be stored now; send it again"
-            raise Refused(503, problem, "unavailable", retry_after_s=error.retry_after_s) from None
+            raise RequestRefused(503, problem, "unavailable", retry_after_s=error.retry_after_s) from None
         self.metrics.observe(time.monotonic() - began)
         for message in stored:
             self.metrics.add(metrics.MESSAGES, message.connection)
@@ -245,7 +245,7 @@ class Application:
 
     # ---- everything else ----
 
-    def _refusal(self, refused: Refused) -> Answer:
+    def _refusal(self, refused: RequestRefused) -> Answer:
         self.metrics.add(metrics.REFUSED, refused.reason)
         answer = _failure(refused.status, refused.problem, is_last=refused.is_last)
         if refused.retry_after_s is not None:
@@ -257,14 +257,14 @@ class Application:
     def _not_here(self, asked: Endpoint) -> Answer:
         methods = METHODS.get(asked.kind)
         if methods is None:
-            return self._refusal(Refused(404, "there is nothing at this path", "unknown_path"))
-        answer = self._refusal(Refused(405, f"this path takes {', '.join(methods)}", "wrong_method"))
+            return self._refusal(RequestRefused(404, "there is nothing at this path", "unknown_path"))
+        answer = self._refusal(RequestRefused(405, f"this path takes {', '.join(methods)}", "wrong_method"))
         answer.headers.append((b"allow", ", ".join((*methods, "OPTIONS")).encode()))
         return answer
 
     def _settings(self, request: Request, asked: Endpoint, connection: ReceivingConnection | None) -> Answer:
         if connection is None:
-            return self._refusal(Refused(404, "no source has this write key", "unknown_key"))
+            return self._refusal(RequestRefused(404, "no source has this write key", "unknown_key"))
         content = settings(request, asked.name, is_behind_proxy=self._is_behind_proxy)
         return Answer(status=200, body=content, headers=[(b"cache-control", b"no-cache")])
 
@@ -307,8 +307,8 @@ class Application:
         self.metrics.put(metrics.PUT_ASIDE, spool.put_aside)
 
 
-def _busy() -> Refused:
-    return Refused(503, "too much is being received; send it again", "busy", retry_after_s=_BUSY_SECONDS)
+def _busy() -> RequestRefused:
+    return RequestRefused(503, "too much is being received; send it again", "busy", retry_after_s=_BUSY_SECONDS)
 
 
 def _failure(status: int, problem: str, *, is_last: bool = False) -> Answer:

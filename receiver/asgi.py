@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 Scope = MutableMapping[str, Any]
 Event = MutableMapping[str, Any]
-ReceiveEvent = Callable[[], Awaitable[Event]]
+ReceiveEvent = Callable[[], Coroutine[Any, Any, Event]]
 SendEvent = Callable[[Event], Awaitable[None]]
 AsgiApplication = Callable[[Scope, ReceiveEvent, SendEvent], Awaitable[None]]
 

@@ -7,7 +7,7 @@ import zlib
 from typing import Final
 
 from receiver.asgi import Headers, ReceiveEvent
-from receiver.limits import InFlight, within
+from receiver.limits import Load, within
 
 _GZIP, _ZLIB, _RAW = 31, 15, -15
 _WINDOW_BITS: Final = {b"gzip": _GZIP, b"x-gzip": _GZIP, b"deflate": _ZLIB}
@@ -35,7 +35,7 @@ class Disconnected(Exception):
 class Body:
     """The body of one request, held in memory and counted in `in_flight` until the request is done."""
 
-    def __init__(self, receive: ReceiveEvent, headers: Headers, in_flight: InFlight) -> None:
+    def __init__(self, receive: ReceiveEvent, headers: Headers, in_flight: Load) -> None:
         self._receive = receive
         self._headers = headers
         self._in_flight = in_flight

@@ -134,7 +134,7 @@ def messages(
         defaults = {**defaults, _RECEIVED_AT: Raw(msgspec.json.encode(received_at))}
     tail = b"]," + bytes(raw_json.encode(defaults))[1:]
     return [
-        Message(connection=connection, payload=secrets.redacted(_HEAD + b",".join(part) + tail))
+        Message(connection=connection, payload=secrets.redacted_json(_HEAD + b",".join(part) + tail))
         for part in split(calls, len(_HEAD) + len(tail))
     ]
 

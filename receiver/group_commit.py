@@ -68,10 +68,15 @@ class GroupCommit(Generic[Item]):
             self._waiting.append((item, done))
             if self._is_idle:
                 self._changed.notify()
+        timer = self._loop.call_later(self._timeout_s, self._give_up, done)
         try:
-            await asyncio.wait_for(done, self._timeout_s)
-        except asyncio.TimeoutError:
-            raise self._overdue() from None
+            await done
+        finally:
+            timer.cancel()
+
+    def _give_up(self, done: asyncio.Future[None]) -> None:
+        if not done.done():
+            done.set_exception(self._overdue())
 
     @property
     def is_overdue(self) -> bool:

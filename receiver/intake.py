@@ -28,7 +28,7 @@ _THREADS: Final = 2
 _LONGEST_USER_AGENT: Final = 1024
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """A request of which nothing is stored: the status of its answer, what the sender is told, and the reason by which
     it is counted."""
 
@@ -78,7 +78,7 @@ class Intake:
         self._threads.shutdown(wait=False)
 
     async def accept(self, request: Request, asked: Endpoint, body: Body, received_at: Callable[[], str]) -> Accepted:
-        """What is stored of a webhook's or an SDK's request. Raises Refused, or what reading the body raises."""
+        """What is stored of a webhook's or an SDK's request. Raises RequestRefused, or what reading the body raises."""
         if asked.kind is Kind.WEBHOOK:
             read = await self._webhook(request, asked, body)
         else:
@@ -89,7 +89,7 @@ class Intake:
         return await loop.run_in_executor(self._threads, self._accepted, read, received_at())
 
     def accept_pixel(self, request: Request, asked: Endpoint, received_at: str) -> Accepted:
-        """What is stored of the address of an image. Raises Refused, or NoCalls."""
+        """What is stored of the address of an image. Raises RequestRefused, or NoCalls."""
         call = pixel_call(request.query)
         connection = self._sources.by_write_key([call.write_key])
         if connection is None:
@@ -102,17 +102,17 @@ class Intake:
         """Its sender has proved itself by a key or by a signature; a signature that is there must be right."""
         connection = self._sources.webhook(asked.name)
         if connection is None:
-            raise Refused(404, "there is no webhook at this path", "unknown_webhook")
+            raise RequestRefused(404, "there is no webhook at this path", "unknown_webhook")
         has_key = self._sources.has_api_key(connection, header_keys(request.headers, API_KEY_HEADERS))
         signature = request.headers.get(SIGNATURE_HEADER)
         secret = connection.shared_secret
         if not has_key and (signature is None or secret is None):
-            raise Refused(401, "the API key is missing or wrong, and there is no signature", "wrong_key")
+            raise RequestRefused(401, "the API key is missing or wrong, and there is no signature", "wrong_key")
         content = await self._content(body, self._limits.max_body_bytes)
         if signature is not None and secret is not None:
             first = first_element(content)
             if not is_signed(signature, secret, *([content] if first is None else [content, first])):
-                raise Refused(401, "the signature is not that of this body", "wrong_signature")
+                raise RequestRefused(401, "the signature is not that of this body", "wrong_signature")
         return _Read(request, asked, connection, content, has_key)
 
     async def _tracking(self, request: Request, asked: Endpoint, body: Body) -> _Read:
@@ -137,7 +137,7 @@ class Intake:
             return _without_calls(read, error)
         connection = read.connection or self._owner(document)
         if len(document.calls) > self._limits.max_calls:
-            raise Refused(413, f"the body has more than {self._limits.max_calls} calls", "too_many_calls")
+            raise RequestRefused(413, f"the body has more than {self._limits.max_calls} calls", "too_many_calls")
         defaults = document.defaults
         is_webhook = asked.kind is Kind.WEBHOOK
         is_browser = cors.origin_of(request.headers) is not None
@@ -151,11 +151,11 @@ class Intake:
         """Refuses a body whose parts would take many times its size; what stands in strings is counted as well."""
         most = self._limits.max_values
         if len(body) > most and sum(map(body.count, (b",", b"[", b"{"))) > most:
-            raise Refused(413, f"the body has more than {most} values", "too_many_values")
+            raise RequestRefused(413, f"the body has more than {most} values", "too_many_values")
 
     def _owner(self, document: Document) -> ReceivingConnection:
         if document.write_key is None:
-            raise Refused(401, "no write key: there is none in the headers nor in the body", "no_key")
+            raise RequestRefused(401, "no write key: there is none in the headers nor in the body", "no_key")
         connection = self._sources.by_write_key([document.write_key])
         if connection is None:
             raise _wrong_key()
@@ -169,13 +169,13 @@ def _without_calls(read: _Read, error: NoCalls) -> Accepted:
     """The bytes of a body that is no call are kept, where its sender is known."""
     if read.connection is None:
         problem = "no write key: there is none in the headers, and the body is no JSON that could have one"
-        raise Refused(401, problem, "no_key") from None
+        raise RequestRefused(401, problem, "no_key") from None
     kept = [unreadable(read.connection.name, read.body)] if read.body else []
     return Accepted(read.connection, kept, 0, str(error))
 
 
-def _wrong_key() -> Refused:
-    return Refused(401, "no source has this write key", "wrong_key")
+def _wrong_key() -> RequestRefused:
+    return RequestRefused(401, "no source has this write key", "wrong_key")
 
 
 def _user_agent(request: Request) -> str | None:

@@ -9,7 +9,7 @@ from typing import Final
 _PREFIX: Final = "segment_receiver_"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Metric:
     """A metric: its name without the prefix, with its unit; what it means; the names of its labels."""
 

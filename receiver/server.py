@@ -49,6 +49,8 @@ class _Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
+        """What has come since the last request; more than its head where its body came with it."""
+        self._is_in_body = False
         super().connection_made(transport)
         self._await_head()
         if len(self.connections) > self.most_connections:
@@ -59,20 +61,35 @@ class _Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._head_timer is None and self.is_idle:
-            self._await_head()
-        super().data_received(data)
-        if self._head_timer is not None:
+        is_head = self.is_idle and not self._is_in_body
+        if is_head:
             self._head_bytes += len(data)
-            if self._head_bytes > _HEAD_BYTES:
-                self.send_400_response("the head of the request is too large")
+        super().data_received(data)
+        is_incomplete = is_head or self._is_in_body  # the head, or a body that was refused
+        if is_incomplete and self.is_idle and not self.transport.is_closing():
+            if is_head and self._head_bytes > _HEAD_BYTES:
+                self.send_400_response("")
+            elif self._head_timer is None:
+                self._await_head()
 
     def on_headers_complete(self) -> None:
         self._end_head()
-        fields = self.headers
-        if len(fields) > _HEAD_FIELDS or len(self.url) + sum(len(n) + len(v) for n, v in fields) > _HEAD_BYTES:
+        if len(self.headers) > _HEAD_FIELDS:
             raise _HeadTooLarge
+        if self._head_bytes > _HEAD_BYTES and self._size_of_head() > _HEAD_BYTES:
+            raise _HeadTooLarge
+        self._head_bytes = 0
+        self._is_in_body = True
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._is_in_body = False
+        super().on_message_complete()
+        if self._head_timer is not None:  # the rest of a body that was refused
+            self._end_head()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def send_400_response(self, msg: str) -> None:
         """Answers what is no request, in JSON, and closes the connection."""
@@ -89,8 +106,10 @@ class _Protocol(HttpToolsProtocol):
         """Whether no request of this connection is being answered."""
         return self.cycle is None or self.cycle.response_complete
 
+    def _size_of_head(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+
     def _await_head(self) -> None:
-        self._head_bytes = 0
         self._head_timer = self.loop.call_later(_HEAD_SECONDS, self.timeout_keep_alive_handler)
 
     def _end_head(self) -> None:

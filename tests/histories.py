@@ -272,7 +272,15 @@ def _track(rng: Random) -> Message:
             rng.choice(({"_metadata": {"bundled": []}, "version": 2}, {"channel": "server"}, {"groupId": "acme"}))
         )
     if _some(rng, 0.2):
-        message.update(rng.choice(({"writeKey": "k"}, {"context_ip": "::1"}, {"name": "N", "traits": {"a": 1}})))
+        message.update(
+            rng.choice(
+                (
+                    {"writeKey": "k", "context": {"app": [{"Write Key": "k"}]}},
+                    {"context_ip": "::1"},
+                    {"name": "N", "traits": {"a": 1}},
+                )
+            )
+        )
     return message
 
 

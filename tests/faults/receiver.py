@@ -205,8 +205,8 @@ class StoredInPubSub(Stored):
             request = {"subscription": SUBSCRIPTION, "max_messages": 1_000, "return_immediately": True}
             received = self._subscriber.pull(request).received_messages
             if received:
-                self._pulled += [id_of(each.message.data) for each in received]
-                self._subscriber.acknowledge(subscription=SUBSCRIPTION, ack_ids=[each.ack_id for each in received])
+                self._pulled += [id_of(pulled.message.data) for pulled in received]
+                self._subscriber.acknowledge(subscription=SUBSCRIPTION, ack_ids=[pulled.ack_id for pulled in received])
                 empty = 0
             else:
                 empty += 1

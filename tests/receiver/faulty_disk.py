@@ -12,6 +12,7 @@ from receiver import appended_file
 from receiver.sinks import directory
 
 _write, _sync, _rename, _truncate = os.write, appended_file.sync_data, os.rename, os.ftruncate
+_sync_folder = os.fsync
 
 
 class FaultyDisk:
@@ -23,12 +24,13 @@ class FaultyDisk:
         patch.setattr(os, "write", self._write)
         patch.setattr(os, "ftruncate", self._truncate)
         patch.setattr(os, "rename", self._rename)
+        patch.setattr(os, "fsync", self._sync_folder)
         patch.setattr(appended_file, "sync_data", self._sync)
         patch.setattr(directory, "sync_data", self._sync)
 
     def heal(self) -> None:
         self.room: int | None = None
-        self.broken_sync = self.broken_truncate = self.broken_rename = False
+        self.broken_sync = self.broken_truncate = self.broken_rename = self.broken_folder = False
         self.sync_s = 0.0
 
     def _write(self, descriptor: int, data: bytes) -> int:
@@ -46,6 +48,11 @@ class FaultyDisk:
         if self.broken_sync:
             raise OSError(errno.EIO, "Input/output error")
         _sync(descriptor)
+
+    def _sync_folder(self, descriptor: int) -> None:
+        if self.broken_folder:
+            raise OSError(errno.EIO, "Input/output error")
+        _sync_folder(descriptor)
 
     def _truncate(self, descriptor: int, size: int) -> None:
         if self.broken_truncate:

@@ -25,7 +25,7 @@ class PublisherDouble:
     topic, `granted` is what the caller may do with it. `delay_s` comes before every answer to a publish request."""
 
     def __init__(self) -> None:
-        self.taken: list[Message] = []
+        self.published: list[Message] = []
         self.requests: list[list[Message]] = []
         self.most_under_way = 0
         self.heal()
@@ -48,7 +48,7 @@ class PublisherDouble:
             self.requests.append(messages)
             if any(map(self.refuses, messages)):
                 await self._refuse(context, grpc.StatusCode.INVALID_ARGUMENT)
-            self.taken += messages
+            self.published += messages
         finally:
             self._under_way -= 1
         return PublishResponse.pb(PublishResponse(message_ids=["1"] * len(messages)))

@@ -33,6 +33,8 @@ from tests.receiver.asgi_client import (
     Client,
     basic,
 )
+from transforms.core.connections import Connection, Connections
+from transforms.core.reader import Call, Reader, Received
 
 CALL = {"type": "track", "userId": "u", "event": "E"}
 TRACKING = [
@@ -302,6 +304,17 @@ def test_a_webhook_needs_its_key_or_its_signature(path: str, headers: Mapping[st
 def test_of_an_array_the_first_element_is_signed(what: str, body: bytes, signed: bytes, status: int) -> None:
     client = Client()
     assert client.request("POST", "/webhook/signed", body, signature(signed)).status == status
+
+
+def test_a_signed_request_that_comes_again_is_the_same_calls() -> None:
+    """Whoever replays another's request adds nothing: the job knows its calls by their ids, or by their digests."""
+    client = Client()
+    for _ in range(2):
+        assert client.request("POST", WEBHOOK, BODY, signature(BODY)).status == 200
+    reader = Reader.of(Connections(connections=(Connection("Marketing site"),)))
+    first, again = (read for message in client.stored for read in reader.read(Received(message.payload)))
+    assert isinstance(first, Call)
+    assert first == again
 
 
 def test_a_signature_alone_is_warned_about_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from receiver.asgi import Event
 from receiver.body import Body, BodyRefused
-from receiver.limits import InFlight, Limits
+from receiver.limits import Limits, Load
 
 PLAIN = bytes(range(256)) * 400
 
@@ -31,7 +31,7 @@ def read(encoding: bytes, parts: Sequence[bytes], *, limit: int = 1_000_000) -> 
     async def receive() -> Event:
         return events.pop(0)
 
-    in_flight = InFlight(Limits())
+    in_flight = Load(Limits())
     body = Body(receive, {b"content-encoding": encoding}, in_flight)
 
     async def whole() -> bytes:

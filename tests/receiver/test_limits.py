@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.limits import CallRate, Full, InFlight, Limits, within
+from receiver.limits import CallRate, Full, Limits, Load, within
 
 
 @given(
     st.integers(min_value=1, max_value=1000),
     st.lists(st.tuples(st.floats(min_value=0, max_value=3), st.integers(min_value=1, max_value=500)), max_size=60),
 )
+@settings(deadline=None)
 def test_no_more_calls_are_taken_than_the_rate_allows(per_second: int, requests: list[tuple[float, int]]) -> None:
     rate, now, calls, largest = CallRate(per_second), 0.0, 0, 0
     for pause, size in requests:
@@ -51,7 +52,7 @@ def test_whoever_waits_as_told_is_taken() -> None:
 
 
 def test_what_is_in_flight_is_bounded_and_let_go() -> None:
-    in_flight = InFlight(Limits(max_requests=1, max_bytes=10))
+    in_flight = Load(Limits(max_requests=1, max_bytes=10))
     in_flight.enter()
     in_flight.take(10)
     for more in (in_flight.enter, lambda: in_flight.take(1)):
@@ -72,3 +73,37 @@ def test_a_wait_ends() -> None:
     assert asyncio.run(within(5, short())) == 1
     with pytest.raises(TimeoutError):
         asyncio.run(within(0.01, long()))
+
+
+def test_a_coroutine_that_is_cancelled_while_it_waits_is_told() -> None:
+    told = []
+
+    async def waiting() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            told.append("cancelled")
+            raise
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(within(50, waiting()))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancelled())
+    with pytest.raises(TimeoutError):
+        asyncio.run(within(0.01, waiting()))
+    assert told == ["cancelled", "cancelled"]
+
+
+def test_an_error_comes_out_whether_it_waited_or_not() -> None:
+    async def failing(seconds: float | None) -> None:
+        if seconds is not None:
+            await asyncio.sleep(seconds)
+        raise KeyError("why")
+
+    for seconds in (None, 0, 0.001):
+        with pytest.raises(KeyError):
+            asyncio.run(within(5, failing(seconds)))

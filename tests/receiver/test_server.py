@@ -186,7 +186,7 @@ def test_a_directory_that_cannot_be_used_is_told_in_a_line(tmp_path: Path) -> No
         ("a long value", HEAD + b"x: " + b"x" * 1_000_000 + b"\r\n" + length(0), [431]),
         ("a value without an end", HEAD + b"x: " + b"x" * 1_000_000, [431]),
         ("a long path", b"GET /" + b"x" * 1_000_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", [431]),
-        ("a long method", b"G" * 1_000_000, [400]),
+        ("a long method", b"G" * 1_000_000, [431]),
         ("no HTTP", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", [400]),
         ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [400]),
         ("a null byte in the path", b"POST /v1/track\0 HTTP/1.1\r\nHost: x\r\n\r\n", [400]),
@@ -307,6 +307,19 @@ def test_a_head_or_a_body_that_does_not_come_is_given_up(running: Running) -> No
     assert statuses(answers(bodiless)) == [408]
     assert answers(silent) == answers(headless) == b""
     assert time.monotonic() < began + 8
+
+
+def test_a_connection_goes_on_after_a_body_that_was_refused(running: Running) -> None:
+    connection = running.connect()
+    connection.sendall(b"POST /v1/track HTTP/1.1\r\nHost: x\r\nAuthorization: Basic eDo=\r\n" + length(200_000))
+    for _ in range(23):  # longer than the receiver waits for it
+        connection.sendall(b"x" * 5_000)
+        time.sleep(0.1)
+    assert connection.recv(1000).startswith(b"HTTP/1.1 401")
+    connection.sendall(b"x" * 85_000)
+    time.sleep(1.5)  # longer than a head may take
+    connection.sendall(HEAD + b"Connection: close\r\n" + length(len(CALL)) + CALL)
+    assert statuses(answers(connection)) == [200]
 
 
 def test_a_head_that_drips_is_given_up(running: Running) -> None:

@@ -117,22 +117,22 @@ def test_what_the_sink_does_not_take_it_gets_later_oldest_first(tmp_path: Path) 
 
 def test_a_sink_that_has_failed_is_not_asked_by_each_request(tmp_path: Path) -> None:
     async def use(spooled: SpooledSink, sink: MemorySink) -> None:
-        sink.is_away = True
+        sink.is_away, sink.delay_s = True, 1.0
         await spooled.store(web(b"first"))
-        sink.delay_s = 0.5
         began = time.monotonic()
+        await spooled.store(web(b"second"))
+        assert time.monotonic() - began < 0.7
         for number in range(100):
             await spooled.store(web(b"%d" % number))
-        assert time.monotonic() - began < 0.5 * 50
         assert sink.asked < 50
         sink.is_away, sink.delay_s = False, 0.0
         await emptied(spooled, sink)
         asked = sink.asked
         await spooled.store(web(b"last"))
         assert sink.asked == asked + 1
-        assert spooled.spooled == 101
+        assert spooled.spooled == 102
 
-    assert len(run(tmp_path, use).stored) == 102
+    assert len(run(tmp_path, use).stored) == 103
 
 
 def test_new_messages_do_not_wait_for_the_backlog(tmp_path: Path) -> None:
@@ -265,14 +265,21 @@ def test_a_full_spool_refuses_until_there_is_room(tmp_path: Path) -> None:
     assert recovered(tmp_path) == web(b"z" * 80)
 
 
-@pytest.mark.parametrize("fault", ["no room", "some room", "sync", "sync and truncate"])
+@pytest.mark.parametrize(
+    "fault", ["no room", "some room", "some room and truncate", "sync", "sync and truncate", "folder"]
+)
 def test_a_disk_that_fails_refuses_and_nothing_torn_is_taken_up(
     fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def use(spooled: SpooledSink, sink: MemorySink) -> None:
         sink.is_away = True
         await spooled.store(web(b"before"))
-        disk.room = {"no room": 0, "some room": 17}.get(fault)
+        await asyncio.to_thread(spooled._segments.oldest)  # the next append makes a segment
+        await spooled.store(web(b"too"))
+        if fault == "folder":
+            await asyncio.to_thread(spooled._segments.close)  # and the one after it
+        disk.room = 0 if fault == "no room" else 17 if "some room" in fault else None
+        disk.broken_folder = fault == "folder"
         disk.broken_sync = "sync" in fault
         disk.broken_truncate = "truncate" in fault
         with pytest.raises(Unavailable, match=r"cannot be written: (no space|input/output)"):
@@ -287,8 +294,8 @@ def test_a_disk_that_fails_refuses_and_nothing_torn_is_taken_up(
     run(directory, use)
     for left in (directory, copy):  # closed in order, and killed
         stored = recovered(left)
-        assert [message for message in stored if message.payload != b"during"] == web(b"before", b"after")
-        assert fault == "sync and truncate" or len(stored) == 2
+        assert [message for message in stored if message.payload != b"during"] == web(b"before", b"too", b"after")
+        assert fault == "sync and truncate" or len(stored) == 3
 
 
 def test_a_full_disk_does_not_keep_the_spool_from_being_emptied(
@@ -370,6 +377,20 @@ def test_a_spool_that_was_cut_anywhere_gives_every_acknowledged_message_and_no_o
         assert stored == sent[: len(stored)]
         assert len(stored) >= acknowledged
         assert [path.name for path in directory.iterdir()] == ["lock"]
+
+
+def test_what_is_cut_after_a_crash_is_no_damage_at_the_next_start(tmp_path: Path) -> None:
+    async def stay_away(spooled: SpooledSink, sink: MemorySink) -> None:
+        sink.is_away = True
+        await spooled.store(web(b"2"))
+
+    fill(tmp_path, web(b"1"))
+    (segment,) = segments(tmp_path)
+    segment.with_name(f"{segment.name}.part").write_bytes(segment.read_bytes() + b"torn")
+    segment.unlink()
+    run(tmp_path, stay_away)
+    assert {*recovered(tmp_path)} >= {*web(b"2")}
+    assert not (tmp_path / "refused").exists()
 
 
 def test_a_damage_of_the_disk_is_told_and_what_cannot_be_read_is_kept(

@@ -68,6 +68,7 @@ def dead_letter(
     too large), all that reading it again needs besides, and an id that a redelivery has again."""
     payload = secrets.redacted(payload)
     kept = payload[:KEPT_OF_TOO_LARGE_BYTES] if refused.reason is Reason.TOO_LARGE else payload
+    kept_attributes = {name: attributes[name] for name in sorted(attributes) if not secrets.is_write_key(name)}
     digest = hashlib.sha256(f"{stage.value}\n{refused.reason.value}\n".encode())
     digest.update(kept)
     return DeadLetter(
@@ -76,7 +77,7 @@ def dead_letter(
         reason=refused.reason.value,
         detail=refused.detail,
         payload=kept,
-        attributes=Raw(msgspec.json.encode(dict(sorted(attributes.items())))),
+        attributes=Raw(msgspec.json.encode(kept_attributes)),
         message_id=message_id,
         connection=connection,
         retryable=refused.reason in RETRYABLE,

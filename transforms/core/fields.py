@@ -64,7 +64,6 @@ _WRITTEN: Final = {**{name: name for name in OTHER_FIELDS.union(FIELDS)}, "from"
 _FOLDED: Final = {folded(name): name for name in (*FIELDS, BATCH, WRITE_KEY)}
 _ALIAS: Final = {folded(other): "from_" if other == "from" else other for other in ALIAS_FIELDS.values()}
 _SPEC: Final = {"from_": "from"}
-_FOLDED_WRITE_KEY: Final = folded(WRITE_KEY)
 _NO_ITEMS: Final = Raw(b"[]")
 _SHORTEST_TOO_DEEP: Final = 2 * MAX_DEPTH
 """JSON of fewer bytes cannot be nested too deep: each level takes two."""
@@ -174,14 +173,10 @@ def spelled(written: dict[str, Raw]) -> SpelledFields:
 
 def other_fields(item: bytes, fields: MessageFields, known: Set[str]) -> Raw | None:
     """Every top-level field of a call but the known ones, as it was written, as one object; None where there is none.
-    A null is no field, and a write key is kept nowhere."""
+    A null is no field."""
     if isinstance(fields, SpelledFields):
         known = {fields.written_as.get(name, name) for name in known}
-    others = {
-        name: raw
-        for name, raw in _written(item, fields).items()
-        if name not in known and raw != NULL and folded(name) != _FOLDED_WRITE_KEY
-    }
+    others = {name: raw for name, raw in _written(item, fields).items() if name not in known and raw != NULL}
     return raw_json.encode(others) if others else None
 
 
@@ -190,13 +185,6 @@ def common_others(fields: MessageFields) -> Raw | None:
     others = {"_metadata": fields._metadata, "version": fields.version}
     others = {name: raw for name, raw in others.items() if raw is not NULL and raw != NULL}
     return raw_json.encode(others) if others else None
-
-
-def write_keys(item: bytes, fields: MessageFields) -> list[str]:
-    """The names, in whatever spelling, under which a call has its sender's secret."""
-    if fields.writeKey is NULL and not isinstance(fields, SpelledFields):
-        return []
-    return [name for name, raw in _written(item, fields).items() if folded(name) == _FOLDED_WRITE_KEY and raw != NULL]
 
 
 def _written(item: bytes, fields: MessageFields) -> Mapping[str, Raw]:

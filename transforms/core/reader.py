@@ -43,7 +43,6 @@ from transforms.core.fields import (
     other_fields,
     parse,
     parse_item,
-    write_keys,
 )
 from transforms.core.raw_json import EMPTY, NULL, is_array, is_object, peek
 
@@ -80,8 +79,8 @@ class Received(msgspec.Struct, frozen=True, gc=False):
 
 class Call(msgspec.Struct, frozen=True, gc=False):
     """One Segment call, read. `traits`, `properties` and `context` are JSON objects as they were written, with what was
-    inherited from a batch. `extra` are the fields of an event that no column has. `message` is the call's own bytes;
-    with `given` written into it, it reads the same again and has no secret. `unusable` are the fields that
+    inherited from a batch. `extra` are the fields of an event that no column has. `message` is the call's own bytes
+    without its sender's secret; with `given` written into it, it reads the same again. `unusable` are the fields that
     hold an id or a time that cannot be read as one, and that count as absent.
     `attributes`, `published_at` and `inherited` are for a dead letter of it, as in `Received`."""
 
@@ -255,6 +254,9 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
         connection = self._connection(received, fields.projectId)
         if may_be_too_deep(item, fields):
             check_depth(item)
+        written, item = item, secrets.redacted_json(item)
+        if item is not written:
+            fields = parse_item(item)
         given = _inherit(fields, defaults) if defaults else {}
         has_traits = fields.traits is not EMPTY and fields.traits != NULL
         context = _check_objects(fields)
@@ -281,8 +283,7 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
             integrations = None
         if self.integration_names and integrations is not None and not self._enabled(integrations):
             return Disabled(call_type)
-        message_id = read_message_id(fields.messageId) or _give_message_id(received, item, given)
-        given.update(dict.fromkeys(write_keys(item, fields), NULL))
+        message_id = read_message_id(fields.messageId) or _give_message_id(received, written, given)
         columns = _EVENT_COLUMNS.get(call_type)
         extra = (
             None
@@ -414,14 +415,14 @@ def _defaults(batch: MessageFields) -> InheritedFields:
             if value is not None:
                 defaults[name] = Raw(msgspec.json.encode(value))
         elif value is not EMPTY and is_object(value):
-            defaults[name] = value
+            defaults[name] = Raw(secrets.redacted_json(bytes(value)))
     return defaults
 
 
 def _inherited(defaults: str) -> InheritedFields:
     """The defaults of a batch that an item of it was kept with. Raises Refused where they are too deep."""
     try:
-        return raw_json.decode_fields(defaults)
+        return raw_json.decode_fields(secrets.redacted_json(defaults.encode()))
     except RecursionError:
         raise Refused(Reason.INVALID_FIELD, f"JSON nested deeper than {MAX_DEPTH}") from None
 
@@ -610,9 +611,9 @@ def _set_category(fields: MessageFields) -> bool:
     return True
 
 
-def _give_message_id(received: Received, item: bytes, given: InheritedFields) -> str:
+def _give_message_id(received: Received, written: bytes, given: InheritedFields) -> str:
     """The message id of a call without one, which a redelivery gets again; it is added to `given`."""
-    message_id = received.earlier_message_id or _digest(item)
+    message_id = received.earlier_message_id or _digest(written)
     given["messageId"] = Raw(msgspec.json.encode(message_id))
     return message_id
 

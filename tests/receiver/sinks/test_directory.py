@@ -201,6 +201,18 @@ def test_requests_that_wait_share_a_sync(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(read_by_the_job(tmp_path)) == 101
 
 
+def test_files_are_synced_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def use(sink: DirectorySink) -> None:
+        disk.sync_s = 0.1
+        began = time.monotonic()
+        await sink.store([Message(connection=name, payload=b"1") for name in names])
+        assert time.monotonic() - began < 0.1 * 8
+
+    disk, names = FaultyDisk(monkeypatch), [f"site {number}" for number in range(16)]
+    run(tmp_path, use)
+    assert len(read_by_the_job(tmp_path, names)) == 16
+
+
 # ---- after a crash ----
 
 
@@ -368,6 +380,22 @@ def test_after_a_failed_sync_nothing_more_is_written_to_the_file(
     payloads = [message.payload for message in read_by_the_job(tmp_path)]
     assert sorted({*payloads} - {b"during"}) == [b"after", b"before"]
     assert payloads.count(b"before") == payloads.count(b"after") == 1
+
+
+def test_what_a_file_is_called_is_durable_before_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def use(sink: DirectorySink) -> None:
+        disk.broken_folder = True
+        with pytest.raises(Unavailable, match="input/output error"):
+            await sink.store(web(b"1"))
+        assert parts(tmp_path) == []
+        disk.heal()
+        await sink.store(web(b"2"))
+        disk.broken_folder = True  # with its final name it is complete all the same
+
+    disk = FaultyDisk(monkeypatch)
+    (tmp_path / "web").mkdir()
+    run(tmp_path, use)
+    assert read_by_the_job(tmp_path) == web(b"2")
 
 
 def test_a_part_that_cannot_be_renamed_is_completed_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

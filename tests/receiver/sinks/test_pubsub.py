@@ -52,7 +52,7 @@ def test_messages_are_published_with_their_connection(monkeypatch: pytest.Monkey
 
     async def use(sink: PubSubSink, double: PublisherDouble) -> None:
         await sink.store(messages)
-        assert double.taken == messages
+        assert double.published == messages
 
     sink = run(monkeypatch, use)
     assert (sink.stored, sink.refused, sink.publishes) == (3, 0, 1)
@@ -62,7 +62,7 @@ def test_requests_that_come_together_are_published_together(monkeypatch: pytest.
     async def use(sink: PubSubSink, double: PublisherDouble) -> None:
         await asyncio.gather(*(sink.store(web(b"%d" % number, b"%d too" % number)) for number in range(1_200)))
         assert sorted(len(request) for request in double.requests) == [400, 1_000, 1_000]
-        assert len(set(double.taken)) == 2_400
+        assert len(set(double.published)) == 2_400
 
     run(monkeypatch, use)
 
@@ -134,9 +134,23 @@ def test_pub_sub_that_does_not_answer_delays_no_one_for_long(monkeypatch: pytest
         double.heal()
         await until(lambda: sink.problem() is None)
         await sink.store(web(b"after"))
-        assert double.taken == web(b"after"), "what nobody waits for is published"
+        assert double.published == web(b"after"), "what nobody waits for is published"
 
     run(monkeypatch, use, NO_ANSWER_S)
+
+
+def test_what_nobody_waits_for_any_more_is_not_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def use(sink: PubSubSink, double: PublisherDouble) -> None:
+        double.delay_s = 0.3
+        storing = []
+        for number in range(6):  # the last two find every publish request under way
+            storing.append(asyncio.ensure_future(sink.store(web(b"%d" % number))))
+            await asyncio.sleep(0.02)
+        storing[4].cancel()
+        await asyncio.gather(*storing, return_exceptions=True)
+        assert {message.payload for message in double.published} == {b"0", b"1", b"2", b"3", b"5"}
+
+    run(monkeypatch, use)
 
 
 def test_a_message_that_is_refused_fails_its_own_request_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +162,7 @@ def test_a_message_that_is_refused_fails_its_own_request_alone(monkeypatch: pyte
         assert isinstance(outcomes[1], MessageRefused)
         assert str(outcomes[1]) == "Pub/Sub does not take a message of 3 bytes: as the test wants in two lines"
         others = {b"1", b"2", *(b"%d" % number for number in range(5, 20))}
-        assert {message.payload for message in double.taken} - {b"3", b"4"} == others
+        assert {message.payload for message in double.published} - {b"3", b"4"} == others
         assert sink.problem() is None
 
     run(monkeypatch, use)
@@ -170,7 +184,7 @@ def test_close_waits_for_what_is_being_stored(monkeypatch: pytest.MonkeyPatch) -
         await asyncio.sleep(0)
         await sink.close()
         await storing
-        assert len(double.taken) == 12
+        assert len(double.published) == 12
         with pytest.raises(Unavailable, match="the receiver is stopping"):
             await sink.store(web(b"1"))
 

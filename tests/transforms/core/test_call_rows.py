@@ -198,9 +198,11 @@ def test_elsewhere_such_a_number_is_kept_as_it_was_written(number: bytes) -> Non
 
 
 @pytest.mark.parametrize("name", ["writeKey", "WRITE_KEY", "Write Key"])
+@pytest.mark.parametrize("part", ["traits", "properties", "context", "integrations", "other"])
 @pytest.mark.parametrize("message", [IDENTIFY, {**TRACK, "context": ENGAGE}])
-def test_a_sender_s_secret_is_in_no_row(message: Message, name: str) -> None:
-    call = accepted({**without(message, "messageId"), name: "secret", "other": 1})
+def test_a_sender_s_secret_is_in_no_row(message: Message, part: str, name: str) -> None:
+    nested = {**message.get(part, {}), "a": [{name: ["secret"]}], "kept": 1}
+    call = accepted({**without(message, "messageId"), name: "secret", part: nested})
     rows = (call_rows.event(call), call_rows.identity_call(call))
     assert all(b"secret" not in msgspec.json.encode(row) for row in rows)
 

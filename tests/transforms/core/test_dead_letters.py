@@ -53,3 +53,9 @@ def test_reasons_are_listed_in_their_order() -> None:
         *("too_large", "invalid_json", "unsupported_type", "unknown_connection", "invalid_field"),
         *("missing_id", "missing_field", "out_of_partition_range"),
     ]
+
+
+def test_an_attribute_with_a_sender_s_secret_is_not_kept() -> None:
+    refused = Refused(Reason.INVALID_JSON, "why")
+    letter = dead_letter(Stage.PARSE, refused, b"{", {"write_key": "s3cret", "connection": "site"})
+    assert bytes(letter.attributes) == b'{"connection":"site"}'
