@@ -5,7 +5,7 @@ PYTHON := python3.11 python3.12 python3.13 python3.10 python3.14 python3
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run stream test lint bench fuzz faults template launch receiver-image receiver-deploy clean
+.PHONY: help run stream live test lint bench fuzz faults template launch receiver-image receiver-deploy clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ run: $(INSTALLED) ## Run the job on the example events into warehouse.duckdb
 
 stream: $(INSTALLED) ## Show a job that goes on: files come into a directory, and the tables grow
 	.venv/bin/python -m examples.stream
+
+live: $(INSTALLED) ## Show the whole way: receiver, job, and a page on which each click becomes a row
+	.venv/bin/python -m examples.live
 
 # One process more than there are cores: many tests wait. TESTS is for pytest: make test TESTS='tests/pipeline -x'
 WORKERS = $(shell echo $$(($$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)))
@@ -84,7 +87,7 @@ receiver-deploy: ## Run it on Cloud Run: SECRETS=VARIABLE=secret:version,... and
 
 clean: ## Remove .venv, caches, build files, benchmark data and the examples' warehouses
 	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info benchmarks/data
-	rm -rf warehouse.duckdb* stream.duckdb*
+	rm -rf warehouse.duckdb* stream.duckdb* demo.duckdb*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))

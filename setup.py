@@ -8,6 +8,8 @@ PACKAGES = [
     "pipeline.warehouses.bigquery",
     "pipeline.warehouses.duckdb",
     "receiver",
+    "receiver.debugger",
+    "receiver.sinks",
     "schemas",
     "transforms",
     "transforms.core",
@@ -24,7 +26,7 @@ setup(
     package_data={
         "judge": ["py.typed"],
         "pipeline": ["py.typed"],
-        "receiver": ["py.typed"],
+        "receiver": ["py.typed", "debugger/page/*"],
         "schemas": ["py.typed", "sql/*.sql"],
         "transforms": ["py.typed"],
     },

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from receiver import command_line
 from receiver.application import Application
 from receiver.command_line import PROGRAM, Options
+from receiver.debugger.application import Debugger
 from receiver.server import Server
 from receiver.sink import Sink, Unavailable
-from receiver.sources import Sources, load_sources
+from receiver.sources import Sources, load_connections, load_sources
 from transforms.core.usage_errors import UsageError, printable, without_secrets
 
 _USAGE_STATUS = 2
@@ -36,7 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         _log_to_standard_error()
         options = command_line.parse(sys.argv[1:] if argv is None else argv)
         sources = load_sources(options.connections)
-        application = Application(sources, sink(options, sources), trusted_proxies=options.trusted_proxies)
+        debugger = Debugger(load_connections(options.connections))
+        application = Application(
+            sources,
+            sink(options, sources),
+            observers=[debugger],
+            trusted_proxies=options.trusted_proxies,
+            debugger=debugger,
+        )
         with _listening(options) as listener:
             line = started_line(options, sources, listener)
             Server(application, started=lambda: _print(line)).run(sockets=[listener])
