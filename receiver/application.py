@@ -21,7 +21,7 @@ from receiver.metrics import Registry
 from receiver.peers import is_local
 from receiver.pixel import GIF
 from receiver.settings import settings
-from receiver.sink import Message, Observer, Sink, Unavailable
+from receiver.sink import Message, MessageObserver, Sink, Unavailable
 from receiver.sources import ReceivingConnection, Sources
 from receiver.spool import SpooledSink
 from schemas.tables import Timestamp
@@ -48,7 +48,7 @@ class Application:
         sources: Sources,
         sink: Sink,
         *,
-        observers: Iterable[Observer] = (),
+        observers: Iterable[MessageObserver] = (),
         clock: Callable[[], Timestamp] = _now,
         limits: Limits | None = None,
         trusted_proxies: int = 0,

@@ -45,7 +45,7 @@ class Sink(Protocol):
         """Waits for what is being stored, and releases everything."""
 
 
-class Observer(Protocol):
+class MessageObserver(Protocol):
     """Who sees each message once it is durable: the debugger."""
 
     def stored(self, message: Message) -> None:

@@ -14,7 +14,7 @@ import pytest
 from receiver.debugger import application
 from receiver.debugger.application import Debugger
 from receiver.debugger.shown import ShownCall
-from receiver.sink import Message, Observer
+from receiver.sink import Message, MessageObserver
 from schemas.tables import Timestamp
 from tests.receiver.debugger.browsers import Browser, answer, run, scope, track
 from transforms.core.connections import DEFAULT
@@ -30,7 +30,7 @@ FILES = ("/debugger", "/debugger/", "/debugger/debugger.js", "/debugger/debugger
 def test_calls_come_as_they_are_stored() -> None:
     async def test() -> None:
         debugger = Debugger(DEFAULT)
-        observer: Observer = debugger
+        observer: MessageObserver = debugger
         observer.stored(track("before"))
         browser = await Browser(debugger, scope(CALLS)).until(lambda browser: browser.calls)
         assert browser.headers["content-type"] == "text/event-stream; charset=utf-8"
