@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import http.client
 import json
 import os
@@ -14,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -261,7 +261,6 @@ def test_whoever_asks_to_go_on_is_told_to(running: Running) -> None:
 @pytest.mark.parametrize(
     ("what", "body", "encoding", "expected"),
     [
-        ("a bomb of 300 MB", gzip.compress(b"[" * 300_000_000), "gzip", 413),
         ("8 MB of brackets", b"[" * 8_000_000, "", 413),
         ("8 MB of quotes", b'"' * 8_000_000, "", 400),
         ("too much", b" " * 9_000_000, "", 413),
@@ -273,6 +272,13 @@ def test_whoever_asks_to_go_on_is_told_to(running: Running) -> None:
 def test_a_hostile_body(what: str, body: bytes, encoding: str, expected: int, running: Running) -> None:
     status, answer = posted(running, body, {"Content-Encoding": encoding} if encoding else {})
     assert (status, answer["success"]) == (expected, expected == 200)
+
+
+def test_a_bomb_of_300_megabytes(running: Running) -> None:
+    compressor = zlib.compressobj(1, zlib.DEFLATED, 31)
+    bomb = b"".join(compressor.compress(b"[" * 1_000_000) for _ in range(300)) + compressor.flush()
+    status, answer = posted(running, bomb, {"Content-Encoding": "gzip"})
+    assert (status, answer["success"]) == (413, False)
 
 
 def test_hostile_bodies_leave_the_memory_as_it_was(running: Running) -> None:
