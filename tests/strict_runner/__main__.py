@@ -61,8 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             for part in (payloads[: len(payloads) // 2], payloads[len(payloads) // 2 :]):
                 print(f"{len(part):,} messages, seed {given.seed}", flush=True)
-                report = jobs.run_on_subscription(part, Publication(batch=given.batch), rng)
-                print(report.as_text(), flush=True)
+                jobs.run_on_subscription(part, Publication(batch=given.batch), rng)
+                print(jobs.reports[-1].as_text(), flush=True)
         except StrictRunnerError as error:
             print(jobs.reports[-1].as_text())
             print(error)
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print("\n".join(differences[:_SHOWN_DIFFERENCES]))
     print(f"{len(differences):,} differences")
     if given.json:
-        given.json.write_text(report.as_json())
+        given.json.write_text(jobs.reports[-1].as_json())
     return 1 if differences or (_misses(jobs.reports) and given.goals) else 0
 
 

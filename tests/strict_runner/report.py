@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from apache_beam.metrics import monitoring_infos
 
-from tests.strict_runner.graph import Stage, Step
+from tests.strict_runner.graph import Stage, Step, named
 
 _COMPACTED_AT: Final = 4000
 _NAME_WIDTH: Final = 80
@@ -48,7 +48,8 @@ class StepReport:
     """What Dataflow would fuse: the transforms between one shuffle and the next. Sizes are bytes."""
 
     name: str
-    transforms: tuple[str, ...]
+    labels: tuple[str, ...]
+    """Of its transforms."""
     bundles: int
     """Work items that counted; each is of one key."""
     rows: Rows
@@ -84,11 +85,7 @@ class Report:
     def step(self, label: str) -> StepReport:
         """The step that begins with a transform, or that it is in, by its label; for a composite the first such step.
         Raises KeyError."""
-        for fits in (_begins_with, _has, _has_part_of):
-            for step in self.steps:
-                if fits(step, label):
-                    return step
-        raise KeyError(label)
+        return named(self.steps, label)
 
     def rows(self, label: str) -> Rows:
         """What came to a transform, by its label. Raises KeyError."""
@@ -127,18 +124,6 @@ class Report:
         ]
         counts = [f"{name}: {count:,}" for name, count in self.counts.items()]
         return "\n".join([*table, f"seed {self.seed}, {self.elapsed_s:.1f} s", *counts])
-
-
-def _begins_with(step: StepReport, label: str) -> bool:
-    return step.name.partition(" → ")[0] == label
-
-
-def _has(step: StepReport, label: str) -> bool:
-    return label in step.transforms
-
-
-def _has_part_of(step: StepReport, label: str) -> bool:
-    return any(transform.startswith(f"{label}/") for transform in (*step.transforms, step.name))
 
 
 _HEADER = (
@@ -194,7 +179,7 @@ class StepTally:
     def report(self, step: Step) -> StepReport:
         return StepReport(
             name=step.name,
-            transforms=step.labels,
+            labels=step.labels,
             bundles=self.bundles,
             rows=Rows.of(self.rows),
             largest_output=self.largest_output,
