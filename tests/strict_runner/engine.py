@@ -112,7 +112,7 @@ class Engine:
                 self._restore(inbox, step)
             elif inbox.step.root.shuffle is Shuffle.START:
                 self._list(inbox, inbox.start())
-        self._advance()
+        self._advance(of_all=True)
         workers = [Worker(self._descriptors, self._cells, self._strictness) for _ in range(self._strictness.threads)]
         try:
             with claims_watched():
@@ -379,17 +379,24 @@ class Engine:
         for stage, rows, metrics in outcome.counted:
             self._monitored.add(stage, rows, metrics)
 
-    def _advance(self) -> None:
-        """Moves the watermarks, and lists what they let go."""
+    def _advance(self, *, of_all: bool = False) -> None:
+        """Moves the watermarks that what holds them lets go, or all, and lists what has become due. The steps are in
+        the graph's order: those that feed one come before it."""
+        moved: set[int] = set()
         for inbox in self._inboxes:
-            step = inbox.step
+            step, watermark = inbox.step, inbox.watermark
+            if not (of_all or watermark.may_advance or any(each.index in moved for each in step.feeders)):
+                continue
             of_feeders = min((self._inboxes[each.index].watermark.outgoing for each in step.feeders), default=MAX)
-            if inbox.watermark.advance(of_feeders):
+            has_come, has_left = watermark.advance(of_feeders)
+            if has_come:
                 self._delay(inbox, inbox.due_by_watermark())
-            if inbox.watermark.outgoing == MAX and step.index not in self._given:
+            if has_left:
+                moved.add(step.index)
+            if watermark.outgoing == MAX and step.index not in self._given:
                 self._give_side_inputs(step)
-        while inbox_timers := [inbox for inbox in self._inboxes if self._has_due(inbox)]:
-            for inbox in inbox_timers:
+        for inbox in self._inboxes:
+            if self._has_due(inbox):
                 self._delay(inbox, inbox.due_by_watermark())
 
     @staticmethod

@@ -213,7 +213,7 @@ def stages_of(context: Any) -> list[Stage]:
 
 
 def steps_of(stages: list[Stage]) -> list[Step]:
-    """The steps that stages make, in their order."""
+    """The steps that stages make, in their order: each behind those that feed it."""
     readers: dict[bytes, list[Stage]] = {}
     for stage in stages:
         readers.setdefault(stage.inputs[stage.reader], []).append(stage)

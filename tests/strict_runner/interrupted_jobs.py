@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from random import Random
-from typing import Final
+from typing import Any, Final
 from unittest import mock
 
+from pipeline import work_items
+from pipeline.sources.history import History
 from tests.strict_runner import Interrupted, Interruption, StrictRunner
 from tests.strict_runner.whole_job import Publication, Published, WholeJobs
 
+HISTORY: Final = f"Read{History.label}/Rows/Read"
+"""The step that reads the history."""
 _STEPS: Final = (
     "ReadPubSub/Read/Give",
-    "ReadHistoryForRules2/Rows/Read",
+    HISTORY,
     "Deduplicate/Unseen",
     "WriteEvents/Append",
     "ResolveIdentities/Person/Gather",
@@ -30,7 +35,8 @@ _GATHERING: Final = {
 }
 """The states in which rows wait to be written."""
 _UPDATES: Final = 3
-_WORK_ITEM_BYTES: Final = 2_000
+_WORK_ITEMS: Final = 20
+"""Into about so many a history is cut."""
 
 
 def run_interrupted(
@@ -40,7 +46,7 @@ def run_interrupted(
     is updated again. Returns what is wrong: a line for each."""
     wrong = []
     size = len(payloads) // (len(interruptions) + 1)
-    with mock.patch("pipeline.work_items.BYTES", _WORK_ITEM_BYTES):  # the history has several work items
+    with _work_items(payloads):
         for number, interruption in enumerate(interruptions):
             part = payloads[number * size : (number + 1) * size]
             runner = jobs.run_on_subscription(part, _publication(rng), rng, moment(rng, interruption, len(part)))
@@ -52,6 +58,26 @@ def run_interrupted(
                     wrong.append("after a drain: the job has not entered its end")
         jobs.run_on_subscription(payloads[len(interruptions) * size :], _publication(rng), rng)
     return [*wrong, *jobs.differences(), *(f"never read: {payload!r}" for payload in Published.unread())]
+
+
+def run_on_history(
+    jobs: WholeJobs, payloads: Sequence[bytes], publication: Publication, stop: Interrupted | None = None
+) -> list[str]:
+    """Has a job read these messages as its history, and one before it, that is stopped there. Returns what is wrong."""
+    before = jobs.log(payloads)
+    rng = Random(0)
+    with _work_items(payloads):
+        if stop is not None and not jobs.run_on_subscription([], publication, rng, stop).is_interrupted:
+            return ["the job has read its history before it was to be stopped"]
+        jobs.run_on_subscription([], publication, rng)
+    after = jobs.logged()
+    return jobs.audit() + ([] if before == after else [f"the log had {before:,} rows, and has {after:,}"])
+
+
+def _work_items(payloads: Sequence[bytes]) -> AbstractContextManager[Any]:
+    """Cuts a history into several work items, however small it is."""
+    size = min(work_items.BYTES, sum(map(len, payloads)) // _WORK_ITEMS)
+    return mock.patch.object(work_items, "BYTES", size)
 
 
 def _update(jobs: WholeJobs, runner: StrictRunner, rng: Random, messages: int) -> None:

@@ -10,7 +10,7 @@ import itertools
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,7 +23,9 @@ import apache_beam as beam
 from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import PBegin, PCollection
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.transforms.core import RestrictionProvider
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
@@ -31,12 +33,16 @@ from apache_beam.utils.timestamp import Timestamp
 from judge import Config, replay
 from pipeline.graph import build
 from pipeline.job_kind import JobKind
-from pipeline.options import Settings, options_without_secrets, parse
+from pipeline.options import Settings, parse
 from pipeline.warehouses import open_warehouse
 from tests import warehouse
 from tests.bigquery_double import BigQueryDouble
+from tests.bigquery_double.tables import TableName
 from tests.fuzz.whole_job import audited, differences
 from tests.strict_runner import Interrupted, Interruption, Report, Strictness, StrictRunner
+from transforms.classify import Classify
+from transforms.core.reader import Reader, Received
+from transforms.parse import Parse
 
 SUBSCRIPTION: Final = "projects/acme-web/subscriptions/calls"
 _PROJECT: Final = "acme-data"
@@ -48,6 +54,7 @@ _DATAFLOW: Final = (
     "--job_name=segment",
 )
 _READERS: Final = 2
+_LOGGED_AT_ONCE: Final = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +194,8 @@ class WholeJobs:
     read: list[Sequence[bytes]] = field(default_factory=list)
     """What each job has read; an update is no other job."""
     reports: list[Report] = field(default_factory=list)
+    shown: Callable[[Report], None] = lambda _: None
+    """What is done with each report as it comes."""
 
     @property
     def _url(self) -> str:
@@ -237,17 +246,21 @@ class WholeJobs:
             self._run([f"--input_subscription={SUBSCRIPTION}", *_DATAFLOW, *options], runner)
 
     def _run(self, inputs: Sequence[str], runner: StrictRunner, kind: JobKind | None = None) -> None:
-        connections = self.folder / "connections.yaml"
-        connections.write_text(json.dumps(self.config.document()))
-        arguments = [*inputs, f"--warehouse={self._url}", f"--connections={connections}", *self.options]
-        settings, options = parse(arguments)
+        settings, options = self._parsed(*inputs)
         settings = replace(settings, kind=kind or settings.kind)
         appends = len(self.bigquery.requests.appends)
         try:
-            _run_to_its_end(settings, options, options_without_secrets(arguments), runner)
+            _run_to_its_end(settings, options, runner)
         finally:
             sent = self.bigquery.requests.appends[appends:]
-            self.reports.append(runner.report.with_counts(_by_table(sent)))
+            report = runner.report.with_counts(_by_table(sent))
+            self.reports.append(report)
+            self.shown(report)
+
+    def _parsed(self, *inputs: str) -> tuple[Settings, PipelineOptions]:
+        connections = self.folder / "connections.yaml"
+        connections.write_text(json.dumps(self.config.document()))
+        return parse([*inputs, f"--warehouse={self._url}", f"--connections={connections}", *self.options])
 
     def _has_read(self, payloads: Sequence[bytes]) -> None:
         self.read.append(payloads)
@@ -263,7 +276,35 @@ class WholeJobs:
         differ = differences(found, expected)
         if again := self.events_again():
             differ.append(f"events: {again} rows are of messages that have one already")
-        return [*differ, *audited(self._url, self.folder)]
+        return [*differ, *self.audit()]
+
+    def audit(self) -> list[str]:
+        """In what the keyed tables differ from what the judge makes of the log: one line for each."""
+        return audited(self._url, self.folder)
+
+    def logged(self) -> int:
+        """How many rows the log has."""
+        table = TableName(_PROJECT, self.dataset, "identity_calls")
+        with self.bigquery.catalog.lock:
+            return len(self.bigquery.catalog.tables[table].rows())
+
+    def log(self, payloads: Sequence[bytes]) -> int:
+        """Logs the calls that these messages are, as a job does that is stopped before it has done anything else.
+        Returns how many rows the log has."""
+        settings, _ = self._parsed(f"--input_subscription={SUBSCRIPTION}", *_DATAFLOW)
+        reader = Reader.of(settings.connections, settings.connection)
+        opened = open_warehouse(settings.warehouse, create=True, update=False)
+        try:
+            job = opened.start(bounded=False, runner=settings.runner, options="", history=True)
+            for begin in range(0, len(payloads), _LOGGED_AT_ONCE):
+                received = [Received(payload) for payload in payloads[begin : begin + _LOGGED_AT_ONCE]]
+                with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline:
+                    parsed = pipeline | "Received" >> beam.Create(received, reshuffle=False) | "Parse" >> Parse(reader)
+                    classified = parsed[Parse.CALLS] | "Classify" >> Classify()
+                    _ = classified[Classify.IDENTITY_CALLS] | "Log" >> opened.log(job)
+        finally:
+            opened.close()
+        return self.logged()
 
     def lost_events(self) -> set[str]:
         """The events that jobs had read when they were stopped, and not written, and that no job after them has read:
@@ -290,12 +331,10 @@ class WholeJobs:
         return set(replay(list(payloads), self.config).events)
 
 
-def _run_to_its_end(settings: Settings, options: Any, shown_options: str, runner: StrictRunner) -> None:
+def _run_to_its_end(settings: Settings, options: PipelineOptions, runner: StrictRunner) -> None:
     opened = open_warehouse(settings.warehouse, create=settings.create, update=settings.update)
     try:
-        job = opened.start(
-            bounded=settings.kind.bounded, runner=settings.runner, options=shown_options, history=True, new=True
-        )
+        job = opened.start(bounded=settings.kind.bounded, runner=settings.runner, options="", history=True)
         pipeline = beam.Pipeline(runner=runner, options=options)
         build(pipeline, settings, opened, job)
         pipeline.run()
