@@ -154,6 +154,16 @@ class TestUpdate:
             run(kept, strict(seed), saved=saved)
         assert seen("pane") == seen("kept") == TIMES
 
+    def test_a_timer_fires_that_only_the_job_before_has_set(self) -> None:
+        def build(pipeline: beam.Pipeline) -> None:
+            keyed = pipeline | beam.Create([("", 0.5)], reshuffle=False).with_output_types(tuple[str, float])
+            _ = keyed | "Keep" >> beam.ParDo(KeepAndGive())
+
+        runner = run(build, strict(1), Interrupted(by=Interruption.UPDATE, at=2, step="Keep"))
+        Seen.values = []
+        run(build, strict(1), saved=runner.saved)
+        assert seen("kept") == [0.5]
+
     def test_a_run_that_was_not_updated_has_saved_nothing(self) -> None:
         runner = run(kept, strict(1))
         with pytest.raises(StrictRunnerError, match="nothing is saved"):
