@@ -373,6 +373,7 @@ class Engine:
         tally = item.inbox.tally
         tally.bundles += 1
         tally.repeats += item.is_repeated
+        tally.state_bytes += outcome.state_bytes
         if item.rows:
             tally.rows[item.rows] += 1
         tally.largest_output = max(tally.largest_output, outcome.size)

@@ -106,6 +106,7 @@ class Inbox:
 
     def deliver(self, data: bytes) -> Iterator[Hashable]:
         """Takes what a work item in front has put out; gives the keys that have got something."""
+        self.tally.received_bytes += len(data)
         for waiting in self._received(data):
             if self.grouping is not None and self.grouping.is_late(waiting, self.watermark.incoming):
                 self.tally.late += 1

@@ -54,6 +54,10 @@ class StepReport:
     """Work items that counted; each is of one key."""
     rows: Rows
     """What came to it; of a grouping the values."""
+    received_bytes: int
+    """What came to it, encoded, by a shuffle."""
+    state_bytes: int
+    """What it has written to state and read of it, but for timers and what waits for a pane."""
     largest_output: int
     """What one work item put out, with its timers and the state that it wrote."""
     largest_cell: int
@@ -132,6 +136,8 @@ _HEADER = (
     "rows",
     "rows/bundle",
     "p50",
+    "received",
+    "state",
     "largest output",
     "cell",
     "key",
@@ -152,6 +158,8 @@ def _line(step: StepReport) -> tuple[str, ...]:
         f"{step.rows.total:,}",
         f"{step.rows.mean:.1f}",
         f"{step.rows.p50:,}",
+        f"{step.received_bytes:,}",
+        f"{step.state_bytes:,}",
         *(f"{number:,}" for number in (*numbers, step.repeats, step.checkpoints, step.late)),
     )
 
@@ -162,6 +170,8 @@ class StepTally:
 
     bundles: int = 0
     rows: Counter[int] = field(default_factory=Counter)
+    received_bytes: int = 0
+    state_bytes: int = 0
     largest_output: int = 0
     largest_cell: int = 0
     largest_key: int = 0
@@ -182,6 +192,8 @@ class StepTally:
             labels=step.labels,
             bundles=self.bundles,
             rows=Rows.of(self.rows),
+            received_bytes=self.received_bytes,
+            state_bytes=self.state_bytes,
             largest_output=self.largest_output,
             largest_cell=self.largest_cell,
             largest_key=self.largest_key,

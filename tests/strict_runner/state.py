@@ -91,7 +91,7 @@ class Cells:
 
 class StateView(sdk_worker.StateHandler):
     """What one worker's present work item reads and writes: nothing of it counts before `Cells.commit`.
-    `size` is how many bytes it has written."""
+    `size` is how many bytes it has written, `read` how many it has read."""
 
     def __init__(self, cells: Cells) -> None:
         self._cells = cells
@@ -100,7 +100,7 @@ class StateView(sdk_worker.StateHandler):
     def begin(self) -> None:
         """Forgets what the work item before has written."""
         self.written: dict[bytes, list[bytes]] = {}
-        self.size = 0
+        self.size = self.read = 0
 
     @contextlib.contextmanager
     def process_instruction_id(self, bundle_id: str) -> Iterator[None]:
@@ -110,7 +110,9 @@ class StateView(sdk_worker.StateHandler):
         _check(state_key)
         key = state_key.SerializeToString()
         chunks = self.written.get(key)
-        return b"".join(self._cells.read(key) if chunks is None else chunks), None
+        content = b"".join(self._cells.read(key) if chunks is None else chunks)
+        self.read += len(content)
+        return content, None
 
     def append_raw(self, state_key: Any, data: bytes) -> Any:
         _check(state_key)

@@ -139,6 +139,8 @@ def test_a_goal_that_is_missed_is_told(
 ) -> None:
     figures = {
         "bundles": 1,
+        "received_bytes": 0,
+        "state_bytes": 0,
         "largest_output": 0,
         "largest_cell": 0,
         "largest_key": 0,

@@ -345,10 +345,12 @@ def _run_to_its_end(settings: Settings, options: PipelineOptions, runner: Strict
 
 
 def _by_table(appends: Sequence[Any]) -> dict[str, int]:
-    """Requests and rows of each table, as counts of a report."""
+    """Requests, rows and bytes of each table, as counts of a report."""
     counts: dict[str, int] = {}
     for append in appends:
-        for name, count in ((f"AppendRows requests to {append.table}", 1), (f"rows to {append.table}", append.rows)):
+        table = append.table
+        of_append = {f"AppendRows requests to {table}": 1, f"rows to {table}": append.rows}
+        for name, count in {**of_append, f"bytes to {table}": append.size}.items():
             counts[name] = counts.get(name, 0) + count
     return dict(sorted(counts.items()))
 
