@@ -11,6 +11,7 @@ from unittest import mock
 import pytest
 from apache_beam.coders import VarIntCoder
 
+from pipeline.sources.history import History
 from tests.bigquery_double import BigQueryDouble
 from tests.fuzz.whole_job import side_by_side
 from tests.histories import CONFIGS
@@ -19,6 +20,7 @@ from tests.strict_runner import Interrupted, Interruption, Strictness, UpdateRef
 from tests.strict_runner.interrupted_jobs import run_interrupted
 from tests.strict_runner.report import Report, Rows, StepReport
 from tests.strict_runner.whole_job import Publication, WholeJobs, into_double
+from transforms.core.rules_version import RULES_VERSION
 
 _HISTORIES = 4
 STRICT = Strictness(repeats=0.3, output_bytes=goals.OUTPUT_BYTES, cell_bytes=goals.STATE_BYTES)
@@ -118,6 +120,26 @@ def test_an_update_that_does_not_fit_names_the_step(bigquery: BigQueryDouble, tm
         pytest.raises(UpdateRefused, match=r"Deduplicate/Unseen: .*'memory' is .*VarIntCoder.*StructCoder\(Memory\)"),
     ):
         jobs.update(runner)
+
+
+def test_an_update_under_newer_rules_reads_the_log_where_the_old_source_is_said_to_be_gone(
+    bigquery: BigQueryDouble, tmp_path: Path
+) -> None:
+    jobs = WholeJobs(bigquery, tmp_path, CONFIGS["mixed"], replace(STRICT, waits=False))
+    update = Interrupted(by=Interruption.UPDATE, at=60)
+    runner = jobs.run_on_subscription(in_two(1)[0], Publication(batch=4, begin_s=3600), Random(1), update)
+    old = History.label
+    with (
+        mock.patch.object(History, "label", "HistoryForNewRules"),
+        mock.patch("pipeline.warehouses.bigquery.warehouse.RULES_VERSION", RULES_VERSION + 1),
+        mock.patch("pipeline.warehouses.bigquery.history.RULES_VERSION", RULES_VERSION + 1),
+    ):
+        with pytest.raises(UpdateRefused, match=f"the new job has no '.*{old}.*', and the running one has"):
+            jobs.update(runner)
+        gone = {f"{step}{old}": "" for step in ("Read", "Parse", "Arrive")}
+        updated = jobs.update(runner, transform_names=gone)
+    assert updated.report.step("ReadHistoryForNewRules/Rows/Read").bundles
+    assert jobs.differences() == []
 
 
 _ROWS = Rows(bundles=1, total=1, p50=1)

@@ -10,7 +10,7 @@ import itertools
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -229,9 +229,16 @@ class WholeJobs:
             self._lost[-1] = self._events(self.read[-1]) - self.stored_events().keys()
         return runner
 
-    def update(self, runner: StrictRunner, interrupted: Interrupted | None = None) -> StrictRunner:
+    def update(
+        self,
+        runner: StrictRunner,
+        interrupted: Interrupted | None = None,
+        transform_names: Mapping[str, str] | None = None,
+    ) -> StrictRunner:
         """A job that goes on with what the one of this runner has saved, as launched with `--update`."""
-        runner = StrictRunner(self.strictness, interrupted=interrupted, saved=runner.saved)
+        runner = StrictRunner(
+            self.strictness, interrupted=interrupted, saved=runner.saved, transform_names=transform_names
+        )
         self._run_on_published(runner, "--update")
         self.read[-1] = Published.acknowledged()
         return runner
