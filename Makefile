@@ -41,7 +41,9 @@ fuzz: $(INSTALLED) ## Judge 10,000 random histories by the replay (a quarter of 
 
 faults: $(INSTALLED) ## Ten times each: kills, lost connections, a warehouse that is away; a runner as strict as Dataflow (an hour)
 	.venv/bin/python -m tests.faults
-	.venv/bin/python -m tests.strict_runner --messages=200000 --seed=0 --latency=0.05 --threads=50
+	.venv/bin/python -m tests.strict_runner --messages=200000 --seed=0 --threads=1
+	.venv/bin/python -m tests.strict_runner --messages=20000 --seed=1 --latency=0.05 --threads=50 --goals
+	for interruption in stop drain update; do .venv/bin/python -m tests.strict_runner --messages=2000 --interrupt=$$interruption || exit 1; done
 
 # ---- Dataflow: docs/dataflow.md ----
 

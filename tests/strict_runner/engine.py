@@ -6,7 +6,7 @@ import heapq
 import itertools
 import queue
 import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from random import Random
@@ -15,15 +15,19 @@ from typing import Any, Final
 from apache_beam.runners.portability.fn_api_runner import translations
 from apache_beam.runners.portability.fn_api_runner.execution import ListBuffer
 
-from tests.strict_runner.graph import Shuffle, Step
+from tests.strict_runner.graph import Shuffle, Step, named
 from tests.strict_runner.inbox import Inbox, Item, TimerId
+from tests.strict_runner.interruption import Interrupted, Interruption
 from tests.strict_runner.report import Monitored, Report
+from tests.strict_runner.saved import Saved, SavedStep, transforms
 from tests.strict_runner.state import Cells
 from tests.strict_runner.strictness import Strictness, StrictRunnerError
 from tests.strict_runner.watermarks import MAX, MIN
 from tests.strict_runner.worker import Outcome, Worker, claims_watched
 
 _SHOWN_STUCK: Final = 5
+_LOST: Final = 0.5
+"""The share that never counts of the work items that run when a job is interrupted."""
 
 
 class Clock:
@@ -58,10 +62,24 @@ class _Done:
 class Engine:
     """Runs steps until nothing is left to do."""
 
-    def __init__(self, context: Any, steps: list[Step], cells: Cells, strictness: Strictness) -> None:
+    def __init__(
+        self,
+        context: Any,
+        steps: list[Step],
+        cells: Cells,
+        strictness: Strictness,
+        interrupted: Interrupted | None = None,
+    ) -> None:
         self._context, self._cells, self._strictness = context, cells, strictness
+        self._interrupted = interrupted
+        self._begun = 0
+        """Work items that count for the interruption."""
+        self._last: Item | None = None
+        """The work item that ends without an outcome, since the job was interrupted while it ran."""
+        self.is_draining = False
         self._rng = Random(strictness.seed)
         self._clock = Clock()
+        self._steps = steps
         self._inboxes = [Inbox(step, context, self._clock) for step in steps]
         self._ready: list[tuple[Inbox, Hashable]] = []
         self._held_back: list[tuple[Inbox, Hashable]] = []
@@ -81,12 +99,20 @@ class Engine:
             for stage in step.stages.values():
                 self._descriptors[stage.descriptor.id] = stage.descriptor
 
-    def run(self) -> list[Any]:
-        """Runs all; returns the pipeline's metrics. Raises StrictRunnerError, and whatever the pipeline raises."""
+    def run(self, saved: Saved | None = None) -> list[Any]:
+        """Runs all, from the beginning or from what another job has saved; returns the pipeline's metrics. Raises
+        UpdateRefused, every other StrictRunnerError, and whatever the pipeline raises."""
+        steps: Mapping[str, SavedStep] = {}
+        if saved is not None:
+            saved.check(self._context, self._steps)
+            self._cells.restore(saved.cells)
+            steps = saved.steps
         for inbox in self._inboxes:
-            if inbox.step.root.shuffle is Shuffle.START:
+            if (step := steps.get(inbox.step.label)) is not None:
+                self._restore(inbox, step)
+            elif inbox.step.root.shuffle is Shuffle.START:
                 self._list(inbox, inbox.start())
-        self._advance()
+        self._advance(of_all=True)
         workers = [Worker(self._descriptors, self._cells, self._strictness) for _ in range(self._strictness.threads)]
         try:
             with claims_watched():
@@ -95,6 +121,31 @@ class Engine:
             for worker in workers:
                 worker.close()
         return self._monitored.metrics
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the interruption has come: a short run may end before."""
+        return self._last is not None or self.is_draining
+
+    def saved(self) -> Saved:
+        """What a job takes over that goes on with this one's, which has ended by an update."""
+        if any(step.side_inputs for step in self._steps):
+            raise StrictRunnerError("an update of a graph with side inputs is not imitated: they are not saved")
+        due_s: dict[Inbox, dict[Hashable, float]] = {inbox: {} for inbox in self._inboxes}
+        for at, _, inbox, key in self._deferred:
+            due_s[inbox][key] = at
+        return Saved(
+            transforms=transforms(self._steps),
+            steps={inbox.step.label: inbox.saved(self._context, due_s[inbox]) for inbox in self._inboxes},
+            cells=self._cells.saved(),
+        )
+
+    def _restore(self, inbox: Inbox, saved: SavedStep) -> None:
+        for key, due_s in inbox.restore(saved):
+            if due_s is None:
+                self._list(inbox, key)
+            else:
+                heapq.heappush(self._deferred, (due_s, next(self._numbers), inbox, key))
 
     def report(self) -> Report:
         """What has been shown up to now."""
@@ -110,7 +161,8 @@ class Engine:
         busy = 0
         with ThreadPoolExecutor(len(workers)) as pool:
             while True:
-                while free and (item := self._next_item(idle=not busy)) is not None:
+                while free and self._last is None and (item := self._next_item(idle=not busy)) is not None:
+                    self._interrupt_at(item)
                     worker = free.pop()
                     busy += 1
                     if len(workers) == 1:
@@ -120,6 +172,8 @@ class Engine:
                     if len(workers) == 1:
                         break
                 if not busy:
+                    if self._last is not None:
+                        return
                     if not self._wait():
                         break
                     continue
@@ -128,9 +182,37 @@ class Engine:
                     raise finished.error
                 assert finished.worker is not None
                 busy -= 1
-                self._commit(finished.item, finished.outcome, finished.worker)
+                if self._is_lost(finished.item):
+                    finished.item.inbox.put_back(finished.item)
+                else:
+                    self._commit(finished.item, finished.outcome, finished.worker)
                 free.append(finished.worker)
         self._check_all_done()
+
+    def _interrupt_at(self, item: Item) -> None:
+        """Interrupts the job, where it is to be while this work item runs."""
+        when = self._interrupted
+        if when is None or self.is_interrupted:
+            return
+        if when.step is not None and named(self._steps, when.step) is not item.inbox.step:
+            return
+        self._begun += 1
+        if self._begun < when.at:
+            return
+        if when.by is not Interruption.DRAIN:
+            self._last = item
+            return
+        self.is_draining = True
+        deferred, self._deferred = self._deferred, []
+        for _, _, inbox, key in deferred:
+            self._list(inbox, key)
+
+    def _is_lost(self, item: Item) -> bool:
+        """Whether a work item has ended after the job: the last one, and of those that ran beside it some. What a pane
+        has been made of is not there any more, so that one counts."""
+        if self._last is None or item.inbox.grouping is not None:
+            return False
+        return item is self._last or self._rng.random() < _LOST
 
     def _work(self, worker: Worker, item: Item) -> _Done:
         """Runs a work item once, or twice with one outcome that counts."""
@@ -182,17 +264,21 @@ class Engine:
     def _item(self, inbox: Inbox, key: Hashable) -> Item:
         rng = Random(self._rng.getrandbits(64))
         elements, timers = inbox.take(key, rng, self._strictness.partial)
-        given, rows = inbox.given(key, elements, timers, rng)
+        is_restriction = inbox.step.root.shuffle is Shuffle.RESTRICTION
+        if self.is_draining and is_restriction:
+            given, rows = inbox.given(key, inbox.truncate(elements), timers, rng)
+        else:
+            given, rows = inbox.given(key, elements, timers, rng)
         return Item(
             inbox=inbox,
             key=key,
             elements=elements,
-            timers=[timer for _, timer in timers],
+            timers=timers,
             given=given,
             rows=rows,
             rng=rng,
             is_repeated=rng.random() < self._strictness.repeats,
-            is_split=inbox.step.root.shuffle is Shuffle.RESTRICTION and rng.random() < self._strictness.checkpoints,
+            is_split=is_restriction and rng.random() < self._strictness.checkpoints,
         )
 
     def _wake(self) -> None:
@@ -224,7 +310,7 @@ class Engine:
         if self._deferred:
             times.append(self._deferred[0][0])
         if times:
-            self._clock.wait_until(min(times), jump=not self._strictness.waits)
+            self._clock.wait_until(min(times), jump=self.is_draining or not self._strictness.waits)
         return bool(times)
 
     def _is_complete(self, step: Step) -> bool:
@@ -287,23 +373,31 @@ class Engine:
         tally = item.inbox.tally
         tally.bundles += 1
         tally.repeats += item.is_repeated
+        tally.state_bytes += outcome.state_bytes
         if item.rows:
             tally.rows[item.rows] += 1
         tally.largest_output = max(tally.largest_output, outcome.size)
         for stage, rows, metrics in outcome.counted:
             self._monitored.add(stage, rows, metrics)
 
-    def _advance(self) -> None:
-        """Moves the watermarks, and lists what they let go."""
+    def _advance(self, *, of_all: bool = False) -> None:
+        """Moves the watermarks that what holds them lets go, or all, and lists what has become due. The steps are in
+        the graph's order: those that feed one come before it."""
+        moved: set[int] = set()
         for inbox in self._inboxes:
-            step = inbox.step
+            step, watermark = inbox.step, inbox.watermark
+            if not (of_all or watermark.may_advance or any(each.index in moved for each in step.feeders)):
+                continue
             of_feeders = min((self._inboxes[each.index].watermark.outgoing for each in step.feeders), default=MAX)
-            if inbox.watermark.advance(of_feeders):
+            has_come, has_left = watermark.advance(of_feeders)
+            if has_come:
                 self._delay(inbox, inbox.due_by_watermark())
-            if inbox.watermark.outgoing == MAX and step.index not in self._given:
+            if has_left:
+                moved.add(step.index)
+            if watermark.outgoing == MAX and step.index not in self._given:
                 self._give_side_inputs(step)
-        while inbox_timers := [inbox for inbox in self._inboxes if self._has_due(inbox)]:
-            for inbox in inbox_timers:
+        for inbox in self._inboxes:
+            if self._has_due(inbox):
                 self._delay(inbox, inbox.due_by_watermark())
 
     @staticmethod

@@ -13,7 +13,8 @@ ROWS_A_REQUEST: Final = 200
 ROWS_A_SECOND: Final = 2_000
 """The rate from which requests are to hold so many rows: at a lower one each shard sends what has come in its time."""
 WINDOWS_AHEAD: Final = 3
-"""No timer is set further ahead than so many windows: the one that is open, and two for what is late."""
+"""No timer is set further ahead than so many windows, in whole seconds: the one that is open, and two for what is
+late."""
 
 
 def missed(report: Report, *, window_s: float) -> Iterator[str]:
@@ -23,7 +24,7 @@ def missed(report: Report, *, window_s: float) -> Iterator[str]:
             yield f"{step.name}: a work item puts out {step.largest_output:,} bytes: at most {OUTPUT_BYTES:,}"
         if step.largest_key > STATE_BYTES:
             yield f"{step.name}: a key has {step.largest_key:,} bytes of state: at most {STATE_BYTES:,}"
-        if step.furthest_timer_s > WINDOWS_AHEAD * window_s:
+        if int(step.furthest_timer_s) > WINDOWS_AHEAD * window_s:
             yield f"{step.name}: a timer is {step.furthest_timer_s:,.0f} s ahead: at most {WINDOWS_AHEAD} windows"
     for name, requests in report.counts.items():
         table = name.removeprefix("AppendRows requests to ")

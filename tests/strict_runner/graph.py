@@ -8,15 +8,18 @@ to before the next one.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
+from apache_beam.internal import pickler
 from apache_beam.portability import common_urns
-from apache_beam.portability.api import beam_fn_api_pb2
+from apache_beam.portability.api import beam_fn_api_pb2, beam_runner_api_pb2
+from apache_beam.runners.common import DoFnSignature
 from apache_beam.runners.portability.fn_api_runner import execution, translations
 from apache_beam.runners.worker import bundle_processor
+from apache_beam.transforms.core import DoFnInfo
 
 Timer = tuple[str, str]
 """A timer family: the transform's name, and its own."""
@@ -105,12 +108,13 @@ class Stage:
         consumers = [each for each in self.descriptor.transforms.values() if read in each.inputs.values()]
         if any(each.spec.urn in _RESTRICTIONS for each in consumers):
             return Shuffle.RESTRICTION
-        if any(transform == each.unique_name for each in consumers for transform, _ in self._stateful):
+        if any(transform == each.unique_name for each in consumers for transform, _ in self.stateful):
             return Shuffle.KEY
         return Shuffle.SIDE_INPUT if self.side_inputs else Shuffle.NONE
 
     @property
-    def _stateful(self) -> Iterator[tuple[str, Any]]:
+    def stateful(self) -> Iterator[tuple[str, Any]]:
+        """The transforms with state or timers, each with its payload."""
         for transform in self.descriptor.transforms.values():
             if transform.spec.urn in translations.PAR_DO_URNS:
                 payload = translations.proto_utils.parse_Bytes(
@@ -161,12 +165,17 @@ class Step:
         others = [label for label in outermost if label != first.partition("/")[0]]
         return f"{first} → {', '.join(others)}" if others else first
 
+    @cached_property
+    def label(self) -> str:
+        """The label of the transform that it begins with; no other step has it."""
+        shuffle = self.root.shuffle
+        label = self.root.reader.removesuffix("/Read")
+        return self.root.labels[0] if shuffle not in (Shuffle.START, Shuffle.GROUP) and self.root.labels else label
+
     @property
     def _first(self) -> str:
         shuffle = self.root.shuffle
-        label = self.root.reader.removesuffix("/Read")
-        if shuffle is not Shuffle.GROUP and self.root.labels:
-            label = self.root.labels[0]
+        label = self.label
         if shuffle is Shuffle.START:
             return label.partition("/")[0]
         for ending in _INNER:
@@ -204,7 +213,7 @@ def stages_of(context: Any) -> list[Stage]:
 
 
 def steps_of(stages: list[Stage]) -> list[Step]:
-    """The steps that stages make, in their order."""
+    """The steps that stages make, in their order: each behind those that feed it."""
     readers: dict[bytes, list[Stage]] = {}
     for stage in stages:
         readers.setdefault(stage.inputs[stage.reader], []).append(stage)
@@ -242,11 +251,74 @@ def _join_side_inputs(steps: list[Step]) -> None:
                 step.side_inputs += [other for other in steps if other is not step and buffer in other.feeds]
 
 
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+
+N = TypeVar("N", bound=_Named)
+
+
+def named(steps: Iterable[N], label: str) -> N:
+    """The step that begins with a transform, or that it is in, by its label; for a composite the first such step.
+    Raises KeyError."""
+    for fits in (_begins_with, _has, _has_part_of):
+        for step in steps:
+            if fits(step, label):
+                return step
+    raise KeyError(label)
+
+
+def _begins_with(step: _Named, label: str) -> bool:
+    return step.name.partition(" → ")[0] == label
+
+
+def _has(step: _Named, label: str) -> bool:
+    return label in step.labels
+
+
+def _has_part_of(step: _Named, label: str) -> bool:
+    return any(transform.startswith(f"{label}/") for transform in (*step.labels, step.name))
+
+
 def coder(stage: Stage) -> Any:
-    """The coder of the elements that a stage reads, with their times and windows."""
+    """The coder of the elements that a stage reads, with their times and windows. What only the SDK can decode are
+    bytes in it."""
     context = stage.bundles.execution_context
+    port = _coder_of_port(stage)
+    return context.pipeline_context.coders[context.safe_coders.get(port, port)]
+
+
+def coder_of_sdk(stage: Stage) -> Any:
+    """The same as the SDK has it."""
+    return stage.bundles.execution_context.pipeline_context.coders[coder_id(stage)]
+
+
+def coder_id(stage: Stage) -> str:
+    """The id of the SDK's coder; of a GroupByKey of the one of what comes to it."""
+    if stage.shuffle is not Shuffle.GROUP:
+        return _coder_of_port(stage)
+    context = stage.bundles.execution_context
+    _, name = translations.split_buffer_id(stage.inputs[stage.reader])
+    (incoming,) = context.pipeline_components.transforms[name].inputs.values()
+    return str(context.data_channel_coders[incoming])
+
+
+def _coder_of_port(stage: Stage) -> str:
     port = beam_fn_api_pb2.RemoteGrpcPort.FromString(stage.descriptor.transforms[stage.reader].spec.payload)
-    return context.pipeline_context.coders[context.safe_coders.get(port.coder_id, port.coder_id)]
+    return str(port.coder_id)
+
+
+def restriction_provider(stage: Stage) -> Any:
+    """What the splittable DoFn that a stage begins with says of its restrictions."""
+    (transform,) = (each for each in stage.descriptor.transforms.values() if each.spec.urn in _RESTRICTIONS)
+    payload = beam_runner_api_pb2.ParDoPayload.FromString(transform.spec.payload)
+    context = stage.bundles.execution_context.pipeline_context
+    fn = DoFnInfo.from_runner_api(payload.do_fn, context).serialized_dofn_data()
+    return DoFnSignature(pickler.loads(fn)[0]).get_restriction_provider()
 
 
 IMPULSE: Final = execution.ENCODED_IMPULSE_VALUE

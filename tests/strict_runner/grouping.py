@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import pickle
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.trigger import (
     AccumulationMode,
     Always,
+    GeneralTriggerDriver,
     InMemoryUnmergedState,
     MergeableStateAdapter,
     create_trigger_driver,
@@ -63,6 +65,17 @@ class _OfKey:
     size: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class _SavedKey:
+    """What a key has, by the number of the window."""
+
+    size: int
+    values: Mapping[int, list[bytes]]
+    notes: Mapping[int, Mapping[str, Any]]
+    timers: Mapping[int, Mapping[Any, Timestamp]]
+    windows: list[tuple[bytes, list[int]]]
+
+
 class Grouping:
     """The GroupByKey in front of a stage."""
 
@@ -76,6 +89,8 @@ class Grouping:
         )
         self._before, self._after = before.get_impl(), after.get_impl()
         self._key = before.key_coder().get_impl()
+        self._value = before.value_coder()
+        self._window = before.window_coder
         strategies = context.safe_windowing_strategies
         strategy = context.pipeline_components.pcollections[incoming].windowing_strategy_id
         self._windowing = context.pipeline_context.windowing_strategies[strategies[strategy]]
@@ -97,6 +112,53 @@ class Grouping:
         for element, encoded in split_up(data, self._before):
             key, value = element.value
             yield Waiting(self._key.encode(key), element.timestamp.micros, element.with_value(value), len(encoded))
+
+    def encoded(self, waiting: Waiting) -> bytes:
+        """An element that was received, as it was."""
+        out = create_OutputStream()
+        key = self._key.decode(waiting.key)
+        self._before.encode_to_stream(waiting.element.with_value((key, waiting.element.value)), out, True)
+        encoded: bytes = out.get()
+        return encoded
+
+    def saved(self) -> dict[bytes, bytes]:
+        """What is gathered, by key: values and windows in their coders, and what the trigger notes of them."""
+        return {key: pickle.dumps(self._saved(of_key)) for key, of_key in self._keys.items()}
+
+    def _saved(self, of_key: _OfKey) -> _SavedKey:
+        state, elements = of_key.state, GeneralTriggerDriver.ELEMENTS.tag
+        windows = MergeableStateAdapter(state).window_ids
+        return _SavedKey(
+            size=of_key.size,
+            values={
+                number: [self._value.encode(value) for value in tags.get(elements, ())]
+                for number, tags in state.state.items()
+            },
+            notes={
+                number: {tag: note for tag, note in tags.items() if tag != elements}
+                for number, tags in state.state.items()
+            },
+            timers={number: dict(timers) for number, timers in state.timers.items()},
+            windows=[(self._window.encode(window), list(numbers)) for window, numbers in windows.items()],
+        )
+
+    def restore(self, panes: Mapping[bytes, bytes]) -> None:
+        """Takes over what another job's grouping has saved."""
+        for key, saved in panes.items():
+            self._keys[key] = self._restored(pickle.loads(saved))
+
+    def _restored(self, saved: _SavedKey) -> _OfKey:
+        of_key = _OfKey(size=saved.size)
+        state, elements = of_key.state, GeneralTriggerDriver.ELEMENTS.tag
+        for number, notes in saved.notes.items():
+            state.state[number].update(notes)
+            if saved.values[number]:
+                state.state[number][elements] = [self._value.decode(value) for value in saved.values[number]]
+        for number, timers in saved.timers.items():
+            state.timers[number].update(timers)
+        windows = {self._window.decode(window): numbers for window, numbers in saved.windows}
+        state.set_global_state(MergeableStateAdapter.WINDOW_IDS, windows)
+        return of_key
 
     def is_late(self, waiting: Waiting, watermark: int) -> bool:
         """Whether an element comes too late for all of its windows."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from apache_beam.metrics import monitoring_infos
 
-from tests.strict_runner.graph import Stage, Step
+from tests.strict_runner.graph import Stage, Step, named
 
 _COMPACTED_AT: Final = 4000
 _NAME_WIDTH: Final = 80
@@ -48,11 +48,16 @@ class StepReport:
     """What Dataflow would fuse: the transforms between one shuffle and the next. Sizes are bytes."""
 
     name: str
-    transforms: tuple[str, ...]
+    labels: tuple[str, ...]
+    """Of its transforms."""
     bundles: int
     """Work items that counted; each is of one key."""
     rows: Rows
     """What came to it; of a grouping the values."""
+    received_bytes: int
+    """What came to it, encoded, by a shuffle."""
+    state_bytes: int
+    """What it has written to state and read of it, but for timers and what waits for a pane."""
     largest_output: int
     """What one work item put out, with its timers and the state that it wrote."""
     largest_cell: int
@@ -84,11 +89,7 @@ class Report:
     def step(self, label: str) -> StepReport:
         """The step that begins with a transform, or that it is in, by its label; for a composite the first such step.
         Raises KeyError."""
-        for fits in (_begins_with, _has, _has_part_of):
-            for step in self.steps:
-                if fits(step, label):
-                    return step
-        raise KeyError(label)
+        return named(self.steps, label)
 
     def rows(self, label: str) -> Rows:
         """What came to a transform, by its label. Raises KeyError."""
@@ -129,24 +130,14 @@ class Report:
         return "\n".join([*table, f"seed {self.seed}, {self.elapsed_s:.1f} s", *counts])
 
 
-def _begins_with(step: StepReport, label: str) -> bool:
-    return step.name.partition(" → ")[0] == label
-
-
-def _has(step: StepReport, label: str) -> bool:
-    return label in step.transforms
-
-
-def _has_part_of(step: StepReport, label: str) -> bool:
-    return any(transform.startswith(f"{label}/") for transform in (*step.transforms, step.name))
-
-
 _HEADER = (
     "step",
     "bundles",
     "rows",
     "rows/bundle",
     "p50",
+    "received",
+    "state",
     "largest output",
     "cell",
     "key",
@@ -167,6 +158,8 @@ def _line(step: StepReport) -> tuple[str, ...]:
         f"{step.rows.total:,}",
         f"{step.rows.mean:.1f}",
         f"{step.rows.p50:,}",
+        f"{step.received_bytes:,}",
+        f"{step.state_bytes:,}",
         *(f"{number:,}" for number in (*numbers, step.repeats, step.checkpoints, step.late)),
     )
 
@@ -177,6 +170,8 @@ class StepTally:
 
     bundles: int = 0
     rows: Counter[int] = field(default_factory=Counter)
+    received_bytes: int = 0
+    state_bytes: int = 0
     largest_output: int = 0
     largest_cell: int = 0
     largest_key: int = 0
@@ -194,9 +189,11 @@ class StepTally:
     def report(self, step: Step) -> StepReport:
         return StepReport(
             name=step.name,
-            transforms=step.labels,
+            labels=step.labels,
             bundles=self.bundles,
             rows=Rows.of(self.rows),
+            received_bytes=self.received_bytes,
+            state_bytes=self.state_bytes,
             largest_output=self.largest_output,
             largest_cell=self.largest_cell,
             largest_key=self.largest_key,

@@ -30,8 +30,13 @@ class Cell(NamedTuple):
     key: bytes
 
 
+def user_state(state_key: Any) -> Any:
+    """The part of a `StateKey` that has the transform, the state's name and the key."""
+    return getattr(state_key, state_key.WhichOneof("type"))
+
+
 def _cell(state_key: Any) -> Cell:
-    of_user = getattr(state_key, state_key.WhichOneof("type"))
+    of_user = user_state(state_key)
     return Cell(of_user.transform_id, of_user.user_state_id, of_user.key)
 
 
@@ -48,6 +53,25 @@ class Cells:
 
     def append_raw(self, state_key: Any, data: bytes) -> None:
         self._cells.setdefault(state_key.SerializeToString(), []).append(data)
+
+    def saved(self) -> dict[bytes, tuple[bytes, ...]]:
+        """The states of all keys, for an update."""
+        kinds = ((key, chunks, StateKey.FromString(key).WhichOneof("type")) for key, chunks in self._cells.items())
+        return {key: tuple(chunks) for key, chunks, kind in kinds if kind in _USER_STATES}
+
+    def restore(self, saved: Mapping[bytes, tuple[bytes, ...]]) -> None:
+        """Takes over what another job has saved."""
+        for key, chunks in saved.items():
+            cell = _cell(StateKey.FromString(key))
+            self._cells[key] = list(chunks)
+            self._sizes[cell.transform, cell.key] += sum(map(len, chunks))
+
+    def of(self, transform: str, name: str) -> dict[bytes, bytes]:
+        """What a transform keeps in one of its states, by key."""
+        cells = ((_cell(StateKey.FromString(key)), chunks) for key, chunks in self.saved().items())
+        return {
+            cell.key: b"".join(chunks) for cell, chunks in cells if (cell.transform, cell.name) == (transform, name)
+        }
 
     def commit(self, written: Mapping[bytes, list[bytes]]) -> Iterator[tuple[Cell, int, int]]:
         """Takes over what a work item has written; gives each cell with its bytes, and those of all of its key."""
@@ -67,7 +91,7 @@ class Cells:
 
 class StateView(sdk_worker.StateHandler):
     """What one worker's present work item reads and writes: nothing of it counts before `Cells.commit`.
-    `size` is how many bytes it has written."""
+    `size` is how many bytes it has written, `read` how many it has read."""
 
     def __init__(self, cells: Cells) -> None:
         self._cells = cells
@@ -76,7 +100,7 @@ class StateView(sdk_worker.StateHandler):
     def begin(self) -> None:
         """Forgets what the work item before has written."""
         self.written: dict[bytes, list[bytes]] = {}
-        self.size = 0
+        self.size = self.read = 0
 
     @contextlib.contextmanager
     def process_instruction_id(self, bundle_id: str) -> Iterator[None]:
@@ -86,7 +110,9 @@ class StateView(sdk_worker.StateHandler):
         _check(state_key)
         key = state_key.SerializeToString()
         chunks = self.written.get(key)
-        return b"".join(self._cells.read(key) if chunks is None else chunks), None
+        content = b"".join(self._cells.read(key) if chunks is None else chunks)
+        self.read += len(content)
+        return content, None
 
     def append_raw(self, state_key: Any, data: bytes) -> Any:
         _check(state_key)

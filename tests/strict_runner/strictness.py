@@ -59,3 +59,7 @@ class CellTooLarge(StrictRunnerError):
             "spread it over keys, or forget some of it"
         )
         self.step, self.cell, self.size, self.bound = step, cell, size, bound
+
+
+class UpdateRefused(StrictRunnerError):
+    """A job cannot go on with the state of the one that runs: what does not fit."""

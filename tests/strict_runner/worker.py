@@ -51,6 +51,8 @@ class Outcome:
     """Of each stage that ran the elements by their PCollection, and the pipeline's own metrics."""
     written: dict[bytes, list[bytes]] = field(default_factory=dict)
     size: int = 0
+    state_bytes: int = 0
+    """Of state what was written and what was read."""
     splits: int = 0
     """How many of the residuals the runner has asked for."""
     finalizable: list[str] = field(default_factory=list)
@@ -101,6 +103,7 @@ class Worker:
                     waiting[stage.index] = BundleInput(before + b"".join(chunks))
         outcome.written = self._state.written
         outcome.size += self._state.size
+        outcome.state_bytes = self._state.size + self._state.read
         self._check(step, outcome)
         return outcome
 

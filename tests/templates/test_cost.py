@@ -89,11 +89,16 @@ def test_what_is_free_is_free_once() -> None:
     assert asked.dollars == pytest.approx((applied.quantity + 1 - PRICES["query"].free) * PRICES["query"].dollars)
 
 
-def test_an_identity_call_costs_more_than_an_event() -> None:
-    engine = [line(replace(SMALL, identity_share=share), "Dataflow: Streaming Engine").dollars for share in (0, 0.5, 1)]
-    assert engine == sorted(engine)
+def test_streaming_engine_is_billed_by_what_events_and_calls_carry() -> None:
+    messages = 50 * cost.HOURS * 3600
+    events, calls = (
+        line(replace(SMALL, identity_share=share), "Dataflow: Streaming Engine").quantity * 1e9 / messages
+        for share in (0, 1)
+    )
+    assert events == pytest.approx(WORK.engine_overhead + SMALL.message_bytes * WORK.event_engine)
+    assert calls == pytest.approx(WORK.engine_overhead + WORK.identity_engine)
     assert line(replace(SMALL, identity_share=0), "BigQuery: Storage Write").quantity == pytest.approx(
-        50 * cost.HOURS * 3600 * SMALL.message_bytes * WORK.event_row / 2**30
+        messages * SMALL.message_bytes * WORK.event_row / 2**30
     )
 
 
