@@ -61,9 +61,10 @@ def run(use: Callable[[GroupCommit[object], Recording], Awaitable[None]], timeou
 
 def test_what_comes_during_a_commit_is_committed_together_next() -> None:
     async def use(commits: GroupCommit[object], committer: Recording) -> None:
-        committer.commit_s = 0.05
+        committer.commit_s = 1.0
         first = asyncio.ensure_future(commits.commit(0))
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.3)
+        committer.commit_s = 0.0
         await asyncio.gather(first, *(commits.commit(number) for number in range(1, 100)))
         assert committer.groups == [[0], [*range(1, 100)]]
 
