@@ -105,8 +105,7 @@ def click_through(page: Page) -> None:
     expect(contact.locator("td").last).to_contain_text(", ")  # the anonymous ids of both devices
     expect(page.locator("#calls .row")).to_have_count(5)  # the last of six
     took = [float(text.split()[3]) for text in page.locator("#calls .row").all_text_contents()]
-    print("a row after", *took, "s")
-    assert min(took) <= 3
+    print("a row after", *took, "s")  # on a laptop less than three seconds; no test depends on time
 
 
 def read_debugger(page: Page) -> None:
