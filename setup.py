@@ -3,6 +3,7 @@ from setuptools import setup
 PACKAGES = [
     "judge",
     "pipeline",
+    "pipeline.report",
     "pipeline.sources",
     "pipeline.warehouses",
     "pipeline.warehouses.bigquery",
@@ -14,6 +15,9 @@ PACKAGES = [
     "transforms.core.identity",
 ]
 
+REPORT = ["vl-convert-python~=1.9"]  # draws the charts of pipeline.report
+"""What the extra of that name installs."""
+
 setup(
     name="segment-bigquery",
     version="0.1.0",
@@ -23,7 +27,7 @@ setup(
     packages=PACKAGES,
     package_data={
         "judge": ["py.typed"],
-        "pipeline": ["py.typed"],
+        "pipeline": ["py.typed", "report/sql/*.sql"],
         "receiver": ["py.typed"],
         "schemas": ["py.typed", "sql/*.sql"],
         "transforms": ["py.typed"],
@@ -49,7 +53,9 @@ setup(
         "tenacity~=9.0",
     ],
     extras_require={
+        "report": REPORT,
         "dev": [
+            *REPORT,
             "google-cloud-dataflow-client~=0.13.0",
             "google-cloud-monitoring~=2.30",
             "hypothesis~=6.160",
