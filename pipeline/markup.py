@@ -41,7 +41,7 @@ def given(value: str) -> Markup:
     return element("bdi", value)
 
 
-def document(title: str, style: str, *content: str | None) -> str:
+def document(title: str, style: str, *content: str | None, class_: str | None = None) -> str:
     """A whole page. It runs no script and asks for nothing: the browser itself is told to refuse both."""
     policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     head = element(
@@ -53,7 +53,7 @@ def document(title: str, style: str, *content: str | None) -> str:
         element("title", title),
         element("style", Markup(style)),
     )
-    page = element("html", head, element("body", *content), lang="en")
+    page = element("html", head, element("body", *content, class_=class_), lang="en")
     return f"<!DOCTYPE html>\n{page}\n"
 
 

@@ -51,6 +51,12 @@ def _cell(value: Cell) -> str:
     return given(cut(value, LONGEST_VALUE)) if value else element("span", "(no name)", class_="note")
 
 
+def tiles(values: Sequence[tuple[str, str]]) -> Markup:
+    """Numbers that stand out, each with what it counts."""
+    drawn = (element("div", element("b", value), element("span", what), class_="tile") for value, what in values)
+    return element("div", *drawn, class_="tiles")
+
+
 def nothing() -> Markup:
     """What stands in the place of a table or a chart without rows."""
     return element("p", "Nothing in this period.", class_="note")

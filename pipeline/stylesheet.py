@@ -35,7 +35,7 @@ body {
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif;
   color: var(--ink); background: var(--paper);
 }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .25rem; }
+h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .25rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.3rem; margin: 3rem 0 .5rem; padding-top: 1rem; border-top: 1px solid var(--line); }
 h3 { font-size: 1.05rem; margin: 1.75rem 0 .1rem; }
 p { margin: .25rem 0 .75rem; max-width: 44rem; }
@@ -70,6 +70,25 @@ pre {
 }
 .good { color: var(--good); } .warn { color: var(--warn); } .bad { color: var(--bad); }
 footer { margin-top: 3rem; color: var(--muted); font-size: .85rem; }
+.wide { max-width: 76rem; }
+.graph { max-width: none; }
+.graph text { font: 12px/1 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; fill: var(--ink); }
+.graph .edge { fill: none; stroke-width: 1.6; }
+.graph .edge.merged, .badge.merged circle { stroke: var(--good); }
+.graph .edge.relabelled, .badge.relabelled circle { stroke: var(--accent); }
+.graph .edge.ignored, .badge.ignored circle { stroke: var(--warn); }
+.graph .edge.ignored { stroke-dasharray: 4 3; }
+.graph marker path { fill: context-stroke; }
+.graph .id > circle { fill: var(--good); }
+.graph .label > circle { fill: var(--ink); }
+.graph .label > text { font-weight: 700; }
+.graph .asked > text { text-decoration: underline; }
+.graph .outside > circle { fill: none; stroke: var(--muted); stroke-width: 1.5; }
+.graph .outside > text { fill: var(--muted); }
+.graph .badge circle { fill: var(--paper); stroke-width: 1.4; }
+.graph .badge text { font-size: 9.5px; text-anchor: middle; }
+.key { font-weight: 600; }
+.key.merged { color: var(--good); } .key.relabelled { color: var(--accent); } .key.ignored { color: var(--warn); }
 @media (max-width: 52rem) {
   .chart.wide { display: none; }
   .chart.narrow { display: block; }
@@ -79,6 +98,8 @@ footer { margin-top: 3rem; color: var(--muted); font-size: .85rem; }
   @page { margin: 15mm; }
   body { max-width: none; padding: 0; font-size: 10.5pt; }
   nav, details { display: none; }
+  .scroll { overflow: visible; }
+  .graph { max-width: 100%; }
   .chart.wide { display: block; }
   .chart.narrow { display: none; }
   h2, h3 { break-after: avoid; }

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import date
 from typing import Final
 
@@ -57,28 +55,14 @@ def _report(options: argparse.Namespace) -> int:
     choice = Choice(first_day=options.first_day, last_day=options.last_day, funnel=options.funnel)
     if choice.first_day and choice.last_day and choice.first_day > choice.last_day:
         raise UsageError(
-            "is after --to", "give the first day, then the last", option="--from", value=f"{choice.first_day}"
+            "is after --to", "give an earlier day, or a later --to", option="--from", value=f"{choice.first_day}"
         )
     warehouse = open_warehouse(options.warehouse)
     with warehouse.contents() as contents:
         figures = gather(contents, choice, Timestamp(time.time_ns() // 1000))
-    write(options.output, page(figures, value_without_secrets(options.warehouse)))
+    commands.write_page("--output", options.output, page(figures, value_without_secrets(options.warehouse)))
     commands.say(Console(), f"Report written to {options.output}: open it in a browser")
     return 0
-
-
-def write(file: str, text: str) -> None:
-    """Writes a whole file, or leaves what is there as it is. Raises UsageError."""
-    temporary = f"{file}.part"
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="\n") as opened:
-            opened.write(text)
-        os.replace(temporary, file)
-    except OSError as error:
-        with suppress(OSError):
-            os.unlink(temporary)
-        problem = f"cannot be written: {error.strerror}"
-        raise UsageError(problem, "name a file in a folder that you can write", option="--output", value=file) from None
 
 
 def _day(text: str) -> date:

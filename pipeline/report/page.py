@@ -7,7 +7,7 @@ from datetime import date
 from typing import Final
 
 from pipeline.markup import Markup, document, element, given, joined
-from pipeline.page_tables import LONGEST_VALUE, NONE, Cell, cut, nothing, share, table, utc
+from pipeline.page_tables import LONGEST_VALUE, NONE, Cell, cut, nothing, share, table, tiles, utc
 from pipeline.plurals import counted
 from pipeline.report import charts
 from pipeline.report.charts import Bar, Times
@@ -72,7 +72,7 @@ def _tiles(figures: Figures) -> Markup:
     totals = figures.row("totals")
     letters = sum(row["letters"] for row in figures.rows("dead_letters"))
     newest, clock = ("never", "") if figures.newest is None else (utc(figures.newest)[:10], utc(figures.newest)[10:])
-    tiles = (
+    counts = (
         (f"{totals['events']:,}", "events received in the period"),
         (f"{totals['identity_calls']:,}", "identity calls received in the period"),
         (f"{totals['people']:,}", "people with an event in the period"),
@@ -81,10 +81,7 @@ def _tiles(figures: Figures) -> Markup:
         (f"{letters:,}", "dead letters written since the period began"),
         (newest, f"newest call received{clock}"),
     )
-    return element(
-        "div", *(element("div", element("b", value), element("span", what), class_="tile") for value, what in tiles),
-        class_="tiles",
-    )  # fmt: skip
+    return tiles(counts)
 
 
 def _traffic(figures: Figures) -> Markup:
@@ -168,7 +165,9 @@ def _funnel(figures: Figures) -> Markup:
             named,
         )
     return joined(
-        _steps("From visitor to returning company", "People with an event that was received in the period.", steps),
+        _steps("From visitor to returning company", "People with an event that was received in the period.", steps)
+        if row["seen"]
+        else nothing(),
         chosen,
     )
 
@@ -178,9 +177,7 @@ def _steps(title: str, note: str, steps: Sequence[tuple[str, int]]) -> Markup:
     return figure(
         title,
         note,
-        charts.bars([Bar(name, people, f"{people:,} ({share(people, first)})") for name, people in steps])
-        if first
-        else None,
+        charts.bars([Bar(name, people, f"{people:,} ({share(people, first)})") for name, people in steps]),
         ("step", "people", "of the first", "of the step before"),
         [
             (name, people, share(people, first), share(people, steps[max(number - 1, 0)][1]))

@@ -2,9 +2,9 @@
 -- those came on two days or more.
 SELECT
   COUNT(*) AS seen,
-  COUNTIF(is_contact) AS identified,
-  COUNTIF(is_contact AND has_account) AS in_account,
-  COUNTIF(is_contact AND has_account AND days > 1) AS returned
+  COUNT(IF(is_contact, 1, NULL)) AS identified,
+  COUNT(IF(is_contact AND has_account, 1, NULL)) AS in_account,
+  COUNT(IF(is_contact AND has_account AND days > 1, 1, NULL)) AS returned
 FROM (
   SELECT
     event.external_id,
