@@ -88,11 +88,11 @@ def layout(label: str, ids: Sequence[str], edges: Sequence[NumberedEdge]) -> Lay
 
 def _joining(label: str, members: set[str], edges: Iterable[NumberedEdge]) -> Mapping[str, NumberedEdge]:
     """Of each id but the label the edge by which it joined last."""
-    found = {}
+    joining = {}
     for edge in edges:
         if edge.outcome is not EdgeOutcome.IGNORED and edge.previous != label and {edge.previous, edge.user} <= members:
-            found[edge.previous] = edge
-    return found
+            joining[edge.previous] = edge
+    return joining
 
 
 def _rows(label: str, ids: Sequence[str], joining: Mapping[str, NumberedEdge]) -> Iterable[Node]:
@@ -129,14 +129,14 @@ def draw(label: str, asked: str, drawn: Layout) -> Markup:
     nodes = drawn.nodes[:MOST_NODES]
     deepest = max(node.depth for node in nodes)
     indent = min(_INDENT, _WIDEST_INDENT / max(deepest, 1))
-    brackets = [each for each in drawn.brackets if max(each.start, each.end) < len(nodes)][:MOST_BRACKETS]
+    brackets = [bracket for bracket in drawn.brackets if max(bracket.start, bracket.end) < len(nodes)][:MOST_BRACKETS]
     ends = [_text_left(node, indent) + cell_len(_shown(node.id)) * _CELL + 6 for node in nodes]
     lanes_left = max(ends) + 18
-    width = lanes_left + _LANE * (max((each.lane for each in brackets), default=-1) + 1) + 12
+    width = lanes_left + _LANE * (max((bracket.lane for bracket in brackets), default=-1) + 1) + 12
     height = _ROW * len(nodes) + 12
     parts = [
         *(_link(node, row, indent) for row, node in enumerate(nodes) if node.parent is not None),
-        *(_bracket(each, ends, lanes_left) for each in brackets),
+        *(_bracket(bracket, ends, lanes_left) for bracket in brackets),
         *(_node(node, row, indent, label, asked) for row, node in enumerate(nodes)),
     ]
     arrow = element("marker", element("path", d="M0 0L7 3.5L0 7z"), id="arrow", viewBox="0 0 7 7", refX=6, refY=3.5,
@@ -173,7 +173,7 @@ def _link(node: Node, row: int, indent: float) -> Markup:
     x, y = _x(node, indent), _y(row)
     parent_x = _LEFT + (node.depth - 1) * indent
     path = f"M{x - 5:.1f} {y}H{parent_x:.1f}V{_y(node.parent) + 5}"
-    return element("path", element("title", _told(node.edge)), d=path, class_=f"edge {node.edge.outcome.value}")
+    return element("path", element("title", _sentence(node.edge)), d=path, class_=f"edge {node.edge.outcome.value}")
 
 
 def _bracket(bracket: Bracket, ends: Sequence[float], left: float) -> Markup:
@@ -184,7 +184,7 @@ def _bracket(bracket: Bracket, ends: Sequence[float], left: float) -> Markup:
     path = f"M{start:.1f} {top}H{x:.1f}V{bottom}H{end:.1f}"
     return element(
         "g",
-        element("title", _told(bracket.edge)),
+        element("title", _sentence(bracket.edge)),
         element("path", d=path, class_=f"edge {bracket.edge.outcome.value}", marker_end="url(#arrow)"),
         _badge(bracket.edge, x, _number_place(top, bottom)),
     )
@@ -207,7 +207,7 @@ def _badge(edge: NumberedEdge, x: float, y: float) -> Markup:
     )
 
 
-def _told(edge: NumberedEdge) -> str:
+def _sentence(edge: NumberedEdge) -> str:
     return f"{edge.number}. {edge.outcome.value}: {edge.previous} → {edge.user}: {edge.reason}"
 
 
