@@ -8,8 +8,8 @@ SELECT
     WHEN UNIX_MICROS(written_at) - UNIX_MICROS(received_at) < 86400000000 THEN 4
     ELSE 5
   END AS bucket,
-  COUNT(*) AS calls
-FROM identity_calls_unique
+  COUNT(DISTINCT message_id) AS calls
+FROM identity_calls
 WHERE received_at >= TIMESTAMP_MICROS(@since) AND received_at < TIMESTAMP_MICROS(@until) AND written_at IS NOT NULL
 GROUP BY bucket
 ORDER BY bucket

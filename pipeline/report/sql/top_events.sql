@@ -2,7 +2,7 @@
 SELECT
   type,
   name,
-  COUNT(*) AS events,
+  COUNT(DISTINCT message_id) AS events,
   COUNT(DISTINCT external_id) AS people,
   COUNT(DISTINCT account_id) AS accounts,
   COUNT(*) OVER () AS total

@@ -5,11 +5,11 @@ SELECT
   (SELECT COUNT(*) FROM identities) AS absorbed_ids,
   (SELECT COUNT(*) FROM memberships) AS memberships,
   (
-    SELECT COUNT(*)
-    FROM identity_calls_unique
+    SELECT COUNT(DISTINCT message_id)
+    FROM identity_calls
     WHERE received_at >= TIMESTAMP_MICROS(@since) AND received_at < TIMESTAMP_MICROS(@until)
   ) AS identity_calls,
-  COUNT(*) AS events,
+  COUNT(DISTINCT message_id) AS events,
   COUNT(DISTINCT external_id) AS people
 FROM events_resolved
 WHERE received_at >= TIMESTAMP_MICROS(@since) AND received_at < TIMESTAMP_MICROS(@until)
