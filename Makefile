@@ -5,10 +5,10 @@ PYTHON := python3.11 python3.12 python3.13 python3.10 python3.14 python3
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run stream report test lint bench fuzz faults template launch clean
+.PHONY: help run stream live report test lint bench fuzz faults template launch receiver-image receiver-deploy clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(INSTALLED) ## Run the job on the example events into warehouse.duckdb
 	.venv/bin/python -m pipeline --input=examples/events.jsonl --connections=examples/connections.yaml --warehouse=duckdb:///warehouse.duckdb
@@ -19,6 +19,9 @@ report: $(INSTALLED) ## Draw what warehouse.duckdb holds as report.html; where t
 
 stream: $(INSTALLED) ## Show a job that goes on: files come into a directory, and the tables grow
 	.venv/bin/python -m examples.stream
+
+live: $(INSTALLED) ## Show the whole way: receiver, job, and a page on which each click becomes a row
+	.venv/bin/python -m examples.live
 
 # One process more than there are cores: many tests wait. TESTS is for pytest: make test TESTS='tests/pipeline -x'
 WORKERS = $(shell echo $$(($$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)))
@@ -58,6 +61,7 @@ BUILDER = segment-builder@$(PROJECT).iam.gserviceaccount.com
 BUILD_REGION ?= $(REGION)
 # SUBNETWORK=regions/REGION/subnetworks/NAME, or NETWORK; without either, workers are in the network named default.
 ON_NETWORK = $(if $(NETWORK),--network=$(NETWORK)) $(if $(SUBNETWORK),--subnetwork=$(SUBNETWORK))
+COMMA := ,
 NEEDED = $(if $(PROJECT),,$(error PROJECT=... is needed))$(if $(REGION),,$(error REGION=... is needed))$(if $(BUCKET),,$(error BUCKET=... is needed))
 
 template: ## Build the Dataflow template: PROJECT=... REGION=... BUCKET=...
@@ -67,9 +71,27 @@ template: ## Build the Dataflow template: PROJECT=... REGION=... BUCKET=...
 launch: ## Launch a job of it: PARAMETERS=name=value,... and the same names
 	$(NEEDED)gcloud dataflow flex-template run $(JOB) --template-file-gcs-location=$(TEMPLATE) --project=$(PROJECT) --region=$(REGION) --service-account-email=$(WORKER) --staging-location=gs://$(BUCKET)/staging --temp-location=gs://$(BUCKET)/temp --worker-machine-type=n2-standard-2 --max-workers=8 --additional-user-labels=app=segment-bigquery --parameters='$(PARAMETERS)' $(ON_NETWORK) $(OPTIONS)
 
+# ---- The receiver on Cloud Run: docs/receiver.md ----
+
+RECEIVER_IMAGE = $(REGION)-docker.pkg.dev/$(PROJECT)/$(REPOSITORY)/segment-receiver:$(VERSION)
+RECEIVER = segment-receiver@$(PROJECT).iam.gserviceaccount.com
+SERVICE := segment-receiver
+TOPIC := segment
+# The secrets that are environment variables: SECRETS=SITE_API_KEY=site-api-key:1,SITE_WRITE_KEY=site-write-key:1
+SECRETS :=
+CONNECTIONS := segment-connections:latest
+# Anybody may call it: the receiver looks at keys itself. ACCESS=--no-invoker-iam-check where allUsers is no member.
+ACCESS := --allow-unauthenticated
+
+receiver-image: ## Build the receiver's image: PROJECT=... REGION=... BUCKET=...
+	$(NEEDED)gcloud builds submit . --project=$(PROJECT) --region=$(BUILD_REGION) --config=templates/cloudbuild.yaml --substitutions=_IMAGE=$(RECEIVER_IMAGE),_DOCKERFILE=templates/receiver/Dockerfile --service-account=projects/$(PROJECT)/serviceAccounts/$(BUILDER) --gcs-source-staging-dir=gs://$(BUCKET)/build
+
+receiver-deploy: ## Run it on Cloud Run: SECRETS=VARIABLE=secret:version,... and the same names
+	$(NEEDED)gcloud run deploy $(SERVICE) --image=$(RECEIVER_IMAGE) --project=$(PROJECT) --region=$(REGION) --service-account=$(RECEIVER) --args=--connections=/etc/segment/connections.yaml,--topic=projects/$(PROJECT)/topics/$(TOPIC),--host=0.0.0.0,--port=8080,--trusted_proxies=1 --port=8080 --set-secrets=/etc/segment/connections.yaml=$(CONNECTIONS)$(if $(SECRETS),$(COMMA)$(SECRETS)) --min-instances=1 --max-instances=10 --no-cpu-throttling --cpu=1 --memory=512Mi --concurrency=200 --timeout=30 --startup-probe=httpGet.path=/ready,httpGet.port=8080,periodSeconds=2,failureThreshold=30,timeoutSeconds=2 --liveness-probe=httpGet.path=/live,httpGet.port=8080,periodSeconds=10,failureThreshold=3,timeoutSeconds=2 --labels=app=segment-bigquery $(ACCESS) $(OPTIONS)
+
 clean: ## Remove .venv, caches, build files, benchmark data and the examples' warehouses
 	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info benchmarks/data
-	rm -rf warehouse.duckdb* stream.duckdb* report.html
+	rm -rf warehouse.duckdb* stream.duckdb* demo.duckdb* report.html
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))

@@ -9,6 +9,8 @@ PACKAGES = [
     "pipeline.warehouses.bigquery",
     "pipeline.warehouses.duckdb",
     "receiver",
+    "receiver.debugger",
+    "receiver.sinks",
     "schemas",
     "transforms",
     "transforms.core",
@@ -28,7 +30,7 @@ setup(
     package_data={
         "judge": ["py.typed"],
         "pipeline": ["py.typed", "report/sql/*.sql"],
-        "receiver": ["py.typed"],
+        "receiver": ["py.typed", "debugger/page/*"],
         "schemas": ["py.typed", "sql/*.sql"],
         "transforms": ["py.typed"],
     },
@@ -40,6 +42,7 @@ setup(
         "google-cloud-bigquery~=3.40",
         "google-cloud-bigquery-storage~=2.40",
         "google-cloud-pubsub~=2.40",
+        "httptools~=0.9.0",  # uvicorn's fast parser of HTTP
         "idna~=3.10",
         "msgspec>=0.20,<0.23",
         "orjson~=3.11",
@@ -51,6 +54,8 @@ setup(
         "rich>=14,<16",
         "sqlglot~=30.0",
         "tenacity~=9.0",
+        "uvicorn~=0.54.0",
+        "uvloop~=0.23.0 ; sys_platform != 'win32' and platform_python_implementation == 'CPython'",
     ],
     extras_require={
         "report": REPORT,
@@ -73,7 +78,12 @@ setup(
             "zetasql~=0.1.5",
         ],
     },
-    entry_points={"console_scripts": ["segment-pipeline = pipeline.__main__:main"]},
+    entry_points={
+        "console_scripts": [
+            "segment-pipeline = pipeline.__main__:main",
+            "segment-receiver = receiver.__main__:main",
+        ]
+    },
     classifiers=[
         "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",

@@ -24,15 +24,24 @@ class MissingError(Exception):
 @contextlib.contextmanager
 def started() -> Iterator[str]:
     """Runs an emulator while its block lasts; gives its HOST:PORT. Raises MissingError."""
+    host = free_endpoint()
+    with running(command(host), output=subprocess.DEVNULL):
+        wait_for(host)
+        yield host
+
+
+def command(host: str) -> list[str]:
+    """What runs an emulator at `localhost:PORT`. Raises MissingError."""
     jar, java = _jar(), shutil.which("java")
     if java is None:
         raise MissingError("Pub/Sub's emulator needs Java 17: on Debian, apt-get install openjdk-17-jre-headless")
-    host = free_endpoint()
-    port = host.rpartition(":")[2]
-    with running([java, "-jar", str(jar), "--host=localhost", f"--port={port}"], output=subprocess.DEVNULL):
-        if not answers(host, _START_S):
-            raise MissingError(f"Pub/Sub's emulator does not start: {java} -jar {jar} shows why; it needs Java 17")
-        yield host
+    return [java, "-jar", str(jar), "--host=localhost", f"--port={host.rpartition(':')[2]}"]
+
+
+def wait_for(host: str) -> None:
+    """Waits until the emulator at HOST:PORT answers. Raises MissingError."""
+    if not answers(host, _START_S):
+        raise MissingError(f"Pub/Sub's emulator does not start: java -jar {_jar()} shows why; it needs Java 17")
 
 
 def _jar() -> Path:

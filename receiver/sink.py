@@ -24,6 +24,10 @@ class Unavailable(Exception):
         self.retry_after_s = retry_after_s
 
 
+class MessageRefused(Unavailable):
+    """The place will never take one of these messages, however often it is tried; the others it would."""
+
+
 class Sink(Protocol):
     """A durable place for messages."""
 

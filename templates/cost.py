@@ -42,6 +42,7 @@ class Price:
 _DATAFLOW: Final = "https://cloud.google.com/dataflow/pricing"
 _PUBSUB: Final = "https://cloud.google.com/pubsub/pricing"
 _BIGQUERY: Final = "https://cloud.google.com/bigquery/pricing"
+_RUN: Final = "https://cloud.google.com/run/pricing"
 
 PRICES: Final[Mapping[str, Price]] = {
     "worker_vcpu": Price(0.069, "vCPU hour", _DATAFLOW),
@@ -52,6 +53,8 @@ PRICES: Final[Mapping[str, Price]] = {
     "storage_write": Price(0.025, "GiB", _BIGQUERY, free=2048),
     "storage": Price(0.02, "GiB month", _BIGQUERY, free=10),
     "query": Price(6.25, "TiB", _BIGQUERY, free=1),
+    "run_vcpu": Price(0.0648, "vCPU hour", _RUN, free=240_000 / 3600),
+    "run_memory": Price(0.0072, "GiB hour", _RUN, free=450_000 / 3600),
 }
 
 
@@ -68,6 +71,7 @@ class Traffic:
     max_staleness: float = 900.0
     retain_acked_days: float = 0.0
     queried_tib: float = 1.0
+    receiver_instances: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,9 @@ WORK: Final = Work()
 WORKER_VCPUS: Final = 2
 WORKER_GB: Final = 8
 """Of an `n2-standard-2`."""
+RECEIVER_VCPUS: Final = 1
+RECEIVER_GIB: Final = 0.5
+"""Of an instance of the receiver on Cloud Run, as `make receiver-deploy` has it, with its processor at all times."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +160,11 @@ def _uses(traffic: Traffic, work: Work) -> Iterator[tuple[str, str, float, str]]
     every = f"all keyed rows, every {traffic.max_staleness / 60:g} minutes"
     yield "BigQuery: applying changes", "query", applied / _TIB, every
     yield "BigQuery: queries", "query", traffic.queried_tib, "as you ask"
+    if traffic.receiver_instances:
+        hours = traffic.receiver_instances * HOURS
+        size = f"receiver, {traffic.receiver_instances:g} at the mean"
+        yield "Cloud Run: CPU", "run_vcpu", hours * RECEIVER_VCPUS, size
+        yield "Cloud Run: memory", "run_memory", hours * RECEIVER_GIB, f"{RECEIVER_GIB:g} GiB each"
 
 
 def _calls_apart(traffic: Traffic) -> float:
@@ -245,6 +257,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--queried_tib", type=_not_negative, default=default.queried_tib, metavar="TIB", help="queries a month, in TiB"
+    )
+    parser.add_argument(
+        "--receiver_instances",
+        type=_not_negative,
+        default=default.receiver_instances,
+        metavar="NUMBER",
+        help="mean number of instances of the receiver on Cloud Run",
     )
     parser.add_argument(
         "--price",

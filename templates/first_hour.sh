@@ -4,10 +4,10 @@
 #
 #   PROJECT=acme-web REGION=europe-west1 templates/first_hour.sh [--keep]
 #
-# It makes a bucket, a dataset, a topic, a subscription, an image repository and two service accounts, all with names of
-# their own, and removes them at its end, also when it is interrupted; --keep leaves them. It refuses to run where one of
-# them exists already. One job of one or two small workers runs for most of the hour: some tens of cents, by the prices
-# of 2026. You need roles/owner, `gcloud auth login`, `gcloud auth application-default login`, and .venv (make run).
+# It makes a bucket, a dataset, a topic, a subscription, an image repository, two secrets, a service on Cloud Run and three
+# service accounts, all with names of their own, and removes them at its end, also when it is interrupted; --keep leaves
+# them. It refuses to run where one of them exists already. One job of one or two small workers runs for most of the hour:
+# some tens of cents, by the prices of 2026. You need roles/owner, `gcloud auth login`, `gcloud auth application-default login`, and .venv (make run).
 set -euo pipefail
 export CLOUDSDK_CORE_DISABLE_PROMPTS=1
 
@@ -24,10 +24,11 @@ PYTHON=${PYTHON:-.venv/bin/python}
 LAUNCH_OPTIONS=${LAUNCH_OPTIONS-}   # such as "--subnetwork=regions/europe-west1/subnetworks/own --disable-public-ips"
 export PROJECT REGION BUCKET DATASET
 export LOCATION=${LOCATION:-$REGION} TOPIC=$NAME SUBSCRIPTION=$NAME REPOSITORY=$NAME WORKER=$NAME BUILDER=$NAME-build
-export PUBLISHER='' LAUNCHER='' KEEP_ACKNOWLEDGED=''
+export PUBLISHER='' LAUNCHER='' KEEP_ACKNOWLEDGED='' RECEIVER=$NAME-receive SECRETS="$NAME-key $NAME-connections"
 
 worker="$WORKER@$PROJECT.iam.gserviceaccount.com"
 builder="$BUILDER@$PROJECT.iam.gserviceaccount.com"
+receiver="$RECEIVER@$PROJECT.iam.gserviceaccount.com"
 warehouse="bigquery://$PROJECT/$DATASET"
 table="\`$PROJECT\`.\`$DATASET\`"
 folder=$(mktemp -d)
@@ -90,8 +91,22 @@ failures() {
 # publish FILE OPTION...: the lines of a file, a message each.
 publish() { "$PYTHON" -m examples.publish --topic="projects/$PROJECT/topics/$TOPIC" --input="$1" "${@:2}"; }
 
+# received NUMBER: sends the receiver a call, and prints its status and how many seconds its answer took. Cloud Run lets
+# nobody but the owner in, by a header of its own, so that the receiver's is free for the write key.
+received() {
+    curl -s -o /dev/null -w '%{http_code} %{time_total}\n' -H "X-Serverless-Authorization: Bearer $token" -u "$key:" \
+        -d "{\"userId\": \"a\", \"event\": \"Received\", \"messageId\": \"hour-received-$1\"}" "$url/v1/track" || true
+}
+
+# deploy OPTION...: the receiver, as its own account, for nobody but the owner.
+deploy() {
+    make receiver-deploy PROJECT="$PROJECT" REGION="$REGION" BUCKET="$BUCKET" REPOSITORY="$REPOSITORY" SERVICE="$NAME" \
+        TOPIC="$TOPIC" RECEIVER="$receiver" CONNECTIONS="$NAME-connections:latest" SECRETS="WRITE_KEY=$NAME-key:1" \
+        ACCESS=--no-allow-unauthenticated "$@"
+}
+
 clean() {
-    local status=$? role id
+    local status=$? role id secret
     rm -rf "$folder"
     if [[ $keep ]]; then
         step "kept, as you asked: jobs named $NAME, and what is named $NAME, $BUCKET and $DATASET"
@@ -101,6 +116,10 @@ clean() {
     set +e
     for id in $(gcloud dataflow jobs list --project="$PROJECT" --region="$REGION" --filter="name=$NAME" --status=active --format='value(id)'); do
         gcloud dataflow jobs cancel "$id" --project="$PROJECT" --region="$REGION"
+    done
+    gcloud run services delete "$NAME" --project="$PROJECT" --region="$REGION" --quiet
+    for secret in $SECRETS; do
+        gcloud secrets delete "$secret" --project="$PROJECT" --quiet
     done
     gcloud pubsub subscriptions delete "$SUBSCRIPTION" --project="$PROJECT" --quiet
     gcloud pubsub topics delete "$TOPIC" --project="$PROJECT" --quiet
@@ -113,8 +132,9 @@ clean() {
     for role in cloudbuild.builds.builder logging.logWriter; do
         gcloud projects remove-iam-policy-binding "$PROJECT" --member="serviceAccount:$builder" --role="roles/$role" --condition=None --format=none
     done
-    gcloud iam service-accounts delete "$worker" --project="$PROJECT" --quiet
-    gcloud iam service-accounts delete "$builder" --project="$PROJECT" --quiet
+    for id in "$worker" "$builder" "$receiver"; do
+        gcloud iam service-accounts delete "$id" --project="$PROJECT" --quiet
+    done
     exit "$status"
 }
 
@@ -217,5 +237,39 @@ ask "SELECT table_name, upsert_stream_apply_watermark FROM $table.INFORMATION_SC
 "$PYTHON" -m pipeline.audit --warehouse="$warehouse" || echo "   the audit found a difference, or could not be made"
 belongs tests/bigquery_double/read_api.py for what the log was read by, tests/bigquery_double/jobs.py for the sweep
 
-step "12. complaints: every error that the jobs logged"
+step "12. receiver: on Cloud Run as its own account, from a call to its row"
+key=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+# shellcheck disable=SC2016 # the receiver reads the variable
+printf 'connections: [{name: First hour, receive: {write_keys: ["${WRITE_KEY}"]}}]\n' >"$folder/connections.yaml"
+printf '%s' "$key" >"$folder/key"
+gcloud secrets versions add "$NAME-key" --project="$PROJECT" --data-file="$folder/key"
+gcloud secrets versions add "$NAME-connections" --project="$PROJECT" --data-file="$folder/connections.yaml"
+make receiver-image PROJECT="$PROJECT" REGION="$REGION" BUCKET="$BUCKET" REPOSITORY="$REPOSITORY" BUILDER="$builder" BUILD_REGION="${BUILD_REGION:-$REGION}"
+deploy
+url=$(gcloud run services list --project="$PROJECT" --region="$REGION" --filter="metadata.name=$NAME" --format='value(status.url)')
+token=$(gcloud auth print-identity-token)
+curl -s -i -H "X-Serverless-Authorization: Bearer $token" "$url/ready" || true
+echo "   twenty calls, one after the other: status and seconds"
+for number in {1..20}; do received "$number"; done
+wait_for "their rows" number "SELECT IF(COUNT(DISTINCT message_id) = 20, 1, 0) AS through FROM $table.events WHERE message_id LIKE 'hour-received-%'" || true
+ask "SELECT connection, received_at, TO_JSON_STRING(context) AS context FROM $table.events WHERE message_id = 'hour-received-1'"
+echo "   a new revision takes over while calls come: each that is answered 200 must be a row"
+deploy OPTIONS=--update-env-vars=REVISION=2 &
+deployment=$!
+while kill -0 "$deployment" 2>/dev/null; do received "new-$RANDOM$RANDOM" | tee -a "$folder/answers"; done
+wait "$deployment"
+answered=$(grep -c '^200' "$folder/answers" 2>/dev/null) || answered=0
+echo "   $answered were answered 200"
+wait_for "their rows" number "SELECT IF(COUNT(DISTINCT message_id) >= $answered, 1, 0) AS through FROM $table.events WHERE message_id LIKE 'hour-received-new-%'" || true
+echo "   without its role: how long until 503, and what is answered"
+gcloud pubsub topics remove-iam-policy-binding "$TOPIC" --project="$PROJECT" --member="serviceAccount:$receiver" --role=roles/pubsub.publisher --format=none
+refused() { received "refused-$RANDOM" | grep '^503'; }
+wait_for "the first 503" refused || true
+curl -s -i -H "X-Serverless-Authorization: Bearer $token" -u "$key:" -d '{"userId": "a", "event": "Refused"}' "$url/v1/track" || true
+curl -s -i -H "X-Serverless-Authorization: Bearer $token" "$url/ready" || true
+gcloud logging read "resource.type=cloud_run_revision AND resource.labels.service_name=$NAME AND (severity>=WARNING OR logName:stderr)" \
+    --project="$PROJECT" --limit=20 --order=asc --freshness=2h --format='value(timestamp,textPayload,jsonPayload.message)' || true
+belongs tests/receiver/publisher_double.py for what Pub/Sub answers, and docs/receiver.md for the rest
+
+step "13. complaints: every error that the jobs logged"
 failures

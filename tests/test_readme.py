@@ -30,6 +30,7 @@ from pipeline.connections_file import load_connections
 from pipeline.options import SegmentOptions
 from pipeline.schema_command import main as create_tables
 from pipeline.warehouses.bigquery import ddl as bigquery_ddl
+from receiver.__main__ import main as receive
 from schemas import tables, views
 from templates import cost
 from tests.schemas import googlesql
@@ -272,6 +273,7 @@ def known_options() -> frozenset[str]:
         (publish.main, ["--help"]),
         (stream.main, ["--help"]),
         (purge.main, ["--help"]),
+        (receive, ["--help"]),
         (cost.main, ["--help"]),
         (strict_runner.main, ["--help"]),
     ]:
@@ -295,9 +297,9 @@ def test_every_option_mentioned_exists(document: Path, text: str) -> None:
 @by_document
 def test_every_target_mentioned_exists(document: Path, text: str) -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
-    targets = set(re.findall(r"^(\w+):", makefile, re.MULTILINE))
+    targets = set(re.findall(r"^([\w-]+):", makefile, re.MULTILINE))
     fenced = "".join(re.findall(rf"^```\w*\n{_LINES}```$", text, re.MULTILINE))
-    mentioned = re.findall(r"^(?:\$ )?make (\w+)", fenced, re.MULTILINE) + re.findall(r"`make (\w+)`", text)
+    mentioned = re.findall(r"^(?:\$ )?make ([\w-]+)", fenced, re.MULTILINE) + re.findall(r"`make ([\w-]+)", text)
     assert set(mentioned) <= targets
 
 
@@ -306,7 +308,7 @@ def test_every_file_mentioned_exists(document: Path, text: str) -> None:
     links = set(re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text))
     assert [link for link in links if not (document.parent / link).exists()] == []
     top = "|".join(re.escape(path.name) for path in ROOT.iterdir() if not path.name.startswith("."))
-    paths = set(re.findall(rf"(?<![\w/.])(?:{top})/[\w./-]*\w", text))
+    paths = set(re.findall(rf"(?<![\w/.-])(?:{top})/[\w./-]*\w", text))
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 

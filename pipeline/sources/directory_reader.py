@@ -22,8 +22,9 @@ READ: Final = "read"
 _ENDINGS: Final = (".jsonl", ".jsonl.gz")
 _LISTED_S: Final = 0.25
 """How often the directory is listed at most, when there is nothing left to read."""
-_BEHIND_US: Final = 2_000_000
-"""How far the watermark stays behind the clock when nothing is held: a file may just have been completed."""
+_BEHIND_US: Final = 500_000
+"""How far the watermark stays behind the clock when nothing is held: a file may just have been completed. Windows close
+later by as much; a file that is listed later is stamped with the watermark, and loses nothing."""
 _PARTING_S: Final = 10.0
 """How long a job that stops waits for the runner to finalize what was read."""
 

@@ -10,7 +10,9 @@ import traceback
 from pathlib import Path
 from random import Random
 
-from tests.faults.faults import CASES
+from tests.faults import faults, receiver
+
+CASES = (*faults.CASES, *receiver.CASES)
 
 
 def main() -> int:

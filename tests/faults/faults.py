@@ -241,7 +241,8 @@ def deliver_all_again(stream: Stream, rng: Random) -> None:
     assert job.summary.outcomes["duplicate"] >= len(messages)
 
 
-Into = Callable[[Path], AbstractContextManager[Stream]]
+Into = Callable[[Path], AbstractContextManager[Any]]
+"""What makes a stream, or whatever else a fault happens to: something that can be checked at the end."""
 
 
 class Case(NamedTuple):

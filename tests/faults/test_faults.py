@@ -9,7 +9,10 @@ from random import Random
 
 import pytest
 
-from tests.faults.faults import CASES, Case
+from tests.faults import faults, receiver
+from tests.faults.faults import Case
+
+CASES = (*faults.CASES, *receiver.CASES)
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ import yaml
 from google.cloud.monitoring_v3 import AlertPolicy
 from google.protobuf.json_format import ParseDict
 
+from receiver import metrics as receiver_metrics
 from transforms import metrics
 
 ROOT = Path(__file__).parents[2]
@@ -67,13 +68,20 @@ def conditions(path: Path) -> list[str]:
 
 
 def test_there_are_policies() -> None:
-    assert [path.stem for path in POLICIES] == ["behind", "dead_letters", "heavy_keys", "stopped"]
+    assert [path.stem for path in POLICIES] == [
+        *("behind", "dead_letters", "heavy_keys", "receiver_refusing", "receiver_slow", "receiver_spool", "stopped")
+    ]
+
+
+def subject(path: Path) -> str:
+    """What a policy is about, as its file's name begins."""
+    return "receiver" if path.stem.startswith("receiver_") else "job"
 
 
 @each_policy
 def test_monitoring_takes_it(path: Path) -> None:
     policy: Any = ParseDict(yaml.safe_load(path.read_text("utf-8")), AlertPolicy.pb()())
-    assert policy.display_name.startswith("Segment job: ")
+    assert policy.display_name.startswith(f"Segment {subject(path)}: ")
     assert policy.combiner == AlertPolicy.ConditionCombinerType.OR
     assert all(condition.display_name and condition.WhichOneof("condition") for condition in policy.conditions)
 
@@ -86,6 +94,13 @@ def filtered(text: str) -> tuple[Metric, dict[str, str]]:
     return METRICS[name], dict(re.findall(r"((?:metric|resource)\.labels\.\w+) =\s+(\S+)", text))
 
 
+OWN = re.compile(r"\bsegment_receiver_(\w+)")
+"""A metric of the receiver's own, as Managed Service for Prometheus has it."""
+NAMED = {"job": "segment", "receiver": "segment-receiver"}
+"""The names of the job and its subscription, and of the receiver's service, which the policies are for."""
+PLACES = ("job_name", "subscription_id", "service_name")
+
+
 def selected(text: str) -> list[tuple[Metric, dict[str, str]]]:
     """The metrics that a query selects, each with the labels that it compares."""
     found = re.findall(r"(\w+_googleapis_com:\w+)\{([^}]*)\}", text)
@@ -96,20 +111,19 @@ def selected(text: str) -> list[tuple[Metric, dict[str, str]]]:
 @each_policy
 def test_it_watches_metrics_that_google_documents_by_labels_that_they_have(path: Path) -> None:
     for text in conditions(path):
+        if OWN.search(text):
+            continue  # the receiver's own: below
         if "googleapis_com:" not in text:
             metric, compared = filtered(text)
             known = {f"metric.labels.{each}" for each in metric.labels}
             known |= {f"resource.labels.{each}" for each in metric.resource_labels}
             assert set(compared) <= known
-            assert '"segment"' in {
-                compared.get("resource.labels.job_name"),
-                compared.get("resource.labels.subscription_id"),
-            }
+            assert f'"{NAMED[subject(path)]}"' in {compared.get(f"resource.labels.{place}") for place in PLACES}
             continue
         for metric, labels in selected(text):
             assert labels.pop("monitored_resource") == metric.resource
             assert set(labels) <= metric.labels | metric.resource_labels
-            assert "segment" in {labels.get("job_name"), labels.get("subscription_id")}
+            assert NAMED[subject(path)] in {labels.get(place) for place in PLACES}
             assert metric.value_type in {"INT64", "DOUBLE"}
         grouped = {
             label for labels in re.findall(r"(?:by|on) \(([^)]*)\)", text) for label in labels.split(", ") if label
@@ -119,10 +133,29 @@ def test_it_watches_metrics_that_google_documents_by_labels_that_they_have(path:
 
 @each_policy
 def test_only_a_gauge_is_asked_for_its_difference(path: Path) -> None:
-    """PromQL's `delta` is of gauges; it would double what a metric of the kind DELTA tells."""
+    """PromQL's `delta` is of gauges; it would double what a metric of the kind DELTA tells, which has a `rate`."""
     for text in conditions(path):
-        for name in re.findall(r"delta\((\w+:\w+)\{", text):
-            assert IN_PROMQL[name].kind == "GAUGE"
+        for function, name in re.findall(r"(delta|rate)\((\w+:\w+)\{", text):
+            assert IN_PROMQL[name].kind == ("GAUGE" if function == "delta" else "DELTA")
+
+
+def test_a_percentile_is_of_a_distribution() -> None:
+    for path in POLICIES:
+        policy: Any = ParseDict(yaml.safe_load(path.read_text("utf-8")), AlertPolicy.pb()())
+        for condition in policy.conditions:
+            for aggregation in condition.condition_threshold.aggregations:
+                of_parts = "PERCENTILE" in str(aggregation)
+                assert of_parts is (filtered(condition.condition_threshold.filter)[0].value_type == "DISTRIBUTION")
+
+
+def test_the_receiver_s_alerts_come_before_its_clients_give_up() -> None:
+    """Segment's webhooks wait for 5 seconds, and the receiver for 3; Segment tries again for 4 hours."""
+    slow = yaml.safe_load((ROOT / "templates" / "alerts" / "receiver_slow.yaml").read_text("utf-8"))
+    (condition,) = (each["conditionThreshold"] for each in slow["conditions"])
+    assert condition["thresholdValue"] < 3000
+    refusing, silent = conditions(ROOT / "templates" / "alerts" / "receiver_refusing.yaml")
+    assert [labels.get("response_code_class") for _, labels in selected(refusing)] == ["5xx", None]
+    assert 'response_code_class = "2xx"' in silent
 
 
 def test_a_start_is_no_lag() -> None:
@@ -145,9 +178,16 @@ def test_it_watches_counters_that_are_declared(path: Path) -> None:
     distributions = {f"{each.name}_MAX" for each in metrics.DISTRIBUTIONS}
     for text in conditions(path):
         if "user_counter" in text:
-            watched = set(re.findall(r'"([a-z]+-[a-z-]+(?::|_MAX|(?=")))', text))
-            assert watched
-            assert watched <= families | distributions
+            counted = set(re.findall(r'"([a-z]+-[a-z-]+(?::|_MAX|(?=")))', text))
+            assert counted
+            assert counted <= families | distributions
+
+
+def test_it_watches_metrics_that_the_receiver_has() -> None:
+    texts = {path.stem: text for path in POLICIES for text in conditions(path) if OWN.search(text)}
+    assert list(texts) == ["receiver_spool"]
+    gauges = {metric.name for metric in receiver_metrics.METRICS if metric.kind == "gauge"}
+    assert set(OWN.findall(" ".join(texts.values()))) <= gauges
 
 
 @each_policy

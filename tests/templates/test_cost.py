@@ -55,6 +55,8 @@ CASES: list[tuple[str, Traffic, str, float]] = [
     ),
     ("a core that is busy to two thirds", Traffic(messages_per_second=2666, ids=1), "Dataflow: CPU", 1460),
     ("two workers", Traffic(messages_per_second=2667, ids=1), "Dataflow: CPU", 2920),
+    ("an instance always", replace(SMALL, receiver_instances=1), "Cloud Run: CPU", 730),
+    ("two and a half", replace(SMALL, receiver_instances=2.5), "Cloud Run: memory", 912.5),
     ("in and out", Traffic(messages_per_second=1000, ids=1, message_bytes=1000), "Pub/Sub: throughput", 5.07),
 ]
 
@@ -62,6 +64,22 @@ CASES: list[tuple[str, Traffic, str, float]] = [
 @pytest.mark.parametrize(("what", "traffic", "name", "quantity"), CASES, ids=[case[0] for case in CASES])
 def test_quantities(what: str, traffic: Traffic, name: str, quantity: float) -> None:
     assert line(traffic, name).quantity == pytest.approx(quantity, rel=0.001)
+
+
+def test_without_a_receiver_nothing_is_billed_for_one() -> None:
+    assert not [line for line in cost.bill(SMALL) if line.name.startswith("Cloud Run")]
+
+
+def test_the_receiver_s_document_says_what_an_instance_costs() -> None:
+    lines = cost.bill(replace(SMALL, receiver_instances=1))
+    dollars = sum(line.dollars for line in lines if line.name.startswith("Cloud Run"))
+    page = " ".join((PAGE.parent / "receiver.md").read_text("utf-8").split())
+    assert f"about {dollars:.0f} USD a month for an instance that is always there" in page
+
+
+def test_an_instance_is_the_one_that_is_deployed() -> None:
+    makefile = (PAGE.parents[1] / "Makefile").read_text("utf-8")
+    assert f"--cpu={cost.RECEIVER_VCPUS} --memory={cost.RECEIVER_GIB * 1024:g}Mi" in makefile
 
 
 def test_what_is_free_is_free_once() -> None:

@@ -1,5 +1,5 @@
-"""The launch document and the runbook: every command in them is run, with a gcloud that does nothing, and what it would
-have done is read by the Cloud SDK's own parsers."""
+"""The launch document, the runbook and the receiver's document: every command for Google Cloud in them is run, with a
+gcloud that does nothing, and what it would have done is read by the Cloud SDK's own parsers."""
 
 from __future__ import annotations
 
@@ -17,11 +17,17 @@ from tests.templates.test_metadata import PARAMETERS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "docs" / name for name in ("dataflow.md", "runbook.md")]
+RECEIVER = ROOT / "docs" / "receiver.md"
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=[document.name for document in DOCUMENTS])
+each_of_all = pytest.mark.parametrize(
+    "document", [*DOCUMENTS, RECEIVER], ids=[document.name for document in [*DOCUMENTS, RECEIVER]]
+)
 
 
 def blocks(document: Path, language: str) -> list[str]:
     text = document.read_text("utf-8")
+    if document == RECEIVER:  # what stands before is for this machine, and is run in tests/templates/test_receiver.py
+        text = text.partition("\n## On Cloud Run\n")[2]
     found = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", text, re.MULTILINE | re.DOTALL)
     return [textwrap.dedent(block) for _, block in found]
 
@@ -30,12 +36,12 @@ def blocks(document: Path, language: str) -> list[str]:
 def commands(document: Path, folder: Path) -> list[list[str]]:
     """What the document's commands run of the Cloud SDK, one after the other in one shell."""
     script = f"cd {ROOT}\n" + "".join(blocks(document, "sh"))
-    return cloud_sdk.run_by(script, folder, exists=False)
+    return cloud_sdk.run_by(script, folder, exists=document == RECEIVER, others=("curl",))
 
 
-@each_document
+@each_of_all
 def test_the_sdk_takes_every_command(document: Path, tmp_path: Path) -> None:
-    ran = commands(document, tmp_path)
+    ran = [command for command in commands(document, tmp_path) if command[0] != "curl"]
     assert len(ran) > 10
     said = dict(zip(map(" ".join, ran), cloud_sdk.problems(cloud_sdk.require(), ran), strict=True))
     assert {command: problem for command, problem in said.items() if problem} == {}
@@ -93,6 +99,15 @@ def test_a_build_and_a_launch_go_where_they_are_told_to(tmp_path: Path) -> None:
     assert not any(cloud_sdk.problems(cloud_sdk.require(), [build, launch]))
 
 
+def test_what_make_does_for_the_receiver_is_what_its_document_says(tmp_path: Path) -> None:
+    ran = commands(RECEIVER, tmp_path)
+    built = [command for command in ran if command[1:3] == ["builds", "submit"]]
+    deployed = [command for command in ran if command[1:3] == ["run", "deploy"]]
+    assert (len(built), len(deployed)) == (2, 2)
+    assert built[0] == built[1]
+    assert sorted(deployed[0]) == sorted(deployed[1])
+
+
 def test_a_build_by_an_account_of_its_own_logs_where_it_may() -> None:
     build = yaml.safe_load((ROOT / "templates" / "cloudbuild.yaml").read_text("utf-8"))
     assert build["options"] == {"logging": "CLOUD_LOGGING_ONLY"}
@@ -101,7 +116,7 @@ def test_a_build_by_an_account_of_its_own_logs_where_it_may() -> None:
 def test_the_sdk_takes_the_other_documents_commands() -> None:
     """Those that stand in a line of their own, and are not run here."""
     others = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    texts = [re.sub(r"\\\n\s*", "", path.read_text("utf-8")) for path in others if path not in DOCUMENTS]
+    texts = [re.sub(r"\\\n\s*", "", path.read_text("utf-8")) for path in others if path not in (*DOCUMENTS, RECEIVER)]
     lines = [line for text in texts for line in re.findall(r"^ *((?:gcloud|bq) .*)$", text, re.MULTILINE)]
     told = [shlex.split(line) for line in lines]
     assert len(told) > 8

@@ -6,7 +6,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -16,6 +18,7 @@ import pytest
 
 from pipeline.schema_command import main as create_tables
 from pipeline.warehouses.bigquery import ddl
+from receiver.sources import load_sources
 from schemas import tables, views
 from tests.schemas import googlesql
 from tests.templates import cloud_sdk
@@ -28,6 +31,7 @@ ANSWERS = {
     "AS events FROM": "events\n6",
     "AS through": "through\n1",
     "networks describe default": "default",
+    "%{http_code}": "200 0.042",
 }
 """What is answered to the queries that are waited for, and to the look at the network."""
 PRESENT = ("bq show", "storage buckets describe", "pubsub topics describe")
@@ -44,7 +48,7 @@ def hour(
 ) -> cloud_sdk.Ran:
     """What the script does where nothing exists, and every command that is waited for has its answer at once."""
     line = " ".join(["cd", f"{ROOT};", str(SCRIPT), *arguments])
-    others = ("make", "interpreter")
+    others = ("make", "interpreter", "curl")
     given = {**NAMES, **names}
     return cloud_sdk.ran(line, folder, given, exists=exists, others=others, answers=answers, refused=refused)
 
@@ -119,10 +123,45 @@ def test_the_programs_of_this_repository_know_every_option(whole: cloud_sdk.Ran)
         assert {word.partition("=")[0] for word in arguments if word.startswith("--")} <= known, module
 
 
-def test_it_builds_as_the_account_that_it_made(whole: cloud_sdk.Ran) -> None:
-    (make,) = (command for command in whole.commands if command[0] == "make")
+def made_by(target: str, commands: list[list[str]]) -> list[list[str]]:
+    return [command for command in commands if command[:2] == ["make", target]]
+
+
+@pytest.mark.parametrize("target", ["template", "receiver-image"])
+def test_it_builds_as_the_account_that_it_made(target: str, whole: cloud_sdk.Ran) -> None:
+    (make,) = made_by(target, whole.commands)
     assert "BUILDER=segment-first-hour-build@acme-web.iam.gserviceaccount.com" in make
     assert "REPOSITORY=segment-first-hour" in make
+
+
+def test_the_receiver_is_deployed_twice_for_nobody_but_the_owner(whole: cloud_sdk.Ran, tmp_path: Path) -> None:
+    deployments = made_by("receiver-deploy", whole.commands)
+    assert [command[-1] for command in deployments] == [
+        *("ACCESS=--no-allow-unauthenticated", "OPTIONS=--update-env-vars=REVISION=2")
+    ]
+    lines = [" ".join(map(shlex.quote, command)) for command in deployments]
+    ran = cloud_sdk.run_by(f"cd {ROOT}\n" + "\n".join(lines), tmp_path, exists=True)
+    assert cloud_sdk.problems(cloud_sdk.require(), ran) == ["", ""]
+    for command in ran:
+        assert {"segment-first-hour", "--no-allow-unauthenticated"} <= set(command)
+        assert "--service-account=segment-first-hour-receive@acme-web.iam.gserviceaccount.com" in command
+        assert any("--topic=projects/acme-web/topics/segment-first-hour," in word for word in command)
+        assert any(
+            word.endswith("=segment-first-hour-connections:latest,WRITE_KEY=segment-first-hour-key:1")
+            for word in command
+        )
+
+
+def test_the_receiver_takes_its_connections(whole: cloud_sdk.Ran, tmp_path: Path) -> None:
+    (content,) = re.findall(r"printf '(connections: .*)\\n'", SCRIPT.read_text("utf-8"))
+    path = tmp_path / "connections.yaml"
+    path.write_text(content, "utf-8")
+    (connection,) = load_sources(str(path), {"WRITE_KEY": "key"}).connections
+    assert connection.write_keys == ("key",)
+    calls = [command for command in whole.commands if command[0] == "curl" and "-d" in command]
+    assert len(calls) > 20
+    assert all(json.loads(command[command.index("-d") + 1])["event"] for command in calls)
+    assert "answered 200" in whole.output
 
 
 def test_the_rows_of_interest_are_published(whole: cloud_sdk.Ran) -> None:
@@ -137,7 +176,9 @@ def made_and_removed(commands: list[list[str]]) -> tuple[set[str], set[str]]:
     made, removed = set(), set()
     for command in commands:
         words = [word for word in command if not word.startswith("-")]
-        if "create" in words and words[0] == "gcloud" and words[1] != "alpha":
+        if words[:2] == ["make", "receiver-deploy"]:
+            made.add("run services")
+        elif "create" in words and words[0] == "gcloud" and words[1] != "alpha":
             made.add(" ".join(words[1 : words.index("create")]))
         elif "mk" in words:
             made.add("dataset")
@@ -150,7 +191,7 @@ def made_and_removed(commands: list[list[str]]) -> tuple[set[str], set[str]]:
 
 EVERYTHING = {
     *("artifacts repositories", "storage buckets", "dataset", "pubsub topics", "pubsub subscriptions"),
-    "iam service-accounts",
+    *("iam service-accounts", "secrets", "run services"),
 }
 
 

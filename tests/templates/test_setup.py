@@ -19,8 +19,11 @@ EVERYTHING = {
     "LAUNCHER": "group:data@acme.example",
     "SUBNETWORK": "regions/europe-west1/subnetworks/dataflow",
     "KEEP_ACKNOWLEDGED": "1",
+    "SECRETS": "site-api-key site-write-key",
 }
-WORKER, BUILDER = (f"serviceAccount:segment-{name}@acme-web.iam.gserviceaccount.com" for name in ("worker", "builder"))
+WORKER, BUILDER, RECEIVER = (
+    f"serviceAccount:segment-{name}@acme-web.iam.gserviceaccount.com" for name in ("worker", "builder", "receiver")
+)
 SEGMENT = "serviceAccount:pubsub@segment-integrations.iam.gserviceaccount.com"
 
 
@@ -77,6 +80,7 @@ def test_what_is_missing_is_made(tmp_path: Path) -> None:
         ["pubsub", "subscriptions", "create"],
         ["iam", "service-accounts", "create"],
         ["iam", "service-accounts", "create"],
+        ["iam", "service-accounts", "create"],
     ]
 
 
@@ -116,11 +120,13 @@ def test_no_role_is_broader_than_it_must_be(tmp_path: Path) -> None:
         *((BUILDER, role, project) for role in ("cloudbuild.builds.builder", "logging.logWriter")),
         (BUILDER, "artifactregistry.writer", images),
         (BUILDER, "storage.objectViewer", bucket),
+        (RECEIVER, "pubsub.publisher", topic),
+        (RECEIVER, "secretmanager.secretAccessor", "secrets"),
         *(
             (EVERYTHING["LAUNCHER"], role, project)
             for role in ("dataflow.developer", "cloudbuild.builds.editor", "serviceusage.serviceUsageConsumer")
         ),
-        (EVERYTHING["LAUNCHER"], "logging.viewer", project),
+        *((EVERYTHING["LAUNCHER"], role, project) for role in ("logging.viewer", "run.admin")),
         *((EVERYTHING["LAUNCHER"], f"storage.{role}", bucket) for role in ("objectAdmin", "legacyBucketReader")),
         (EVERYTHING["LAUNCHER"], "iam.serviceAccountUser", "iam service-accounts"),
         (SEGMENT, "pubsub.publisher", topic),
@@ -129,8 +135,26 @@ def test_no_role_is_broader_than_it_must_be(tmp_path: Path) -> None:
     assert grant == f'GRANT `roles/bigquery.dataEditor` ON SCHEMA `acme-web`.`segment` TO "{WORKER}"'
 
 
+def test_the_receiver_reads_the_secrets_that_are_named_and_no_other(tmp_path: Path) -> None:
+    commands = run(tmp_path, exists=False, SECRETS="one two")
+    created = [command[3] for command in commands if command[1:3] == ["secrets", "create"]]
+    readable = [
+        (command[3], command[5]) for command in commands if command[1:3] == ["secrets", "add-iam-policy-binding"]
+    ]
+    assert created == ["one", "two"]
+    assert readable == [(name, f"--member={RECEIVER}") for name in created]
+    assert not [command for command in commands if "versions" in command]
+
+
+def test_without_a_receiver_there_is_nothing_of_it(tmp_path: Path) -> None:
+    commands = run(tmp_path, exists=False, RECEIVER="", SECRETS="one", LAUNCHER=EVERYTHING["LAUNCHER"])
+    words = {word for command in commands for word in command}
+    assert not [word for word in words if re.search(r"receiver|secret|roles/run\.|^run\.", word)]
+    assert ["gcloud", "iam", "service-accounts", "create", "segment-worker"] in [command[:5] for command in commands]
+
+
 def test_without_a_launcher_nobody_else_may_anything(tmp_path: Path) -> None:
-    assert {member for member, _, _ in granted(run(tmp_path, exists=True))} == {WORKER, BUILDER, SEGMENT}
+    assert {member for member, _, _ in granted(run(tmp_path, exists=True))} == {WORKER, BUILDER, RECEIVER, SEGMENT}
 
 
 def test_nobody_is_let_publish_where_nobody_is_to(tmp_path: Path) -> None:
@@ -172,7 +196,7 @@ POLICIES = [
         "iam service-accounts create",
         "Service account creation is not allowed: constraints/iam.disableServiceAccountCreation",
         "gcloud iam service-accounts create: ",
-        "have somebody who may make segment-worker and segment-builder",
+        "have somebody who may make segment-worker, segment-builder and segment-receiver",
     ),
     (
         "another",
@@ -199,9 +223,9 @@ def test_what_an_organisation_forbids_is_told_in_one_line_with_what_to_do(
 
 
 def test_whoever_may_not_publish_keeps_all_else_from_being_made_no_more(tmp_path: Path) -> None:
-    done = set_up(tmp_path, exists=False, refused={"pubsub topics add-iam": OUTSIDER})
+    done = set_up(tmp_path, exists=False, refused={f"--member={SEGMENT}": OUTSIDER})
     assert done.commands[-1][1:4] == ["pubsub", "topics", "add-iam-policy-binding"]
-    assert {member for member, _, _ in granted(done.commands)} == {WORKER, BUILDER, SEGMENT}
+    assert {member for member, _, _ in granted(done.commands)} == {WORKER, BUILDER, RECEIVER, SEGMENT}
 
 
 def test_any_other_error_is_shown_as_it_is(tmp_path: Path) -> None:

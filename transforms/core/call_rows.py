@@ -9,12 +9,13 @@ from msgspec import Raw
 from msgspec.structs import astuple
 
 from schemas.segment import GROUP, IDENTIFY, MAX_ROW_BYTES, PAGE, SCREEN, TRACK
-from schemas.tables import Event, IdentityCall, Row
+from schemas.tables import DeadLetter, Event, IdentityCall, Row
 from transforms.core import engage, raw_json
-from transforms.core.dead_letters import Reason, Refused
+from transforms.core.dead_letters import Reason, Refused, Stage, dead_letter
 from transforms.core.promoted import PromotedTraits
 from transforms.core.raw_json import EMPTY, NULL, is_object, peek
 from transforms.core.reader import Call, size_and_digest
+from transforms.core.rows import Append, LogEntry
 
 EVENT_TYPES: Final = {PAGE: "Page", SCREEN: "Screen", TRACK: "Action"}
 _COLUMN_BYTES: Final = 200
@@ -31,6 +32,39 @@ class _NameFields(msgspec.Struct):
 
 
 _read_name_fields: Final = msgspec.json.Decoder(_NameFields).decode
+
+
+def rows(call: Call) -> tuple[Append | None, LogEntry | None]:
+    """The event of a call, and its entry of the identity log; one of them at least. Raises Refused where no warehouse
+    could hold one: then the call becomes neither."""
+    call_size = size(call)
+    kept = call.message, call.attributes, call.published_at, call.inherited
+    row = event(call)
+    appended = None
+    if row is not None:
+        check_size(row, call, EVENT_COPIES * call_size)
+        appended = Append(row, "event", *kept, call_size)
+    if not is_identity_call(call):
+        return appended, None
+    logged = identity_call(call)
+    most = IDENTITY_CALL_COPIES * call_size
+    check_size(logged, call, most)
+    outcome = "identity_call" if appended is None else None
+    return appended, LogEntry(call=call, append=Append(logged, outcome, *kept, most))
+
+
+def refused_call(call: Call, refused: Refused) -> DeadLetter:
+    """The dead letter of a call that was read, and whose rows were refused."""
+    return dead_letter(
+        Stage.PARSE,
+        refused,
+        call.message,
+        call.attributes,
+        message_id=call.message_id,
+        connection=call.connection.name,
+        published_at=call.published_at,
+        inherited=call.inherited,
+    )
 
 
 def is_identity_call(call: Call) -> bool:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
 
 Text = Annotated[str, msgspec.Meta(pattern=r"\S")]
 """A string that is not blank."""
+REFERENCE_PATTERN: Final = r"^(?:\$\{[A-Za-z_][A-Za-z0-9_]*\}|file:.*\S.*)\Z"
+Reference = Annotated[str, msgspec.Meta(pattern=REFERENCE_PATTERN)]
+"""Where a secret is: `${ENVIRONMENT_VARIABLE}` or `file:PATH`. Never the secret itself."""
+ORIGIN_PATTERN: Final = r"^(?:https?://[^\s/?#@\"\\]+|\*)\Z"
+Origin = Annotated[str, msgspec.Meta(pattern=ORIGIN_PATTERN)]
+"""What a browser sends as `Origin`, or `*` for any."""
+COUNT_PATTERN: Final = r"^[1-9][0-9]{0,8}\Z"
+Count = Annotated[str, msgspec.Meta(pattern=COUNT_PATTERN)]
+"""A whole number from 1, as it is written."""
 
 GROUP: Literal["group"] = "group"
 IDENTIFY_TRAITS: Literal["identify_traits"] = "identify_traits"
@@ -32,6 +41,20 @@ DEFAULT_MAPPING = AccountMapping(GROUP, fallback=EMAIL_DOMAIN)
 """What holds without an `account_mapping`: group calls, else the domain of the e-mail address."""
 
 
+class Receive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the receiver takes for a connection; the job does not look at it.
+
+    `api_key` and `shared_secret` are for its webhook, `write_keys` for SDKs; `origins` are the sites whose browsers may
+    send. Above `calls_per_second` senders are told to wait.
+    """
+
+    api_key: Reference | None = None
+    shared_secret: Reference | None = None
+    write_keys: tuple[Reference, ...] = ()
+    origins: tuple[Origin, ...] = ()
+    calls_per_second: Count | None = None
+
+
 class Connection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A named set of Segment sources.
 
@@ -43,6 +66,7 @@ class Connection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Text
     project_ids: tuple[Text, ...] | None = None
     account_mapping: AccountMapping = DEFAULT_MAPPING
+    receive: Receive | None = None
 
 
 class Contradiction(NamedTuple):

@@ -22,7 +22,7 @@ decode_fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 """The fields of an object as raw slices, in the order they were written; of a repeated key the last value."""
 decode_items: Final = msgspec.json.Decoder(list[Raw]).decode
 """The items of an array as raw slices."""
-_TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
+_TOKENS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 """A string, or a bracket outside of strings."""
 _ESCAPE: Final = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
 """An escape sequence; group 1 is half a surrogate pair."""

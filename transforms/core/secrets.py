@@ -14,7 +14,7 @@ _NAME: Final = re.compile(_SPELLING)
 _FIELD_NAMED_SO: Final = re.compile(rb'"%s"\s*:\s*' % _SPELLING.encode())
 _ESCAPED_LETTER: Final = re.compile(rb"\\u00(?:[57][2479]|[46][59bB]|2[0dD]|5[fF])")
 """An escape sequence for a character that the name may have: `\\u0077` is `w`."""
-_STRING: Final = rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)'
+_STRING: Final = rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)'
 _STRING_OR_NAME: Final = re.compile(_STRING + rb"(?P<colon>\s*:\s*)?", re.DOTALL)
 _SCALAR: Final = re.compile(_STRING + rb"|[^\s,{}\[\]]*", re.DOTALL)
 _STRING_OR_BRACKET: Final = re.compile(_STRING + rb"|[{}\[\]]", re.DOTALL)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import functools
 import re
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Final, cast
 
 from schemas.tables import TIMESTAMPS, Timestamp
 
 _EPOCH: Final = date(1970, 1, 1).toordinal()
-_UTC_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_UTC_EPOCH: Final = datetime(1970, 1, 1)
 _SECOND: Final = 1_000_000
 _DAY: Final = 86_400 * _SECOND
 _HOURS: Final = {f"{h:02}": h * 3600 * _SECOND for h in range(24)}
@@ -85,7 +85,7 @@ def parse(string: str) -> Timestamp | None:
 
 def iso(timestamp: Timestamp) -> str:
     """A timestamp as RFC 3339 with microseconds, which `parse` reads back."""
-    return (_UTC_EPOCH + timedelta(microseconds=timestamp)).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+    return (_UTC_EPOCH + timedelta(microseconds=timestamp)).isoformat(timespec="microseconds") + "Z"
 
 
 @functools.lru_cache(maxsize=65_536)

@@ -17,8 +17,9 @@ from pipeline.warehouses.clock import now_us
 from schemas.tables import Column, Mode, Row, Table, Type
 from transforms.core.rows import Append, Upsert
 
-_SUSPECT_NUMBER: Final = r"[0-9][eE]\+?[0-9]{3}|[0-9]{200}"
-"""Finds every JSON number that may be beyond FLOAT64, and little else."""
+_SUSPECT_NUMBER: Final = r"[:\[,][ \t\r\n]*-?[0-9]+(?:(?:\.[0-9]+)?[eE]\+?[0-9]{3}|[0-9]{200})"
+"""Finds every JSON number that may be beyond FLOAT64, and little else: of UUIDs, digests and other text in strings only
+what stands behind a comma or the like."""
 
 
 def row_batch(table: Table, rows: Sequence[Row], written_at: int) -> pa.Table:

@@ -121,6 +121,21 @@ class Database:
             return []
 
     @classmethod
+    def query(cls, path: str, query: str) -> list[dict[str, Any]]:
+        """The rows that a query gives of a file that this process has open, by column; none where it has not, or the
+        tables are not made yet."""
+        with cls._lock:
+            database = cls._open.get(path)
+        if database is None:
+            return []
+        try:
+            cursor = new_cursor(database._connection).execute(query)
+            names = [column[0] for column in cursor.description or ()]
+            return [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
+        except (duckdb.CatalogException, duckdb.ConnectionException):  # or it is being closed
+            return []
+
+    @classmethod
     def failure(cls, path: str) -> UnusableFileError | None:
         """Why the open file could be used no longer, or None."""
         with cls._lock:

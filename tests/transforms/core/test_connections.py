@@ -119,6 +119,7 @@ def test_the_default_is_one_connection_of_group_calls_else_email_domains() -> No
                     "name": "company.name",
                     "fallback": "email_domain",
                 },
+                "receive": None,
             }
         ],
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -161,3 +162,12 @@ def test_fields_are_as_they_were_written() -> None:
     fields = raw_json.decode_fields(b'{"b" : 1.50, "a":{ "c":"\\u0041" },"b" : [ ] }')
     assert {name: bytes(raw) for name, raw in fields.items()} == {"b": b"[ ]", "a": b'{ "c":"\\u0041" }'}
     assert raw_json.encode(fields) == Raw(b'{"b":[ ],"a":{ "c":"\\u0041" }}')
+
+
+def test_a_long_string_takes_no_memory_of_its_own() -> None:
+    document = b'[{"a":"' + b"x" * 2_000_000 + b'"}]'
+    tracemalloc.start()
+    assert raw_json.depth(document) == 2
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * len(document)

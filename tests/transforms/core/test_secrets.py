@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -100,3 +101,12 @@ def test_spellings(name: str) -> None:
 @pytest.mark.parametrize("name", ["writeKeys", "rewriteKey", "key", "w_ritekey", ""])
 def test_other_names(name: str) -> None:
     assert not is_write_key(name)
+
+
+def test_a_long_string_takes_no_memory_of_its_own() -> None:
+    payload = b'{"writeKey":"secret","a":"' + b"x" * 2_000_000 + b'"}'
+    tracemalloc.start()
+    assert redacted(payload) == payload.replace(b'"secret"', b"null")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * len(payload)

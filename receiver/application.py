@@ -1,0 +1,316 @@
+"""The ASGI application: from a request to the sink, and to the answer."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from receiver import cors, metrics
+from receiver.asgi import Answer, AsgiApplication, ReceiveEvent, Request, Scope, SendEvent, request_of, send_answer
+from receiver.body import Body, BodyRefused, Disconnected
+from receiver.endpoints import METHODS, Endpoint, Kind, endpoint
+from receiver.envelope import NoCalls
+from receiver.intake import Accepted, Intake, RequestRefused
+from receiver.limits import CallRate, Full, Limits, Load
+from receiver.metrics import Registry
+from receiver.peers import is_local
+from receiver.pixel import GIF
+from receiver.settings import settings
+from receiver.sink import Message, Observer, Sink, Unavailable
+from receiver.sources import ReceivingConnection, Sources
+from receiver.spool import SpooledSink
+from schemas.tables import Timestamp
+from transforms.core import times
+
+_LOG: Final = logging.getLogger(__name__)
+
+_SUCCESS: Final = b'{"success":true}'
+_SILENT_SECONDS: Final = 10.0
+"""How long a problem of the sink is not told again."""
+_BUSY_SECONDS: Final = 1
+
+
+def _now() -> Timestamp:
+    return Timestamp(time.time_ns() // 1000)
+
+
+class Application:
+    """The receiver's endpoints. `clock` tells when a request was received, in microseconds since the epoch; `debugger`
+    is what answers below `/debugger`, to this machine alone."""
+
+    def __init__(
+        self,
+        sources: Sources,
+        sink: Sink,
+        *,
+        observers: Iterable[Observer] = (),
+        clock: Callable[[], Timestamp] = _now,
+        limits: Limits | None = None,
+        trusted_proxies: int = 0,
+        debugger: AsgiApplication | None = None,
+    ) -> None:
+        limits = limits or Limits()
+        self.metrics = Registry()
+        self.is_stopping = False
+        self._sources = sources
+        self._sink = sink
+        self._observers = tuple(observers)
+        self._clock = clock
+        self._is_behind_proxy = trusted_proxies > 0
+        self._debugger = debugger
+        self._intake = Intake(sources, limits, trusted_proxies)
+        self._in_flight = Load(limits)
+        self._rates = {
+            connection.name: CallRate(connection.calls_per_second)
+            for connection in sources.connections
+            if connection.calls_per_second is not None
+        }
+        self._warned: set[str] = set()
+        self._silent_until = 0.0
+
+    async def start(self) -> None:
+        """Makes the sink ready. Raises Unavailable."""
+        await self._sink.start()
+
+    async def close(self) -> None:
+        """Closes the sink, when no request is in flight."""
+        self.is_stopping = True
+        await self._sink.close()
+        self._intake.close()
+
+    async def __call__(self, scope: Scope, receive: ReceiveEvent, send: SendEvent) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+
+    async def _live(self, receive: ReceiveEvent, send: SendEvent) -> None:
+        """Starts and closes the sink, where the server tells when."""
+        while True:
+            event = await receive()
+            if event["type"] == "lifespan.startup":
+                try:
+                    await self.start()
+                except Unavailable as error:
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _http(self, scope: Scope, receive: ReceiveEvent, send: SendEvent) -> None:
+        request = request_of(scope)
+        asked = endpoint(request.path)
+        if asked.kind is Kind.DEBUGGER and self._debugger is not None and is_local(request):
+            await self._debugger(scope, receive, send)
+            return
+        body = Body(receive, request.headers, self._in_flight)
+        try:
+            answer, connection = await self._answer(request, asked, body)
+        except Disconnected:
+            self.metrics.add(metrics.REFUSED, "disconnected")
+            return
+        if answer.status >= 400:
+            await body.drain()
+        name = "" if connection is None else connection.name
+        self.metrics.add(metrics.REQUESTS, asked.kind.value, name, str(answer.status))
+        await send_answer(send, answer, has_body=request.method != "HEAD")
+
+    async def _answer(self, request: Request, asked: Endpoint, body: Body) -> tuple[Answer, ReceivingConnection | None]:
+        """The answer, and the connection that the request was authenticated for."""
+        connection = self._named_connection(asked)
+        if request.method == "OPTIONS":
+            allowed = self._is_allowed(request, connection)
+            headers = cors.preflight_headers(request.headers, allowed=allowed)
+            return Answer(status=200, body=_SUCCESS, headers=headers), connection
+        if request.method not in METHODS.get(asked.kind, ()):
+            answer = self._not_here(asked)
+        elif asked.kind in (Kind.WEBHOOK, Kind.CALL, Kind.BATCH):
+            answer, connection = await self._take(request, asked, body, connection)
+        elif asked.kind is Kind.PIXEL:
+            answer, connection = await self._pixel(request, asked)
+        elif asked.kind is Kind.SETTINGS:
+            answer = self._settings(request, asked, connection)
+        elif asked.kind is Kind.MEASUREMENTS:
+            await body.drain()
+            answer = Answer(status=200, body=_SUCCESS)
+        else:
+            answer = self._state(asked)
+        allowed = self._is_allowed(request, connection)
+        answer.headers.extend(cors.answer_headers(request.headers, allowed=allowed))
+        return answer, connection
+
+    def _named_connection(self, asked: Endpoint) -> ReceivingConnection | None:
+        """The connection that the path itself names."""
+        if asked.kind is Kind.WEBHOOK:
+            return self._sources.webhook(asked.name)
+        if asked.kind is Kind.SETTINGS:
+            return self._sources.by_write_key([asked.name.encode(errors="replace")])
+        return None
+
+    # ---- calls ----
+
+    async def _take(
+        self, request: Request, asked: Endpoint, body: Body, connection: ReceivingConnection | None
+    ) -> tuple[Answer, ReceivingConnection | None]:
+        """Stores the calls of a request."""
+        try:
+            self._in_flight.enter()
+        except Full:
+            return self._refusal(_busy()), connection
+        try:
+            accepted = await self._intake.accept(request, asked, body, self._received_at)
+            connection = accepted.connection
+            return await self._store(accepted), connection
+        except RequestRefused as refused:
+            return self._refusal(refused), connection
+        except Full:
+            return self._refusal(_busy()), connection
+        except BodyRefused as error:
+            reason = f"body_{error.status}"
+            return self._refusal(RequestRefused(error.status, error.problem, reason, is_last=error.is_last)), connection
+        finally:
+            self._in_flight.leave(body.size)
+
+    async def _pixel(self, request: Request, asked: Endpoint) -> tuple[Answer, ReceivingConnection | None]:
+        """Always an image: nobody reads anything else, and nobody tries again."""
+        connection = None
+        try:
+            accepted = self._intake.accept_pixel(request, asked, self._received_at())
+            connection = accepted.connection
+            await self._store(accepted)
+        except NoCalls:
+            self.metrics.add(metrics.REFUSED, "no_json")
+        except RequestRefused as refused:
+            self.metrics.add(metrics.REFUSED, refused.reason)
+        headers = [(b"cache-control", b"no-store")]
+        return Answer(status=200, body=GIF, content_type=b"image/gif", headers=headers), connection
+
+    def _received_at(self) -> str:
+        return times.iso(self._clock())
+
+    async def _store(self, accepted: Accepted) -> Answer:
+        """Stores the messages, and answers when they are durable. Raises RequestRefused."""
+        name = accepted.connection.name
+        rate = self._rates.get(name)
+        if rate is not None and (seconds := rate.seconds_to_wait(max(accepted.calls, 1), time.monotonic())):
+            problem = "more calls a second than this source may send"
+            raise RequestRefused(429, problem, "rate", retry_after_s=math.ceil(seconds))
+        if accepted.is_partly_proved:
+            self._warn(accepted.connection)
+        if accepted.messages:
+            await self._make_durable(accepted.messages)
+        if accepted.problem is not None:
+            self.metrics.add(metrics.UNREADABLE, name, by=len(accepted.messages))
+            return _failure(400, f"the body is no call, array or batch of calls in JSON: {accepted.problem}")
+        self.metrics.add(metrics.CALLS, name, by=accepted.calls)
+        return Answer(status=200, body=_SUCCESS)
+
+    async def _make_durable(self, stored: Sequence[Message]) -> None:
+        began = time.monotonic()
+        try:
+            await self._sink.store(stored)
+        except Unavailable as error:
+            self._tell(error)
+            problem = "nothing can be stored now; send it again"
+            raise RequestRefused(503, problem, "unavailable", retry_after_s=error.retry_after_s) from None
+        self.metrics.observe(time.monotonic() - began)
+        for message in stored:
+            self.metrics.add(metrics.MESSAGES, message.connection)
+            self.metrics.add(metrics.STORED_BYTES, message.connection, by=len(message.payload))
+            for observer in self._observers:
+                observer.stored(message)
+
+    def _warn(self, connection: ReceivingConnection) -> None:
+        self.metrics.add(metrics.SIGNATURE_ONLY, connection.name)
+        if connection.name not in self._warned:
+            self._warned.add(connection.name)
+            _LOG.warning(
+                "the webhook %s got an array whose signature proves its first call alone; "
+                "give it an api_key, and Segment a header Authorization with it",
+                connection.path,
+            )
+
+    def _tell(self, error: Unavailable) -> None:
+        if time.monotonic() >= self._silent_until:
+            self._silent_until = time.monotonic() + _SILENT_SECONDS
+            _LOG.warning("nothing can be stored, and senders are told to try again: %s", error)
+
+    # ---- everything else ----
+
+    def _refusal(self, refused: RequestRefused) -> Answer:
+        self.metrics.add(metrics.REFUSED, refused.reason)
+        answer = _failure(refused.status, refused.problem, is_last=refused.is_last)
+        if refused.retry_after_s is not None:
+            answer.headers.append((b"retry-after", str(max(refused.retry_after_s, 1)).encode()))
+        if refused.status == 401:
+            answer.headers.append((b"www-authenticate", b"Basic"))
+        return answer
+
+    def _not_here(self, asked: Endpoint) -> Answer:
+        methods = METHODS.get(asked.kind)
+        if methods is None:
+            return self._refusal(RequestRefused(404, "there is nothing at this path", "unknown_path"))
+        answer = self._refusal(RequestRefused(405, f"this path takes {', '.join(methods)}", "wrong_method"))
+        answer.headers.append((b"allow", ", ".join((*methods, "OPTIONS")).encode()))
+        return answer
+
+    def _settings(self, request: Request, asked: Endpoint, connection: ReceivingConnection | None) -> Answer:
+        if connection is None:
+            return self._refusal(RequestRefused(404, "no source has this write key", "unknown_key"))
+        content = settings(request, asked.name, is_behind_proxy=self._is_behind_proxy)
+        return Answer(status=200, body=content, headers=[(b"cache-control", b"no-cache")])
+
+    def _is_allowed(self, request: Request, connection: ReceivingConnection | None) -> bool:
+        """Whether pages of the request's site may read the answer: those of its connection, where that is known."""
+        origin = cors.origin_of(request.headers)
+        if origin is None:
+            return False
+        return self._sources.allow(origin) if connection is None else connection.allows(origin)
+
+    def _state(self, asked: Endpoint) -> Answer:
+        """Of the process, and of its sink."""
+        if asked.kind is Kind.METRICS:
+            return self._metrics()
+        if asked.kind is Kind.LIVE:
+            return Answer(status=200, body=b'{"live":true}')
+        problem = self._problem()
+        if problem is None:
+            return Answer(status=200, body=b'{"ready":true}')
+        return Answer(status=503, body=msgspec.json.encode({"ready": False, "problem": problem}))
+
+    def _problem(self) -> str | None:
+        return "the receiver is stopping" if self.is_stopping else self._sink.problem()
+
+    def _metrics(self) -> Answer:
+        self.metrics.put(metrics.READY, self._problem() is None)
+        self.metrics.put(metrics.REQUESTS_IN_FLIGHT, self._in_flight.requests)
+        self.metrics.put(metrics.BYTES_IN_FLIGHT, self._in_flight.bytes)
+        if isinstance(self._sink, SpooledSink):
+            self._measure_spool(self._sink)
+        content_type = b"text/plain; version=0.0.4; charset=utf-8"
+        return Answer(status=200, body=self.metrics.text(), content_type=content_type)
+
+    def _measure_spool(self, spool: SpooledSink) -> None:
+        backlog = spool.backlog()
+        self.metrics.put(metrics.SPOOL_MESSAGES, backlog.messages)
+        self.metrics.put(metrics.SPOOL_BYTES, backlog.size)
+        self.metrics.put(metrics.SPOOL_AGE, backlog.oldest_s)
+        self.metrics.put(metrics.SPOOLED, spool.spooled)
+        self.metrics.put(metrics.PUT_ASIDE, spool.put_aside)
+
+
+def _busy() -> RequestRefused:
+    return RequestRefused(503, "too much is being received; send it again", "busy", retry_after_s=_BUSY_SECONDS)
+
+
+def _failure(status: int, problem: str, *, is_last: bool = False) -> Answer:
+    body = msgspec.json.encode({"success": False, "message": problem})
+    return Answer(status=status, body=body, is_last=is_last)

@@ -1,0 +1,75 @@
+"""ASGI 3 as the receiver uses it: the types, and one request of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+Scope = MutableMapping[str, Any]
+Event = MutableMapping[str, Any]
+ReceiveEvent = Callable[[], Coroutine[Any, Any, Event]]
+SendEvent = Callable[[Event], Awaitable[None]]
+AsgiApplication = Callable[[Scope, ReceiveEvent, SendEvent], Awaitable[None]]
+
+Headers = dict[bytes, bytes]
+"""Headers by their names in lower case; the values of one that comes several times are joined by commas."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The head of a request. `path` is as it was written, before any decoding, so that no two spellings are one path;
+    `peer` is the address that the connection comes from."""
+
+    method: str
+    path: str
+    query: bytes
+    headers: Headers
+    scheme: str
+    peer: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A whole answer: its body is never empty, and its length is always told."""
+
+    status: int
+    body: bytes
+    content_type: bytes = b"application/json"
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    is_last: bool = False
+    """Whether the connection is closed after it."""
+
+
+_LAST: Final = (b"connection", b"close")
+
+
+def request_of(scope: Scope) -> Request:
+    """The request that an ASGI scope describes."""
+    headers: Headers = {}
+    for name, value in scope["headers"]:
+        name = name.lower()
+        headers[name] = b", ".join((headers[name], value)) if name in headers else value
+    raw = scope.get("raw_path")
+    client = scope.get("client")
+    return Request(
+        method=scope["method"],
+        path=scope["path"] if raw is None else raw.decode("latin-1"),
+        query=scope["query_string"],
+        headers=headers,
+        scheme=scope.get("scheme", "http"),
+        peer=client[0] if client else None,
+    )
+
+
+async def send_answer(send: SendEvent, answer: Answer, *, has_body: bool = True) -> None:
+    """Sends an answer; without its body to a request of HEAD."""
+    headers = [
+        (b"content-type", answer.content_type),
+        (b"content-length", str(len(answer.body)).encode()),
+        *answer.headers,
+    ]
+    if answer.is_last:
+        headers.append(_LAST)
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body if has_body else b""})

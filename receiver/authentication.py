@@ -1,0 +1,84 @@
+"""How a sender proves itself: keys in headers and in the body, and signatures of the body.
+
+Keys are compared by their digests, each candidate with each key, so that the time tells nothing of a key.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final, Generic, TypeVar
+
+from receiver.asgi import Headers
+
+Owner = TypeVar("Owner")
+
+_LONGEST_KEY: Final = 8192
+_BASIC: Final = re.compile(rb"\s*basic\s+([A-Za-z0-9+/_-]+)={0,2}\s*(?:,|\Z)", re.IGNORECASE)
+_SIGNATURE: Final = re.compile(rb"[0-9a-fA-F]{40}")
+_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
+
+WRITE_KEY_HEADERS: Final = (b"authorization",)
+API_KEY_HEADERS: Final = (b"authorization", b"authentication")
+"""Segment's own sample of a partner's destination calls the header `Authentication`."""
+_KEY_HEADER: Final = b"x-write-key"
+SIGNATURE_HEADER: Final = b"x-signature"
+
+
+class Keyring(Generic[Owner]):
+    """Keys, and whose each is."""
+
+    def __init__(self, keys: Iterable[tuple[str, Owner]]) -> None:
+        self._owners = [(_digest(key.encode()), owner) for key, owner in keys]
+
+    def find(self, candidates: Iterable[bytes]) -> Owner | None:
+        """Whose the first of the candidates is that is a key; every candidate is compared with every key."""
+        found_owner: Owner | None = None
+        for candidate in candidates:
+            digest = _digest(candidate)
+            for key, owner in self._owners:
+                if hmac.compare_digest(key, digest) and found_owner is None:
+                    found_owner = owner
+        return found_owner
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()
+
+
+def header_keys(headers: Headers, names: Sequence[bytes]) -> list[bytes]:
+    """The keys that headers give: the user of Basic authentication, with or without a colon after it, and
+    `X-Write-Key`."""
+    keys = []
+    for name in names:
+        basic = _BASIC.match(headers.get(name, b""))
+        if basic is not None and len(basic[1]) <= _LONGEST_KEY:
+            keys += _basic_keys(basic[1])
+    written = headers.get(_KEY_HEADER, b"").strip()
+    if written and len(written) <= _LONGEST_KEY:
+        keys.append(written)
+    return keys
+
+
+def _basic_keys(encoded: bytes) -> list[bytes]:
+    """What base64, with or without its padding, may mean as a key: all of it, or what stands before its first colon."""
+    encoded = encoded.translate(_URL_SAFE)
+    try:
+        text = base64.b64decode(encoded + b"=" * (-len(encoded) % 4))
+    except binascii.Error:
+        return []
+    user, colon, _ = text.partition(b":")
+    return [key for key in ((user, text) if colon else (text,)) if key]
+
+
+def is_signed(signature: bytes, secret: str, *signed: bytes) -> bool:
+    """Whether the signature is the hexadecimal HMAC-SHA1 of one of the byte strings; each is tried."""
+    if not _SIGNATURE.fullmatch(signature.strip()):
+        return False
+    given = bytes.fromhex(signature.strip().decode())
+    matches = [hmac.compare_digest(hmac.digest(secret.encode(), part, "sha1"), given) for part in signed]
+    return any(matches)

@@ -1,0 +1,1 @@
+"""The last calls, live in a browser of this machine, each with what became of it."""

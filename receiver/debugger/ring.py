@@ -1,0 +1,90 @@
+"""The last messages that were stored, bounded in calls and in bytes."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import takewhile
+from typing import Final
+
+import msgspec
+
+from receiver.sink import Message
+from schemas.tables import Timestamp
+
+_OVERHEAD_BYTES: Final = 500
+"""What a message needs beside its bytes."""
+
+
+class KeptMessage(msgspec.Struct, kw_only=True):
+    """A message, when it was stored and as which one. `calls` are its calls as the page gets them, JSON each, once
+    somebody has asked for them."""
+
+    number: int
+    stored_at: Timestamp
+    message: Message
+    calls: list[bytes] | None = None
+
+    @property
+    def size(self) -> int:
+        return _OVERHEAD_BYTES + len(self.message.payload) + sum(map(len, self.calls or ()))
+
+    @property
+    def count(self) -> int:
+        """How many calls it has, at least."""
+        return 1 if self.calls is None else len(self.calls)
+
+
+class Ring:
+    """Keeps the newest messages: at most so many calls, as far as they are known, and so many bytes. The newest message
+    is kept however large it is."""
+
+    def __init__(self, most_calls: int, most_bytes: int) -> None:
+        self._most_calls = most_calls
+        self._most_bytes = most_bytes
+        self._kept: deque[KeptMessage] = deque()
+        self._calls = 0
+        self._bytes = 0
+        self.newest = 0
+        """The number of the last message; 0 before the first."""
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @property
+    def size(self) -> int:
+        """Bytes of what is kept."""
+        return self._bytes
+
+    def add(self, message: Message, stored_at: Timestamp) -> None:
+        self.newest += 1
+        kept = KeptMessage(number=self.newest, stored_at=stored_at, message=message)
+        self._kept.append(kept)
+        self._calls += kept.count
+        self._bytes += kept.size
+        self._fit()
+
+    def newest_first(self, after: int) -> list[KeptMessage]:
+        """The messages after the one of this number that are still kept."""
+        return list(takewhile(lambda kept: kept.number > after, reversed(self._kept)))
+
+    def read(self, kept: KeptMessage, calls: list[bytes]) -> None:
+        """Keeps the calls of a message, as they were read."""
+        if kept.calls is not None or not self._holds(kept):
+            kept.calls = calls
+            return
+        count, size = kept.count, kept.size
+        kept.calls = calls
+        self._calls += kept.count - count
+        self._bytes += kept.size - size
+        self._fit()
+
+    def _holds(self, kept: KeptMessage) -> bool:
+        return bool(self._kept) and kept.number >= self._kept[0].number
+
+    def _fit(self) -> None:
+        while len(self._kept) > 1 and (
+            self._bytes > self._most_bytes or self._calls - self._kept[0].count >= self._most_calls
+        ):
+            oldest = self._kept.popleft()
+            self._calls -= oldest.count
+            self._bytes -= oldest.size

@@ -1,0 +1,183 @@
+"""From a request to what is stored of it: who sent it, what its body holds, or why it is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, NamedTuple, TypeVar
+
+from receiver import cors
+from receiver.asgi import Request
+from receiver.authentication import API_KEY_HEADERS, SIGNATURE_HEADER, WRITE_KEY_HEADERS, header_keys, is_signed
+from receiver.body import Body
+from receiver.endpoints import Endpoint, Kind
+from receiver.envelope import Document, NoCalls, first_element, messages, read_document, unreadable, with_device
+from receiver.limits import Limits
+from receiver.peers import client_address
+from receiver.pixel import pixel_call
+from receiver.sink import Message
+from receiver.sources import ReceivingConnection, Sources
+
+T = TypeVar("T")
+
+_THREAD_BYTES: Final = 200_000
+"""A body of more is read in a thread, so that the others need not wait for it."""
+_THREADS: Final = 2
+"""So many long bodies at most are taken apart at once."""
+_LONGEST_USER_AGENT: Final = 1024
+
+
+class RequestRefused(Exception):
+    """A request of which nothing is stored: the status of its answer, what the sender is told, and the reason by which
+    it is counted."""
+
+    def __init__(
+        self, status: int, problem: str, reason: str, *, retry_after_s: int | None = None, is_last: bool = False
+    ) -> None:
+        super().__init__(problem)
+        self.status = status
+        self.problem = problem
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+        self.is_last = is_last
+
+
+class Accepted(NamedTuple):
+    """What is to be stored of a request. `problem` is why its body is no call, else None; `is_partly_proved` where a
+    signature proves the first of several calls alone, and nothing the others."""
+
+    connection: ReceivingConnection
+    messages: Sequence[Message]
+    calls: int
+    problem: str | None = None
+    is_partly_proved: bool = False
+
+
+class _Read(NamedTuple):
+    """A request with its body. `connection` is None where the body has to tell it; `has_key` is False for a webhook's
+    request that has its signature alone."""
+
+    request: Request
+    endpoint: Endpoint
+    connection: ReceivingConnection | None
+    body: bytes
+    has_key: bool = True
+
+
+class Intake:
+    """Takes requests for the connections of `sources`."""
+
+    def __init__(self, sources: Sources, limits: Limits, trusted_proxies: int) -> None:
+        self._sources = sources
+        self._limits = limits
+        self._trusted_proxies = trusted_proxies
+        self._threads = ThreadPoolExecutor(_THREADS, "reads-body")
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False)
+
+    async def accept(self, request: Request, asked: Endpoint, body: Body, received_at: Callable[[], str]) -> Accepted:
+        """What is stored of a webhook's or an SDK's request. Raises RequestRefused, or what reading the body raises."""
+        if asked.kind is Kind.WEBHOOK:
+            read = await self._webhook(request, asked, body)
+        else:
+            read = await self._tracking(request, asked, body)
+        if len(read.body) <= _THREAD_BYTES:
+            return self._accepted(read, received_at())
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._accepted, read, received_at())
+
+    def accept_pixel(self, request: Request, asked: Endpoint, received_at: str) -> Accepted:
+        """What is stored of the address of an image. Raises RequestRefused, or NoCalls."""
+        call = pixel_call(request.query)
+        connection = self._sources.by_write_key([call.write_key])
+        if connection is None:
+            raise _wrong_key()
+        document = read_document(call.body, asked.call_type)
+        defaults = with_device({}, self._address(request), _user_agent(request))
+        return Accepted(connection, messages(connection.name, document.calls, defaults, received_at), 1)
+
+    async def _webhook(self, request: Request, asked: Endpoint, body: Body) -> _Read:
+        """Its sender has proved itself by a key or by a signature; a signature that is there must be right."""
+        connection = self._sources.webhook(asked.name)
+        if connection is None:
+            raise RequestRefused(404, "there is no webhook at this path", "unknown_webhook")
+        has_key = self._sources.has_api_key(connection, header_keys(request.headers, API_KEY_HEADERS))
+        signature = request.headers.get(SIGNATURE_HEADER)
+        secret = connection.shared_secret
+        if not has_key and (signature is None or secret is None):
+            raise RequestRefused(401, "the API key is missing or wrong, and there is no signature", "wrong_key")
+        content = await self._content(body, self._limits.max_body_bytes)
+        if signature is not None and secret is not None:
+            first = first_element(content)
+            if not is_signed(signature, secret, *([content] if first is None else [content, first])):
+                raise RequestRefused(401, "the signature is not that of this body", "wrong_signature")
+        return _Read(request, asked, connection, content, has_key)
+
+    async def _tracking(self, request: Request, asked: Endpoint, body: Body) -> _Read:
+        """Its connection is that of the write key in a header; where there is none, its body has to tell."""
+        keys = header_keys(request.headers, WRITE_KEY_HEADERS)
+        if not keys:
+            return _Read(request, asked, None, await self._content(body, self._limits.max_keyless_body_bytes))
+        connection = self._sources.by_write_key(keys)
+        if connection is None:
+            raise _wrong_key()
+        return _Read(request, asked, connection, await self._content(body, self._limits.max_body_bytes))
+
+    async def _content(self, body: Body, limit: int) -> bytes:
+        return await body.read(limit=min(limit, self._limits.max_body_bytes), seconds=self._limits.body_seconds)
+
+    def _accepted(self, read: _Read, received_at: str) -> Accepted:
+        request, asked = read.request, read.endpoint
+        self._check_values(read.body)
+        try:
+            document = read_document(read.body, asked.call_type)
+        except NoCalls as error:
+            return _without_calls(read, error)
+        connection = read.connection or self._owner(document)
+        if len(document.calls) > self._limits.max_calls:
+            raise RequestRefused(413, f"the body has more than {self._limits.max_calls} calls", "too_many_calls")
+        defaults = document.defaults
+        is_webhook = asked.kind is Kind.WEBHOOK
+        is_browser = cors.origin_of(request.headers) is not None
+        if (is_browser or asked.is_of_device) and not is_webhook:
+            defaults = with_device(defaults, self._address(request), _user_agent(request) if is_browser else None)
+        made = messages(connection.name, document.calls, defaults, received_at, keep_receipt=is_webhook)
+        is_partly_proved = document.is_array and not read.has_key and len(document.calls) > 1
+        return Accepted(connection, made, len(document.calls), is_partly_proved=is_partly_proved)
+
+    def _check_values(self, body: bytes) -> None:
+        """Refuses a body whose parts would take many times its size; what stands in strings is counted as well."""
+        most = self._limits.max_values
+        if len(body) > most and sum(map(body.count, (b",", b"[", b"{"))) > most:
+            raise RequestRefused(413, f"the body has more than {most} values", "too_many_values")
+
+    def _owner(self, document: Document) -> ReceivingConnection:
+        if document.write_key is None:
+            raise RequestRefused(401, "no write key: there is none in the headers nor in the body", "no_key")
+        connection = self._sources.by_write_key([document.write_key])
+        if connection is None:
+            raise _wrong_key()
+        return connection
+
+    def _address(self, request: Request) -> str | None:
+        return client_address(request, self._trusted_proxies)
+
+
+def _without_calls(read: _Read, error: NoCalls) -> Accepted:
+    """The bytes of a body that is no call are kept, where its sender is known."""
+    if read.connection is None:
+        problem = "no write key: there is none in the headers, and the body is no JSON that could have one"
+        raise RequestRefused(401, problem, "no_key") from None
+    kept = [unreadable(read.connection.name, read.body)] if read.body else []
+    return Accepted(read.connection, kept, 0, str(error))
+
+
+def _wrong_key() -> RequestRefused:
+    return RequestRefused(401, "no source has this write key", "wrong_key")
+
+
+def _user_agent(request: Request) -> str | None:
+    agent = request.headers.get(b"user-agent", b"").decode("latin-1").strip()
+    return agent[:_LONGEST_USER_AGENT] or None

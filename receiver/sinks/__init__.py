@@ -1,0 +1,1 @@
+"""The durable places for messages."""

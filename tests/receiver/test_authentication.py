@@ -1,0 +1,95 @@
+"""How keys and signatures are read from what senders write."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+
+import pytest
+
+from receiver.authentication import API_KEY_HEADERS, WRITE_KEY_HEADERS, Keyring, header_keys, is_signed
+
+
+def encoded(text: str | bytes) -> bytes:
+    return base64.b64encode(text.encode() if isinstance(text, str) else text)
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "keys"),
+    [
+        ("as Segment writes it", b"Basic " + encoded("key:"), [b"key", b"key:"]),
+        ("without a colon", b"Basic " + encoded("key"), [b"key"]),
+        ("with a password", b"Basic " + encoded("key:x"), [b"key", b"key:x"]),
+        ("a key with a colon", b"Basic " + encoded("id:secret"), [b"id", b"id:secret"]),
+        ("without padding", b"Basic " + encoded("keys").rstrip(b"="), [b"keys"]),
+        ("in capitals", b"BASIC " + encoded("key"), [b"key"]),
+        ("with more white space", b"  basic \t " + encoded("key") + b" ", [b"key"]),
+        ("two of them", b"Basic " + encoded("a") + b", Basic " + encoded("b"), [b"a"]),
+        ("base64 of URLs", b"Basic " + base64.urlsafe_b64encode(b"\xfb\xff"), [b"\xfb\xff"]),
+        ("no text", b"Basic " + encoded(b"\xff\x00"), [b"\xff\x00"]),
+        ("nothing before the colon", b"Basic " + encoded(":x"), [b":x"]),
+        ("nothing at all", b"Basic " + encoded(":"), [b":"]),
+        ("of one character", b"Basic a", []),
+        ("no base64", b"Basic !!!", []),
+        ("another scheme", b"Bearer " + encoded("key"), []),
+        ("no scheme", encoded("key"), []),
+        ("empty", b"", []),
+        ("too long", b"Basic " + b"a" * 10_000, []),
+    ],
+)
+def test_basic_authentication_gives(what: str, value: bytes, keys: list[bytes]) -> None:
+    assert header_keys({b"authorization": value}, WRITE_KEY_HEADERS) == keys
+
+
+def test_every_header_that_may_hold_a_key_is_looked_at() -> None:
+    headers = {
+        b"authorization": b"Basic " + encoded("a"),
+        b"authentication": b"Basic " + encoded("b"),
+        b"x-write-key": b" c ",
+    }
+    assert header_keys(headers, API_KEY_HEADERS) == [b"a", b"b", b"c"]
+    assert header_keys(headers, WRITE_KEY_HEADERS) == [b"a", b"c"]
+
+
+@pytest.mark.parametrize(
+    ("candidates", "owner"),
+    [([b"a"], 1), ([b"b"], 2), ([b"x", b"b"], 2), ([b"b", b"a"], 2), ([b"x"], None), ([b""], None), ([], None)],
+)
+def test_a_keyring_finds_whose_a_key_is(candidates: list[bytes], owner: int | None) -> None:
+    assert Keyring([("a", 1), ("b", 2)]).find(candidates) == owner
+
+
+def test_every_candidate_is_compared_with_every_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+
+    def compare(first: bytes, second: bytes) -> bool:
+        compared.append((first, second))
+        return first == second
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    assert Keyring([("a", 1), ("b", 2), ("c", 3)]).find([b"a", b"x"]) == 1
+    assert len(compared) == 6
+    assert {len(digest) for pair in compared for digest in pair} == {32}
+
+
+RIGHT = hmac.new(b"secret", b"body", hashlib.sha1).hexdigest().encode()
+
+
+@pytest.mark.parametrize(
+    ("signature", "parts", "expected"),
+    [
+        (RIGHT, [b"body"], True),
+        (RIGHT.upper(), [b"body"], True),
+        (b" " + RIGHT + b" ", [b"body"], True),
+        (RIGHT, [b"other", b"body"], True),
+        (RIGHT, [b"other"], False),
+        (RIGHT, [], False),
+        (RIGHT[:-1], [b"body"], False),
+        (RIGHT + b"0", [b"body"], False),
+        (b"g" * 40, [b"body"], False),
+        (b"", [b"body"], False),
+    ],
+)
+def test_a_signature_is_of_the_bytes(signature: bytes, parts: list[bytes], expected: bool) -> None:
+    assert is_signed(signature, "secret", *parts) is expected
