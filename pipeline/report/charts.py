@@ -24,7 +24,7 @@ _LEGEND: Final = {"wide": 6, "narrow": 2}
 """How many series are named beside each other."""
 _NUMBER_WIDTH: Final = 90
 _FONT: Final = "Arial, Helvetica, sans-serif"
-_WIDER: Final = 0.82
+_WIDER: Final = 0.78
 """Of the place for a name, what it may take: whoever opens the page may have a wider font."""
 _SERIES: Final = ("#a00001", "#a00002", "#a00003", "#a00004", "#a00005", "#a00006")
 _INK, _MUTED, _LINE = "#a00007", "#a00008", "#a00009"
@@ -36,6 +36,8 @@ _VARIABLES: Final = {
 }
 """The colours of a drawing and what takes their place, so that the page decides which they are."""
 _MOST_BARS: Final = 120
+_FEWEST_BARS: Final = 10
+"""Fewer days or weeks leave room at the right, so that no bar is as wide as the chart."""
 _BAR_HEIGHT: Final = 22
 
 
@@ -124,13 +126,16 @@ def require() -> None:
 
 
 def _stacked(times: Times, shown: Sequence[Mapping[str, Any]], kind: str) -> Spec:
+    first = times.starts[0]
+    after = first + timedelta(days=times.days * max(len(times.starts), _FEWEST_BARS))
+    axis = _time_axis(times, kind)
     return {
         "data": {"values": shown},
         "width": _WIDTHS[kind],
         "height": 170,
         "mark": {"type": "bar", "x2Offset": -0.6},
         "encoding": {
-            "x": _time_axis(times, kind),
+            "x": {**axis, "scale": {**axis["scale"], "domain": [_ms(first), _ms(after)]}},
             "x2": {"field": "end"},
             "y": _count_axis(),
             "y2": {"field": "from"},
