@@ -5,13 +5,17 @@ PYTHON := python3.11 python3.12 python3.13 python3.10 python3.14 python3
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run stream live test lint bench fuzz faults template launch receiver-image receiver-deploy clean
+.PHONY: help run stream live report test lint bench fuzz faults template launch receiver-image receiver-deploy clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(INSTALLED) ## Run the job on the example events into warehouse.duckdb
 	.venv/bin/python -m pipeline --input=examples/events.jsonl --connections=examples/connections.yaml --warehouse=duckdb:///warehouse.duckdb
+
+report: $(INSTALLED) ## Draw what warehouse.duckdb holds as report.html; where there is none, of the example events
+	@test -e warehouse.duckdb || $(MAKE) --no-print-directory run
+	.venv/bin/python -m pipeline.report --warehouse=duckdb:///warehouse.duckdb --output=report.html
 
 stream: $(INSTALLED) ## Show a job that goes on: files come into a directory, and the tables grow
 	.venv/bin/python -m examples.stream
@@ -89,7 +93,7 @@ receiver-deploy: ## Run it on Cloud Run: SECRETS=VARIABLE=secret:version,... and
 
 clean: ## Remove .venv, caches, build files, benchmark data and the examples' warehouses
 	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info benchmarks/data
-	rm -rf warehouse.duckdb* stream.duckdb* demo.duckdb*
+	rm -rf warehouse.duckdb* stream.duckdb* demo.duckdb* report.html
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))

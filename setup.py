@@ -3,6 +3,7 @@ from setuptools import setup
 PACKAGES = [
     "judge",
     "pipeline",
+    "pipeline.report",
     "pipeline.sources",
     "pipeline.warehouses",
     "pipeline.warehouses.bigquery",
@@ -16,6 +17,9 @@ PACKAGES = [
     "transforms.core.identity",
 ]
 
+REPORT = ["vl-convert-python~=1.9"]  # draws the charts of pipeline.report
+"""What the extra of that name installs."""
+
 setup(
     name="segment-bigquery",
     version="0.1.0",
@@ -25,7 +29,7 @@ setup(
     packages=PACKAGES,
     package_data={
         "judge": ["py.typed"],
-        "pipeline": ["py.typed"],
+        "pipeline": ["py.typed", "report/sql/*.sql"],
         "receiver": ["py.typed", "debugger/page/*"],
         "schemas": ["py.typed", "sql/*.sql"],
         "transforms": ["py.typed"],
@@ -54,7 +58,9 @@ setup(
         "uvloop~=0.23.0 ; sys_platform != 'win32' and platform_python_implementation == 'CPython'",
     ],
     extras_require={
+        "report": REPORT,
         "dev": [
+            *REPORT,
             "google-cloud-dataflow-client~=0.13.0",
             "google-cloud-monitoring~=2.30",
             "hypothesis~=6.160",

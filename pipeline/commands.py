@@ -1,9 +1,12 @@
-"""What the commands on a warehouse share: `python -m pipeline.audit`, `pipeline.explain` and `pipeline.purge`."""
+"""What the commands on a warehouse share: `python -m pipeline.audit`, `pipeline.explain`,
+`pipeline.purge` and `pipeline.report`."""
 
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from rich.console import Console
 from rich.text import Text
@@ -54,6 +57,20 @@ def count(text: str) -> int:
 def connections_of(options: argparse.Namespace) -> Connections:
     """The configuration that the options name."""
     return DEFAULT if options.connections is None else load_connections(options.connections)
+
+
+def write_page(option: str, file: str, text: str) -> None:
+    """Writes a whole file, or leaves what is there as it is. Raises UsageError."""
+    temporary = f"{file}.part"
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="\n") as opened:
+            opened.write(text)
+        os.replace(temporary, file)
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(temporary)
+        problem, remedy = f"cannot be written: {error.strerror}", "name a file in a folder that you can write"
+        raise UsageError(problem, remedy, option=option, value=file) from None
 
 
 def say(console: Console, line: str | Text, style: str = "") -> None:

@@ -17,7 +17,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from pipeline import commands
+from pipeline import commands, explain_page
 from pipeline.errors import printable
 from pipeline.warehouses import Contents, open_warehouse
 from schemas.segment import ALIAS, IDENTIFY
@@ -49,11 +49,15 @@ class EdgeStep:
 
 @dataclass(frozen=True, order=True)
 class Fact:
-    """What one call said of an id, and whether that stands in the contact's rows."""
+    """What one call said of an id, and whether that stands in the contact's rows. A trait, an audience and an account
+    have a `kind`, a name and, but for the account, a value."""
 
     stamp: Stamp
     text: str
     status: str
+    kind: str = ""
+    name: str = ""
+    value: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--id", required=True, type=commands.id_text, help="Required: a userId or an anonymousId, as it was sent."
     )
+    parser.add_argument(
+        "--html", metavar="FILE", help="Draws the person as a page into this file, beside what is printed."
+    )
     return commands.run(parser, _explain, argv)
 
 
@@ -95,6 +102,8 @@ def _explain(options: argparse.Namespace) -> int:
     if explanation is None:
         commands.say(console, f"No call of the table identity_calls names {id}: its events, if any, stand for {id}.")
         return 1
+    if options.html is not None:
+        commands.write_page("--html", options.html, explain_page.page(explanation))
     render(explanation, console)
     return 0
 
@@ -192,8 +201,9 @@ def _facts_of(known: Known, everything: Known, rows: ContactRows) -> Iterator[Fa
     """What was said of one id; `everything` is what was said of all ids of the contact."""
     forgotten = everything.deleted
 
-    def fact(stamp: Stamp, text: str, stands: str = "stands") -> Fact:
-        return Fact(stamp, text, "forgotten" if forgotten and stamp <= forgotten else stands)
+    def fact(stamp: Stamp, text: str, stands: str = "stands", kind: str = "", name: str = "", value: str = "") -> Fact:
+        status = "forgotten" if forgotten and stamp <= forgotten else stands
+        return Fact(stamp, text, status, kind, name, value)
 
     if known.seen and known.seen[0] not in known.connections.values():
         yield fact(known.seen[0], "first identify")
@@ -203,19 +213,22 @@ def _facts_of(known: Known, everything: Known, rows: ContactRows) -> Iterator[Fa
     for name, (stamp, value) in known.traits.items():
         stands = "cleared" if value == b"null" else "stands"
         newest = everything.traits[name] == (stamp, value)
-        yield fact(stamp, f"trait {name}: {_cut(value.decode())}", stands if newest else "replaced")
+        shown = _cut(value.decode())
+        yield fact(stamp, f"trait {name}: {shown}", stands if newest else "replaced", "trait", name, shown)
     for name, (stamp, is_member) in known.audiences.items():
         membership = {True: "a member", False: "not a member", None: "taken out"}[is_member]
         stands = "cleared" if is_member is None else "stands"
         newest = everything.audiences[name] == (stamp, is_member)
-        yield fact(stamp, f"audience {name}: {membership}", stands if newest else "replaced")
+        status = stands if newest else "replaced"
+        yield fact(stamp, f"audience {name}: {membership}", status, "audience", name, membership)
     for account_id, ways in known.accounts.items():
         for way, (first, last) in ways.items():
             named = f"account {account_id}, by {Way(way).source}{'' if Way(way).explicit else ' as fallback'}"
             if first != last:
-                yield fact(first, f"{named}: first")
+                yield fact(first, f"{named}: first", kind="account", name=account_id)
             is_main = rows.contact is not None and rows.contact.account_id == account_id
-            yield fact(last, f"{named}: last" if first != last else named, "main" if is_main else "stands")
+            text = f"{named}: last" if first != last else named
+            yield fact(last, text, "main" if is_main else "stands", "account", account_id)
     if known.deleted:
         yield Fact(known.deleted, "delete: what was said of the person until then", "forgets")
 
@@ -228,7 +241,7 @@ def render(explanation: Explanation, console: Console) -> None:
     else:
         title = f"{id} is the label of its contact" if len(facts) > 1 else f"{id} is a contact of its own"
     commands.say(console, title, "bold")
-    commands.say(console, _summary(explanation))
+    commands.say(console, summary(explanation))
     notes = {id: ["the label"] * (id == label) + ["no facts"] * (not facts[id]) for id in facts}
     _section(console, "Ids", [(id, ", ".join(notes[id])) for id in facts])
     steps = [
@@ -246,7 +259,8 @@ def render(explanation: Explanation, console: Console) -> None:
         _section(console, f"Facts of {id}", lines)
 
 
-def _summary(explanation: Explanation) -> str:
+def summary(explanation: Explanation) -> str:
+    """The contact's row in a line."""
     contact = explanation.rows.contact
     if contact is not None:
         held = {"name": contact.name, "email": contact.email, "account": contact.account_id}

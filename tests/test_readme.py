@@ -28,6 +28,7 @@ from pipeline import audit, explain, purge
 from pipeline.__main__ import main
 from pipeline.connections_file import load_connections
 from pipeline.options import SegmentOptions
+from pipeline.report.__main__ import main as report
 from pipeline.schema_command import main as create_tables
 from pipeline.warehouses.bigquery import ddl as bigquery_ddl
 from receiver.__main__ import main as receive
@@ -270,6 +271,7 @@ def known_options() -> frozenset[str]:
         (create_tables, ["ddl", "--help"]),
         (audit.main, ["--help"]),
         (explain.main, ["--help"]),
+        (report, ["--help"]),
         (publish.main, ["--help"]),
         (stream.main, ["--help"]),
         (purge.main, ["--help"]),

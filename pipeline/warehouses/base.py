@@ -77,6 +77,10 @@ class Contents(Protocol):
     def rows(self, table: Table) -> Iterator[Mapping[str, Any]]:
         """The rows of a table: timestamps as microseconds since the epoch, JSON as text, structs as mappings."""
 
+    def query(self, statement: str, parameters: Parameters | None = None) -> Iterator[Mapping[str, Any]]:
+        """The rows of a GoogleSQL query of tables and views, by the names of its columns. Names with an `@` are
+        parameters."""
+
 
 class Warehouse(Protocol):
     """A place for tables: a value with a few methods that give transforms. Opening it raises UsageError where it cannot

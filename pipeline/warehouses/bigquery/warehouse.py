@@ -248,3 +248,6 @@ class BigQueryContents:
             rows = query(self._client, statement)
         for row in rows:
             yield {column.name: plain(column, row[column.name]) for column in table.columns}
+
+    def query(self, statement: str, parameters: Parameters | None = None) -> Iterator[dict[str, Any]]:
+        return (dict(row.items()) for row in query(self._client, statement, parameters, self._dataset))

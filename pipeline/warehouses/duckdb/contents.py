@@ -8,7 +8,9 @@ from typing import Any
 import duckdb
 from msgspec.structs import replace
 
-from pipeline.warehouses.duckdb.sql import quoted, stream
+from pipeline.warehouses.base import Parameters
+from pipeline.warehouses.duckdb.googlesql import translated
+from pipeline.warehouses.duckdb.sql import new_cursor, quoted, stream
 from schemas.segment import ALIAS, IDENTIFY
 from schemas.tables import IDENTITY_CALLS, Column, Mode, Table, Type
 
@@ -37,6 +39,14 @@ class DuckDbContents:
         names = [column.name for column in table.columns]
         columns = ", ".join(_plain(column, quoted(column.name)) for column in table.columns)
         for values in stream(self._connection, f"SELECT {columns} FROM {table.name}"):
+            yield dict(zip(names, values, strict=True))
+
+    def query(self, statement: str, parameters: Parameters | None = None) -> Iterator[dict[str, Any]]:
+        cursor = new_cursor(self._connection)
+        cursor.execute("SET TimeZone = 'UTC'")
+        cursor.execute(translated(statement), dict(parameters or {}))
+        names = [name for name, *_ in cursor.description]
+        while values := cursor.fetchone():
             yield dict(zip(names, values, strict=True))
 
 

@@ -97,7 +97,10 @@ class DuckDbWarehouse:
     @contextmanager
     def contents(self) -> Iterator[Contents]:
         with self._opened(read_only=True) as connection:
-            yield DuckDbContents(connection)
+            try:
+                yield DuckDbContents(connection)
+            except (duckdb.BinderException, duckdb.CatalogException) as error:
+                raise self._outdated(error) from None
 
     @contextmanager
     def googlesql(self) -> Iterator[GoogleSql]:
@@ -134,8 +137,7 @@ class DuckDbWarehouse:
                 for table in (*APPENDED, *KEYED, JOBS):
                     next(contents.rows(table), None)
             except (duckdb.BinderException, duckdb.CatalogException) as error:
-                problem = f"is no warehouse of this version: {str(error).partition(chr(10))[0]}"
-                raise self._refused(problem, _WRITTEN) from None
+                raise self._outdated(error) from None
             yield connection
 
     def _check_written(self) -> None:
@@ -159,6 +161,9 @@ class DuckDbWarehouse:
             raise self._unusable(error) from None
         except FAILURES as error:
             raise self._unusable(unusable(error)) from None
+
+    def _outdated(self, error: duckdb.Error) -> UsageError:
+        return self._refused(f"is no warehouse of this version: {str(error).partition(chr(10))[0]}", _WRITTEN)
 
     def _unusable(self, error: UnusableFileError) -> UsageError:
         return self._refused(error.problem, error.remedy)

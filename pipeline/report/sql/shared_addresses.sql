@@ -1,0 +1,11 @@
+-- E-mail addresses that several contacts have.
+SELECT
+  LOWER(email) AS address,
+  COUNT(*) AS contacts,
+  COUNT(*) OVER () AS total
+FROM contacts
+WHERE email IS NOT NULL
+GROUP BY address
+HAVING COUNT(*) > 1
+ORDER BY contacts DESC, address
+LIMIT 20
