@@ -33,6 +33,8 @@ from tests.receiver.stored import parts
 from tests.streaming import PATIENCE_S, wait_until
 
 DISK_BYTES: Final = 1 << 19
+FULL: Final = "no space left on device"
+AWAY: Final = "Pub/Sub cannot be reached"
 _EMPTY_PULLS: Final = 5
 _EMPTY_S: Final = 0.1
 
@@ -56,17 +58,17 @@ class Loaded:
         before = len(self.senders.answered)
         wait_until("something is stored", lambda: len(self.senders.answered) > before)
 
-    def wait_until_full(self) -> None:
-        """Waits until clients are told to send again, and `/ready` says that the disk is full."""
+    def wait_until_refused(self, why: str) -> None:
+        """Waits until clients are told to send again, and `/ready` says why."""
         before = len(self.senders.refusals)
         wait_until("something is refused", lambda: len(self.senders.refusals) > before)
-        wait_until("the receiver has no room", lambda: "no space left on device" in (self.receiver.problem() or ""))
+        wait_until(f"the receiver says: {why}", lambda: why in (self.receiver.problem() or ""))
 
     def restart(self) -> None:
         """Starts the receiver that was killed, and waits until it stores again."""
-        assert self.senders.broken, "there was no load"
         self.receiver.start()
         self.receiver.wait()
+        assert self.senders.broken, "there was no load"
         self.wait_for_more()
 
     def finish(self) -> None:
@@ -137,9 +139,9 @@ class LoadedDirectory(Loaded):
 
 
 class LoadedPubSub(Loaded):
-    """A receiver with a spool, and a topic of the emulator at HOST:PORT behind a proxy."""
+    """A receiver, with a spool or without, and a topic of the emulator at HOST:PORT behind a proxy."""
 
-    def __init__(self, folder: Path, proxy: tcp_proxy.Proxy, host: str) -> None:
+    def __init__(self, folder: Path, proxy: tcp_proxy.Proxy, host: str, *, has_spool: bool = True) -> None:
         self.proxy = proxy
         self.spool = folder / "spool"
         name = f"stored-{os.urandom(4).hex()}"
@@ -148,7 +150,8 @@ class LoadedPubSub(Loaded):
         self._host = host
         self._pulls = 0
         self.make_topic()
-        super().__init__(folder, [f"--topic={self._topic}", f"--spool={self.spool}"], {EMULATOR: proxy.host})
+        storing = [f"--topic={self._topic}", *([f"--spool={self.spool}"] if has_spool else [])]
+        super().__init__(folder, storing, {EMULATOR: proxy.host})
 
     def make_topic(self) -> None:
         with pytest.MonkeyPatch.context() as patch:
@@ -212,8 +215,8 @@ class LoadedEmulator(LoadedPubSub):
     there, the connections are cut first, what was acknowledged until then is pulled, and then the emulator is killed.
     """
 
-    def __init__(self, folder: Path, proxy: tcp_proxy.Proxy, own: Emulator) -> None:
-        super().__init__(folder, proxy, own.endpoint)
+    def __init__(self, folder: Path, proxy: tcp_proxy.Proxy, own: Emulator, *, has_spool: bool) -> None:
+        super().__init__(folder, proxy, own.endpoint, has_spool=has_spool)
         self._emulator = own
 
     def kill_pubsub(self) -> None:
@@ -255,13 +258,19 @@ def into_pubsub(folder: Path) -> Iterator[LoadedPubSub]:
 
 
 @contextlib.contextmanager
-def into_an_emulator(folder: Path) -> Iterator[LoadedEmulator]:
+def into_an_emulator(folder: Path, *, has_spool: bool = True) -> Iterator[LoadedEmulator]:
     pubsub_emulator.require()
     with (
         contextlib.closing(Emulator()) as own,
         tcp_proxy.before(own.endpoint) as proxy,
-        under_load(LoadedEmulator(folder, proxy, own)) as loaded,
+        under_load(LoadedEmulator(folder, proxy, own, has_spool=has_spool)) as loaded,
     ):
+        yield loaded
+
+
+@contextlib.contextmanager
+def into_an_emulator_alone(folder: Path) -> Iterator[LoadedEmulator]:
+    with into_an_emulator(folder, has_spool=False) as loaded:
         yield loaded
 
 
@@ -317,6 +326,19 @@ def kill_the_receiver_and_pubsub_in_turn(loaded: LoadedEmulator, rng: Random) ->
     loaded.finish()
 
 
+def kill_pubsub_without_a_spool(loaded: LoadedEmulator, rng: Random) -> None:
+    """`kill -9` of Pub/Sub where there is no spool: nothing is answered 200 until it is back; then of the receiver."""
+    time.sleep(rng.uniform(0, 0.5))
+    loaded.kill_pubsub()
+    loaded.wait_until_refused(AWAY)
+    loaded.restart_pubsub(rng)
+    loaded.wait_for_more()
+    time.sleep(rng.uniform(0, 0.5))
+    loaded.receiver.kill()
+    loaded.restart()
+    loaded.finish()
+
+
 def lose_pubsub(loaded: LoadedPubSub, rng: Random) -> None:
     """The network swallows everything, is cut, is slow: what is answered 200 meanwhile is in the spool."""
     for fault in rng.sample(("swallow", "cut", "delay"), 3):
@@ -336,7 +358,7 @@ def lose_pubsub(loaded: LoadedPubSub, rng: Random) -> None:
 def fill_the_disk(loaded: LoadedDirectory, rng: Random) -> None:
     """The disk is full, and has room again, which the reader makes; once it is killed while the disk is full."""
     for is_killed in (True, False):
-        loaded.wait_until_full()
+        loaded.wait_until_refused(FULL)
         time.sleep(rng.uniform(0, 0.3))
         if is_killed:
             loaded.receiver.kill()
@@ -349,7 +371,7 @@ def fill_the_spool(loaded: LoadedPubSub, rng: Random) -> None:
     """The disk of the spool is full while Pub/Sub is away: nothing is answered 200, and what was is not lost. When
     Pub/Sub is back there is room again, and it goes on."""
     loaded.proxy.cut()
-    loaded.wait_until_full()
+    loaded.wait_until_refused(FULL)
     time.sleep(rng.uniform(0, 0.3))
     if rng.random() < 0.5:
         loaded.receiver.kill()
@@ -362,6 +384,7 @@ def fill_the_spool(loaded: LoadedPubSub, rng: Random) -> None:
 CASES: Final[Sequence[Case]] = (
     Case(kill_the_receiver, into_a_directory),
     Case(kill_the_receiver_and_pubsub_in_turn, into_an_emulator),
+    Case(kill_pubsub_without_a_spool, into_an_emulator_alone, is_test=False),
     Case(lose_pubsub, into_pubsub, is_test=False),
     Case(fill_the_disk, into_a_small_directory, is_test=False),
     Case(fill_the_spool, into_pubsub_and_a_small_spool),
