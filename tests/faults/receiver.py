@@ -386,6 +386,6 @@ CASES: Final[Sequence[Case]] = (
     Case(kill_the_receiver_and_pubsub_in_turn, into_an_emulator),
     Case(kill_pubsub_without_a_spool, into_an_emulator_alone, is_test=False),
     Case(lose_pubsub, into_pubsub, is_test=False),
-    Case(fill_the_disk, into_a_small_directory, is_test=False),
+    Case(fill_the_disk, into_a_small_directory),
     Case(fill_the_spool, into_pubsub_and_a_small_spool),
 )
