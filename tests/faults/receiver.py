@@ -230,6 +230,7 @@ class LoadedEmulator(LoadedPubSub):
         if rng.random() < 0.5:
             self.proxy.heal()
             time.sleep(rng.uniform(0, 0.5))
+            self.proxy.cut()  # what is published before the topic has its subscription goes nowhere
         self.make_topic()
         self.proxy.heal()
 
