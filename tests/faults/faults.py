@@ -246,10 +246,11 @@ Into = Callable[[Path], AbstractContextManager[Any]]
 
 
 class Case(NamedTuple):
-    """A fault, and what the stream is into."""
+    """A fault, and what the stream is into; whether it is one of the tests, or happens in `make faults` alone."""
 
     fault: Fault
     into: Into = into_duckdb
+    is_test: bool = True
 
     @property
     def name(self) -> str:

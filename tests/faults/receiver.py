@@ -1,6 +1,6 @@
-"""Faults around the receiver's sinks: what was acknowledged is there at the end, whatever was killed or full.
+"""Faults around the receiver, under load: whatever is killed or full, each call that was answered 200 is a row, once.
 
-Who sends is `tests.faults.storing`, a process with the sinks that are tested; it says itself what was acknowledged.
+What was answered 200 is the clients' own list, see `tests.faults.senders`.
 """
 
 from __future__ import annotations
@@ -10,224 +10,269 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Final, TypeVar
 
+import duckdb
 import pytest
 from google.pubsub_v1 import PublisherClient, SubscriberClient
 
 from examples import emulator
 from pipeline.companion import free_endpoint, running
 from pipeline.sources.subscriber import EMULATOR
+from receiver.sinks.directory import as_line, folder_name
 from tests import pubsub_emulator, tcp_proxy
-from tests.faults.faults import ROOT, Case
-from tests.faults.storing import id_of
-from tests.receiver.stored import parts, read_by_the_job
-from tests.streaming import wait_until
+from tests.faults.faults import Case
+from tests.faults.senders import Senders
+from tests.receiver.clients.receiver_process import ReceiverProcess
+from tests.receiver.stored import parts
+from tests.streaming import PATIENCE_S, wait_until
 
-TOPIC: Final = f"{pubsub_emulator.PROJECT}/topics/stored"
-SUBSCRIPTION: Final = f"{pubsub_emulator.PROJECT}/subscriptions/stored"
-DISK_BYTES: Final = 1 << 20
+DISK_BYTES: Final = 1 << 19
+FULL: Final = "no space left on device"
+AWAY: Final = "Pub/Sub cannot be reached"
 _EMPTY_PULLS: Final = 5
 _EMPTY_S: Final = 0.1
 
 
-class Storing:
-    """A process that stores, and what it has said so far."""
+class Loaded:
+    """A receiver to which clients send, and a directory, `taken`, of what was taken from where it stores, for a job."""
 
-    def __init__(self, arguments: Sequence[str], environment: dict[str, str]) -> None:
-        self.acknowledged: set[str] = set()
-        self.refusals: list[str] = []
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.storing", *arguments],
-            cwd=ROOT,
-            env={**os.environ, **environment},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-        self._thread = threading.Thread(target=self._listen, daemon=True)
-        self._thread.start()
+    def __init__(self, folder: Path, storing: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        self.taken = folder / "taken"
+        self.senders = Senders()
+        self.receiver = ReceiverProcess(folder, storing=storing, environment=environment)
+
+    def begin(self) -> None:
+        """Has clients send."""
+        self.receiver.wait()
+        self.senders.start(self.receiver.host)
+        self.wait_for_more()
 
     def wait_for_more(self) -> None:
-        """Waits until something is acknowledged again."""
-        before = len(self.acknowledged)
-        wait_until("something is stored", lambda: len(self.acknowledged) > before)
+        """Waits until something is answered 200 again."""
+        before = len(self.senders.answered)
+        wait_until("something is stored", lambda: len(self.senders.answered) > before)
 
-    def wait_until_full(self) -> None:
-        wait_until("the disk is full", lambda: any("no space left on device" in text for text in self.refusals))
+    def wait_until_refused(self, why: str) -> None:
+        """Waits until clients are told to send again, and `/ready` says why."""
+        before = len(self.senders.refusals)
+        wait_until("something is refused", lambda: len(self.senders.refusals) > before)
+        wait_until(f"the receiver says: {why}", lambda: why in (self.receiver.problem() or ""))
 
-    def kill(self) -> None:
-        self._process.kill()
-        self._end()
+    def restart(self) -> None:
+        """Starts the receiver that was killed, and waits until it stores again."""
+        self.receiver.start()
+        self.receiver.wait()
+        assert self.senders.broken, "there was no load"
+        self.wait_for_more()
 
     def finish(self) -> None:
-        """Has it send no more, and waits until its spool is empty and it has ended in order."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._end()
-        assert self._process.returncode == 0
+        """Has every call answered, and the receiver end in order."""
+        self.senders.finish(PATIENCE_S)
+        wait_until("the receiver is ready", lambda: self.receiver.problem() is None)
+        self.empty()
+        assert self.receiver.stop() == 0
 
-    def _end(self) -> None:
-        self._process.wait()
-        self._thread.join()
-        for stream in (self._process.stdin, self._process.stdout):
-            assert stream is not None
-            stream.close()
+    def close(self) -> None:
+        self.senders.abandon()
+        self.receiver.kill()
 
-    def _listen(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            sign, *words = line.decode().split()
-            if not line.endswith(b"\n"):
-                continue  # it was killed while it said so
-            if sign == "+":
-                self.acknowledged.update(words)
-            else:
-                self.refusals.append(" ".join(words))
+    def empty(self) -> None:
+        """Waits until all is where it is taken from."""
 
-
-class Stored:
-    """A sink that processes store in, one after the other; `acknowledged` is what all of them have said."""
-
-    def __init__(self, arguments: Sequence[str]) -> None:
-        self._arguments = arguments
-        self._processes: list[Storing] = []
-        self.environment: dict[str, str] = {}
-
-    @property
-    def acknowledged(self) -> set[str]:
-        return set().union(*(process.acknowledged for process in self._processes))
-
-    def start(self) -> Storing:
-        """Starts a process, and waits until it has stored something."""
-        process = Storing(self._arguments, self.environment)
-        self._processes.append(process)
-        wait_until("something is stored", lambda: process.acknowledged)
-        return process
-
-    def ids(self) -> list[str]:
-        """The ids of the messages in the sink."""
+    def take(self) -> None:
+        """Takes what can be taken now."""
         raise NotImplementedError
 
     def check(self) -> None:
-        assert self.acknowledged
-        assert self.acknowledged - set(self.ids()) == set(), "what was acknowledged is lost"
-        assert [text for process in self._processes for text in process.refusals if "Traceback" in text] == []
+        """Each call that was answered 200 is a row, once, and there is no other; who was not answered so was told to
+        send again, and when."""
+        self.take()
+        with duckdb.connect(str(self.receiver.run_job(self.taken)), read_only=True) as connection:
+            rows = Counter(
+                message_id for (message_id,) in connection.execute("SELECT message_id FROM events").fetchall()
+            )
+            dead = connection.execute("SELECT * FROM dead_letters").fetchall()
+        answered = self.senders.answered
+        assert answered
+        assert answered - rows.keys() == set(), "what was answered 200 is lost"
+        assert rows == Counter(answered)
+        assert dead == []
+        for refusal in self.senders.refusals:
+            assert refusal.status == 503, refusal
+            assert int(refusal.retry_after or 0) > 0, refusal
+        assert "Traceback" not in self.receiver.log
 
 
-class StoredInDirectory(Stored):
-    """A directory that the job would read."""
+class LoadedDirectory(Loaded):
+    """A receiver with a directory."""
 
     def __init__(self, folder: Path) -> None:
-        self.directory = folder / "inbox"
-        super().__init__([f"--directory={self.directory}"])
-        self._read: list[str] = []
+        self.directory = folder / "calls"
+        super().__init__(folder, [f"--directory={self.directory}"])
 
     def take(self) -> None:
-        """Reads the complete files as the job does, and removes them."""
-        files = list(self.directory.rglob("*.jsonl"))
-        self._read += [id_of(message.payload) for message in read_by_the_job(self.directory)]
-        for file in files:
-            file.unlink()
+        """Takes the complete files away, as the job does."""
+        for file in self.directory.rglob("*.jsonl"):
+            target = self.taken / file.relative_to(self.directory)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(file, target)
 
-    def ids(self) -> list[str]:
+    def take_until_more(self) -> None:
+        """Takes until something is answered 200 again."""
+        before = len(self.senders.answered)
+
+        def is_more() -> bool:
+            self.take()
+            return len(self.senders.answered) > before
+
+        wait_until("something is stored", is_more)
+
+    def check(self) -> None:
         assert parts(self.directory) == []
-        self.take()
-        return self._read
+        super().check()
 
 
-class StoredInPubSub(Stored):
-    """A topic of an emulator behind a proxy, with a spool before it.
+class LoadedPubSub(Loaded):
+    """A receiver, with a spool or without, and a topic of the emulator at HOST:PORT behind a proxy."""
 
-    The emulator keeps nothing when it is killed, which Pub/Sub would. So that a kill costs no more than it would cost
-    there, the connections are cut first, what was acknowledged until then is pulled, and then the emulator is killed.
-    """
-
-    def __init__(self, folder: Path, proxy: tcp_proxy.Proxy, endpoint: str) -> None:
-        self.spool = folder / "spool"
-        super().__init__([f"--topic={TOPIC}", f"--spool={self.spool}"])
+    def __init__(self, folder: Path, proxy: tcp_proxy.Proxy, host: str, *, has_spool: bool = True) -> None:
         self.proxy = proxy
-        self.environment = {EMULATOR: proxy.host}
-        self._endpoint = endpoint
-        self._pulled: list[str] = []
-        self._emulators = contextlib.ExitStack()
-        self._start()
-        self._make_topic()
+        self.spool = folder / "spool"
+        name = f"stored-{os.urandom(4).hex()}"
+        self._topic = f"{pubsub_emulator.PROJECT}/topics/{name}"
+        self._subscription = f"{pubsub_emulator.PROJECT}/subscriptions/{name}"
+        self._host = host
+        self._pulls = 0
+        self.make_topic()
+        storing = [f"--topic={self._topic}", *([f"--spool={self.spool}"] if has_spool else [])]
+        super().__init__(folder, storing, {EMULATOR: proxy.host})
 
-    def kill(self) -> None:
-        self.proxy.cut()
-        self._pull()
-        self._kill()
-
-    def restart(self, rng: Random) -> None:
-        """Starts the emulator again; for a moment it may be there without the topic."""
-        self._start()
-        if rng.random() < 0.5:
-            self.proxy.heal()
-            time.sleep(rng.uniform(0, 0.5))
-        self._make_topic()
-        self.proxy.heal()
-
-    def ids(self) -> list[str]:
-        self._pull()
-        return self._pulled
-
-    def close(self) -> None:
-        self._emulators.close()
-
-    def _kill(self) -> None:
-        os.killpg(self._emulator.pid, signal.SIGKILL)
-        self._emulators.close()
-
-    def _start(self) -> None:
-        self._emulator = self._emulators.enter_context(
-            running(emulator.command(self._endpoint), output=subprocess.DEVNULL)
-        )
-        emulator.wait_for(self._endpoint)
+    def make_topic(self) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(EMULATOR, self._endpoint)
-            self._publisher, self._subscriber = PublisherClient(), SubscriberClient()
+            patch.setenv(EMULATOR, self._host)
+            publisher, self._subscriber = PublisherClient(), SubscriberClient()
+        publisher.create_topic(name=self._topic)
+        self._subscriber.create_subscription(name=self._subscription, topic=self._topic, ack_deadline_seconds=600)
 
-    def _make_topic(self) -> None:
-        self._publisher.create_topic(name=TOPIC)
-        self._subscriber.create_subscription(name=SUBSCRIPTION, topic=TOPIC, ack_deadline_seconds=600)
+    def empty(self) -> None:
+        wait_until("the spool is empty", lambda: not [*self.spool.glob("*.spool*")])
 
-    def _pull(self) -> None:
-        """Pulls all there is."""
+    def take(self) -> None:
+        """Pulls all there is, into the sub-directories of the connections that messages name."""
         empty = 0
         while empty < _EMPTY_PULLS:
-            request = {"subscription": SUBSCRIPTION, "max_messages": 1_000, "return_immediately": True}
+            request = {"subscription": self._subscription, "max_messages": 1_000, "return_immediately": True}
             received = self._subscriber.pull(request).received_messages
             if received:
-                self._pulled += [id_of(pulled.message.data) for pulled in received]
-                self._subscriber.acknowledge(subscription=SUBSCRIPTION, ack_ids=[pulled.ack_id for pulled in received])
+                for pulled in received:
+                    self._keep(pulled.message.attributes["connection"], pulled.message.data)
+                ack_ids = [pulled.ack_id for pulled in received]
+                self._subscriber.acknowledge(subscription=self._subscription, ack_ids=ack_ids)
+                self._pulls += 1
                 empty = 0
             else:
                 empty += 1
                 time.sleep(_EMPTY_S)
 
+    def _keep(self, connection: str, payload: bytes) -> None:
+        file = self.taken / folder_name(connection) / f"{self._pulls:04}.jsonl"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("ab") as lines:
+            lines.write(as_line(payload))
+
+
+class Emulator:
+    """An emulator of Pub/Sub that can be killed, and started again at the same endpoint."""
+
+    def __init__(self) -> None:
+        self.endpoint = free_endpoint()
+        self._running = contextlib.ExitStack()
+        self.start()
+
+    def start(self) -> None:
+        command = emulator.command(self.endpoint)
+        self._process = self._running.enter_context(running(command, output=subprocess.DEVNULL))
+        emulator.wait_for(self.endpoint)
+
+    def kill(self) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self.close()
+
+    def close(self) -> None:
+        self._running.close()
+
+
+class LoadedEmulator(LoadedPubSub):
+    """The same with an emulator of its own.
+
+    The emulator keeps nothing when it is killed, which Pub/Sub would. So that a kill costs no more than it would cost
+    there, the connections are cut first, what was acknowledged until then is pulled, and then the emulator is killed.
+    """
+
+    def __init__(self, folder: Path, proxy: tcp_proxy.Proxy, own: Emulator, *, has_spool: bool) -> None:
+        super().__init__(folder, proxy, own.endpoint, has_spool=has_spool)
+        self._emulator = own
+
+    def kill_pubsub(self) -> None:
+        self.proxy.cut()
+        self.take()
+        self._emulator.kill()
+
+    def restart_pubsub(self, rng: Random) -> None:
+        """For a moment the emulator may be there without the topic."""
+        self._emulator.start()
+        if rng.random() < 0.5:
+            self.proxy.heal()
+            time.sleep(rng.uniform(0, 0.5))
+            self.proxy.cut()  # what is published before the topic has its subscription goes nowhere
+        self.make_topic()
+        self.proxy.heal()
+
+
+LoadedT = TypeVar("LoadedT", bound=Loaded)
+
 
 @contextlib.contextmanager
-def in_a_directory(folder: Path) -> Iterator[StoredInDirectory]:
-    yield StoredInDirectory(folder)
+def under_load(loaded: LoadedT) -> Iterator[LoadedT]:
+    with contextlib.closing(loaded):
+        loaded.begin()
+        yield loaded
 
 
 @contextlib.contextmanager
-def in_pubsub(folder: Path) -> Iterator[StoredInPubSub]:
+def into_a_directory(folder: Path) -> Iterator[LoadedDirectory]:
+    with under_load(LoadedDirectory(folder)) as loaded:
+        yield loaded
+
+
+@contextlib.contextmanager
+def into_pubsub(folder: Path) -> Iterator[LoadedPubSub]:
+    host = pubsub_emulator.host()
+    with tcp_proxy.before(host) as proxy, under_load(LoadedPubSub(folder, proxy, host)) as loaded:
+        yield loaded
+
+
+@contextlib.contextmanager
+def into_an_emulator(folder: Path, *, has_spool: bool = True) -> Iterator[LoadedEmulator]:
     pubsub_emulator.require()
-    endpoint = free_endpoint()
-    with tcp_proxy.before(endpoint) as proxy:
-        stored = StoredInPubSub(folder, proxy, endpoint)
-        try:
-            yield stored
-        finally:
-            stored.close()
+    with (
+        contextlib.closing(Emulator()) as own,
+        tcp_proxy.before(own.endpoint) as proxy,
+        under_load(LoadedEmulator(folder, proxy, own, has_spool=has_spool)) as loaded,
+    ):
+        yield loaded
+
+
+@contextlib.contextmanager
+def into_an_emulator_alone(folder: Path) -> Iterator[LoadedEmulator]:
+    with into_an_emulator(folder, has_spool=False) as loaded:
+        yield loaded
 
 
 @contextlib.contextmanager
@@ -244,95 +289,104 @@ def small_disk(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def in_a_small_directory(folder: Path) -> Iterator[StoredInDirectory]:
-    with small_disk(folder / "inbox"):
-        yield StoredInDirectory(folder)
+def into_a_small_directory(folder: Path) -> Iterator[LoadedDirectory]:
+    with small_disk(folder / "calls"), into_a_directory(folder) as loaded:
+        yield loaded
 
 
 @contextlib.contextmanager
-def in_pubsub_and_a_small_spool(folder: Path) -> Iterator[StoredInPubSub]:
-    with small_disk(folder / "spool"), in_pubsub(folder) as stored:
-        yield stored
+def into_pubsub_and_a_small_spool(folder: Path) -> Iterator[LoadedPubSub]:
+    with small_disk(folder / "spool"), into_pubsub(folder) as loaded:
+        yield loaded
 
 
-def kill_who_stores(stored: StoredInDirectory, rng: Random) -> None:
-    """`kill -9` at any moment, and a restart, a few times."""
-    for _ in range(3):
-        process = stored.start()
-        time.sleep(rng.uniform(0, 0.4))
-        process.kill()
-    process = stored.start()
-    process.finish()
+def kill_the_receiver(loaded: LoadedDirectory, rng: Random) -> None:
+    """`kill -9` at any moment, and a restart, twice."""
+    for _ in range(2):
+        time.sleep(rng.uniform(0, 1.2))
+        loaded.receiver.kill()
+        loaded.restart()
+    loaded.finish()
 
 
-def kill_who_stores_and_pubsub_in_turn(stored: StoredInPubSub, rng: Random) -> None:
+def kill_the_receiver_and_pubsub_in_turn(loaded: LoadedEmulator, rng: Random) -> None:
     """`kill -9` of the one, then of the other, then of the one while the other is away; each is started again."""
-    process = stored.start()
     time.sleep(rng.uniform(0, 0.5))
-    process.kill()
-    process = stored.start()
+    loaded.receiver.kill()
+    loaded.restart()
     time.sleep(rng.uniform(0, 0.5))
-    stored.kill()
-    process.wait_for_more()
+    loaded.kill_pubsub()
+    loaded.wait_for_more()
     time.sleep(rng.uniform(0, 0.5))
-    process.kill()
-    process = stored.start()
-    stored.restart(rng)
+    loaded.receiver.kill()
+    loaded.restart()
+    loaded.restart_pubsub(rng)
     time.sleep(rng.uniform(0, 0.5))
-    process.kill()
-    process = stored.start()
-    process.finish()
+    loaded.receiver.kill()
+    loaded.restart()
+    loaded.finish()
 
 
-def lose_pubsub(stored: StoredInPubSub, rng: Random) -> None:
-    """The network swallows everything, is cut, is slow: what is acknowledged meanwhile is in the spool."""
-    process = stored.start()
+def kill_pubsub_without_a_spool(loaded: LoadedEmulator, rng: Random) -> None:
+    """`kill -9` of Pub/Sub where there is no spool: nothing is answered 200 until it is back; then of the receiver."""
+    time.sleep(rng.uniform(0, 0.5))
+    loaded.kill_pubsub()
+    loaded.wait_until_refused(AWAY)
+    loaded.restart_pubsub(rng)
+    loaded.wait_for_more()
+    time.sleep(rng.uniform(0, 0.5))
+    loaded.receiver.kill()
+    loaded.restart()
+    loaded.finish()
+
+
+def lose_pubsub(loaded: LoadedPubSub, rng: Random) -> None:
+    """The network swallows everything, is cut, is slow: what is answered 200 meanwhile is in the spool."""
     for fault in rng.sample(("swallow", "cut", "delay"), 3):
         if fault == "swallow":
-            stored.proxy.swallows = True
+            loaded.proxy.swallows = True
         elif fault == "cut":
-            stored.proxy.cut()
+            loaded.proxy.cut()
         else:
-            stored.proxy.delay_s = 0.05
-        process.wait_for_more()
+            loaded.proxy.delay_s = 0.05
+        loaded.wait_for_more()
         time.sleep(rng.uniform(0, 0.5))
-        stored.proxy.heal()
+        loaded.proxy.heal()
         time.sleep(rng.uniform(0, 0.5))
-    process.finish()
+    loaded.finish()
 
 
-def fill_the_disk(stored: StoredInDirectory, rng: Random) -> None:
+def fill_the_disk(loaded: LoadedDirectory, rng: Random) -> None:
     """The disk is full, and has room again, which the reader makes; once it is killed while the disk is full."""
     for is_killed in (True, False):
-        process = stored.start()
-        process.wait_until_full()
+        loaded.wait_until_refused(FULL)
         time.sleep(rng.uniform(0, 0.3))
         if is_killed:
-            process.kill()
-        stored.take()
-    process.wait_for_more()
-    process.finish()
+            loaded.receiver.kill()
+            loaded.receiver.start()
+        loaded.take_until_more()
+    loaded.finish()
 
 
-def fill_the_spool(stored: StoredInPubSub, rng: Random) -> None:
-    """The disk of the spool is full while Pub/Sub is away: nothing is acknowledged, and what was is not lost."""
-    process = stored.start()
-    stored.proxy.cut()
-    process.wait_until_full()
+def fill_the_spool(loaded: LoadedPubSub, rng: Random) -> None:
+    """The disk of the spool is full while Pub/Sub is away: nothing is answered 200, and what was is not lost. When
+    Pub/Sub is back there is room again, and it goes on."""
+    loaded.proxy.cut()
+    loaded.wait_until_refused(FULL)
     time.sleep(rng.uniform(0, 0.3))
     if rng.random() < 0.5:
-        process.kill()
-        stored.proxy.heal()
-        process = stored.start()
-    stored.proxy.heal()
-    process.wait_for_more()
-    process.finish()
+        loaded.receiver.kill()
+        loaded.receiver.start()
+    loaded.proxy.heal()
+    loaded.wait_for_more()
+    loaded.finish()
 
 
 CASES: Final[Sequence[Case]] = (
-    Case(kill_who_stores, in_a_directory),
-    Case(kill_who_stores_and_pubsub_in_turn, in_pubsub),
-    Case(lose_pubsub, in_pubsub),
-    Case(fill_the_disk, in_a_small_directory),
-    Case(fill_the_spool, in_pubsub_and_a_small_spool),
+    Case(kill_the_receiver, into_a_directory),
+    Case(kill_the_receiver_and_pubsub_in_turn, into_an_emulator),
+    Case(kill_pubsub_without_a_spool, into_an_emulator_alone, is_test=False),
+    Case(lose_pubsub, into_pubsub, is_test=False),
+    Case(fill_the_disk, into_a_small_directory),
+    Case(fill_the_spool, into_pubsub_and_a_small_spool),
 )

@@ -10,9 +10,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 import duckdb
@@ -29,23 +29,39 @@ WRITE_KEY = "WRITEKEY"
 """No part of any other word that a client sends."""
 PAIR_KEY = f"{WRITE_KEY}:SECRET"
 """Another one, in two parts, as Jitsu has them."""
+API_KEY = "APIKEY"
+"""Its webhook's."""
 _KEYS = {"SHOP_WRITE_KEY": WRITE_KEY, "SHOP_PAIR_KEY": PAIR_KEY}
-"""The environment of the receiver."""
+_ENVIRONMENT = {**_KEYS, "SHOP_API_KEY": API_KEY}
 _FORMS = (b"WRITEKEY", b"V1JJVEVLRVk")
 """The key as it is, and as Basic authentication has it."""
 _LISTENING = re.compile(r"listening at http://([0-9.]+:[0-9]+)")
 _STARTS_S = 60.0
+_ANSWERS_S = 10.0
 _ENDS_S = 30.0
 
 
 class ReceiverProcess:
-    """`python -m receiver` with one connection, into a directory of `folder`."""
+    """`python -m receiver` with one connection, into a directory of `folder`, or by `storing`, other options."""
 
-    def __init__(self, folder: Path, origins: Sequence[str], calls_per_second: int | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        origins: Sequence[str] = (),
+        calls_per_second: int | None = None,
+        storing: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.directory = folder / "calls"
         self.connections = folder / "connections.yaml"
-        receive: dict[str, object] = {"write_keys": [f"${{{name}}}" for name in _KEYS], "origins": list(origins)}
+        self._storing = storing or [f"--directory={self.directory}"]
+        self._environment = {**os.environ, **_ENVIRONMENT, **(environment or {})}
+        receive: dict[str, object] = {
+            "write_keys": [f"${{{name}}}" for name in _KEYS],
+            "api_key": "${SHOP_API_KEY}",
+            "origins": list(origins),
+        }
         if calls_per_second is not None:
             receive["calls_per_second"] = calls_per_second
         self.connections.write_text(json.dumps({"connections": [{"name": CONNECTION, "receive": receive}]}))
@@ -61,14 +77,14 @@ class ReceiverProcess:
         command = [
             *(sys.executable, "-m", "receiver"),
             f"--connections={self.connections}",
-            f"--directory={self.directory}",
+            *self._storing,
             f"--port={self.host.rpartition(':')[2]}",
         ]
         with (self.folder / "receiver.log").open("ab") as log:
             self._process = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env={**os.environ, **_KEYS},
+                env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -88,20 +104,30 @@ class ReceiverProcess:
             return False
         self.host = started[1]
         try:
-            with urlopen(f"{self.url}/ready", timeout=1):
-                return True
+            return self.problem() is None
         except (URLError, TimeoutError):
             return False
+
+    def problem(self) -> str | None:
+        """Why it can take no call now, as `/ready` has it. Raises URLError, TimeoutError where it does not answer."""
+        try:
+            with urlopen(f"{self.url}/ready", timeout=_ANSWERS_S):
+                return None
+        except HTTPError as answer:
+            with answer:
+                if answer.code != 503:
+                    raise
+                return str(json.loads(answer.read())["problem"])
 
     @property
     def log(self) -> str:
         return (self.folder / "receiver.log").read_text()
 
-    def stop(self) -> None:
-        """Has it end in order: every file is complete then."""
+    def stop(self) -> int:
+        """Has it end in order: every file is complete then. Returns its exit status."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
-        self._process.wait(_ENDS_S)
+        return self._process.wait(_ENDS_S)
 
     def kill(self) -> None:
         """Ends it at once."""
@@ -119,17 +145,22 @@ class ReceiverProcess:
         """Stops it, runs a job on all that it stored, and reads the tables; whichever are keyed by a message's id hold
         each id once. Nothing that was written holds the write key."""
         assert self.lines()
+        file = self.run_job(self.directory)
+        _require_each_id_once(file)
+        _require_no_key([*self.directory.rglob("*.*"), file, self.folder / "receiver.log"], file)
+        return warehouse.tables(file)
+
+    def run_job(self, directory: Path) -> Path:
+        """Runs a job on what a directory holds of the connection; returns its warehouse's file."""
         file = self.folder / "warehouse.duckdb"
         options = (
-            f"--input={self.directory / FOLDER}/*.jsonl",
+            f"--input={directory / FOLDER}/*.jsonl",
             f"--connections={self.connections}",
             f"--connection={CONNECTION}",
             f"--warehouse=duckdb:///{file}",
         )
         run(*parse(options), "")
-        _require_each_id_once(file)
-        _require_no_key([*self.directory.rglob("*.*"), file, self.folder / "receiver.log"], file)
-        return warehouse.tables(file)
+        return file
 
 
 @contextlib.contextmanager
