@@ -6,5 +6,9 @@ SELECT
   previous_id,
   -- include _times.sql
   -- include _context.sql
-FROM identity_calls_unique
+  connection,
+  context,
+  external_id,
+  account_id
+FROM identity_calls_resolved
 WHERE type = 'alias'

@@ -21,6 +21,11 @@ SELECT
   JSON_VALUE(promoted, '$.name') AS name,
   JSON_VALUE(traits, '$.phone') AS phone,
   JSON_VALUE(promoted, '$.plan') AS plan,
-  JSON_VALUE(promoted, '$.website') AS website
-FROM identity_calls_unique
+  JSON_VALUE(promoted, '$.website') AS website,
+  connection,
+  traits,
+  context,
+  external_id,
+  account_id
+FROM identity_calls_resolved
 WHERE type = 'group'

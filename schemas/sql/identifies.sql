@@ -15,6 +15,11 @@ SELECT
   JSON_VALUE(promoted, '$.title') AS title,
   JSON_VALUE(promoted, '$.username') AS username,
   JSON_VALUE(promoted, '$.website') AS website,
-  SAFE_CAST(JSON_VALUE(promoted, '$.created_at') AS TIMESTAMP) AS created_at
-FROM identity_calls_unique
+  SAFE_CAST(JSON_VALUE(promoted, '$.created_at') AS TIMESTAMP) AS created_at,
+  connection,
+  traits,
+  context,
+  external_id,
+  account_id
+FROM identity_calls_resolved
 WHERE type = 'identify'

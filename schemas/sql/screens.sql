@@ -3,10 +3,13 @@ SELECT
   message_id AS id,
   anonymous_id,
   user_id,
-  received_at,
-  sent_at,
-  timestamp,
+  -- include _event_times.sql
   -- include _context.sql
-  NULLIF(name, '') AS name -- the screen's name, NULL where it has none
-FROM events_unique
+  NULLIF(name, '') AS name, -- the screen's name, NULL where it has none
+  connection,
+  properties,
+  context,
+  external_id,
+  account_id
+FROM events_resolved
 WHERE type = 'Screen'

@@ -4,14 +4,17 @@ SELECT
   message_id AS id,
   anonymous_id,
   user_id,
-  received_at,
-  sent_at,
-  timestamp,
+  -- include _event_times.sql
   -- include _context.sql
   TRIM(
     LOWER(REGEXP_REPLACE(REGEXP_REPLACE(name, r'([a-z][0-9]*)([A-Z])', r'\1_\2'), r'[^a-zA-Z0-9]+', '_')),
     '_'
   ) AS event, -- the event's name as a slug: `order_completed` for `Order Completed`
-  name AS event_text -- the event's name
-FROM events_unique
+  name AS event_text, -- the event's name
+  connection,
+  properties,
+  context,
+  external_id,
+  account_id
+FROM events_resolved
 WHERE type = 'Action'
