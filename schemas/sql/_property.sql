@@ -5,9 +5,13 @@ SELECT
   * EXCEPT (value),
   LOWER(
     REGEXP_REPLACE(
-      REGEXP_REPLACE(REGEXP_REPLACE(sent_as, r'[^\p{L}\p{Nd}]+', '_'), r'([\p{Ll}\p{Nd}])(\p{Lu})', r'\1_\2'),
-      r'(\p{Lu})(\p{Lu}\p{Ll})',
-      r'\1_\2'
+      REGEXP_REPLACE(
+        REGEXP_REPLACE(REGEXP_REPLACE(sent_as, r'[^\p{L}\p{Nd}]+', '_'), r'([\p{Ll}\p{Nd}])(\p{Lu})', r'\1_\2'),
+        r'(\p{Lu})(\p{Lu}\p{Ll})',
+        r'\1_\2'
+      ),
+      r'(\p{L})Σ([^\p{L}]|$)',
+      r'\1ς\2'
     )
   ) AS key,
   CASE

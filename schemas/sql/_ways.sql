@@ -1,20 +1,20 @@
--- The connections, and whether each maps accounts by group calls: then every group call has named its account. Where
--- one has named no account, or an account that this connection alone named has another source, it does not.
+-- The connections, and whether each maps accounts by group calls: then every group call has named its account, one of
+-- them was named so last, and no account that this connection alone named has another explicit source.
 SELECT
   used.connection,
-  LOGICAL_AND(
-    used.source IS NULL AND used.names_account OR used.source = 'group' OR used.source = 'email_domain'
-  ) AS by_group
+  LOGICAL_AND(used.is_possible) AND LOGICAL_OR(used.is_shown) AS by_group
 FROM (
-  SELECT call.connection, NULL AS source, account.account_id IS NOT NULL AS names_account
+  SELECT call.connection, account.account_id IS NOT NULL AS is_possible, FALSE AS is_shown
   FROM identity_calls AS call
   LEFT JOIN accounts AS account
     ON account.account_id = call.group_id AND call.connection IN UNNEST(account.connections)
   WHERE call.type = 'group'
   UNION ALL
-  SELECT connection, account.account_source AS source, TRUE AS names_account
+  SELECT
+    connection,
+    ARRAY_LENGTH(account.connections) > 1 OR account.account_source != 'identify_traits' AS is_possible,
+    account.account_source = 'group' AS is_shown
   FROM accounts AS account
   CROSS JOIN UNNEST(account.connections) AS connection
-  WHERE ARRAY_LENGTH(account.connections) = 1
 ) AS used
 GROUP BY used.connection

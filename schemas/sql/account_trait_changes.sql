@@ -39,7 +39,11 @@ FROM (
             IF(STARTS_WITH(escaped, '"'), JSON_VALUE(SAFE.PARSE_JSON(escaped)), escaped) AS trait
           FROM (
             SELECT
-              TRIM(JSON_VALUE(traits, '$.company.id')) AS account_id,
+              IF(
+                JSON_TYPE(JSON_QUERY(traits, '$.company.id')) = 'number',
+                REGEXP_REPLACE(JSON_VALUE(traits, '$.company.id'), r'\.0+$', ''),
+                TRIM(JSON_VALUE(traits, '$.company.id'))
+              ) AS account_id,
               JSON_QUERY(traits, '$.company') AS company,
               timestamp,
               message_id,
