@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from pipeline import command_line, warehouses
 from pipeline.command_line import CommandParser
 from pipeline.errors import printable, value_without_secrets
-from schemas import tables, views
+from pipeline.plurals import counted
+from schemas import compact, tables, views
 from schemas.upgrade import IncompatibleSchemaError
 
 _PROGRAM = "python -m schemas"
@@ -25,6 +26,8 @@ def _command(options: argparse.Namespace) -> int:
     try:
         if options.command == "ddl":
             print("\n\n".join(_DIALECTS[options.dialect].ddl(options.dataset)))
+        elif options.command == "compact":
+            print(_compaction(options.warehouse) if options.print else _compact(options.warehouse))
         else:
             print("\n".join(_create(options.warehouse, options.location)))
     except IncompatibleSchemaError as error:
@@ -52,7 +55,30 @@ def _parser() -> CommandParser:
     command.add_argument("--warehouse", required=True, metavar="URL", help=warehouses.url_forms())
     purpose = "where a new dataset is to lie, such as EU or europe-west1; default: the multi-region US"
     command.add_argument("--location", metavar="LOCATION", help=purpose)
+
+    purpose = "remove the copies of events that came after the memory of their first"
+    command = commands.add_parser("compact", help=purpose, description=purpose)
+    command.add_argument("--warehouse", required=True, metavar="URL", help=warehouses.url_forms())
+    purpose = "print the script that does it, for a scheduled query, and change nothing"
+    command.add_argument("--print", action="store_true", help=purpose)
     return parser
+
+
+def _compaction(url: str) -> str:
+    return warehouses.kind_of(url).compaction(url)
+
+
+def _compact(url: str) -> str:
+    """Removes copies; returns what it did, in one line. Jobs may run meanwhile: what they append later is left."""
+    warehouse = warehouses.open_warehouse(url, create=False)
+    shown = value_without_secrets(url)
+    if warehouse.enforces_keys:
+        return f"{shown} holds each message once"
+    with warehouse.googlesql() as sql:
+        copies, first_at, last_at = next(iter(sql.rows(compact.COPIES)))
+        if copies:
+            sql.change(compact.REMOVE_COPIES, {"first_at": first_at, "last_at": last_at})
+    return f"{shown}: {counted(copies or 0, 'copy', 'copies')} of events removed"
 
 
 def _create(url: str, location: str | None) -> Iterator[str]:

@@ -195,3 +195,7 @@ class WarehouseKind(Protocol):
     def create(self, url: str, location: str | None) -> tuple[str, ...]:
         """Makes the tables, columns and views that are missing; returns a line for each. `location` is where a new one
         lies. Raises UsageError, and IncompatibleSchemaError where what exists cannot hold what this version writes."""
+
+    def compaction(self, url: str) -> str:
+        """The script that removes copies of events, for whoever runs it by a clock. Raises UsageError where there are
+        none."""

@@ -13,7 +13,7 @@ from judge.companies import account_named_by
 from judge.message import ReplayedMessage
 from judge.reading import read
 from judge.sequential import tables_of
-from judge.user_properties import computation_class, engage_property
+from judge.user_properties import engage_property
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -173,7 +173,7 @@ class Counted:
                 )
 
     def trait_changes(self) -> list[Change]:
-        facts = []
+        facts: list[tuple[str, ReplayedMessage, Mapping[str, Any] | None]] = []
         for message in self.messages:
             if message.id is None:
                 continue
@@ -204,9 +204,6 @@ class Counted:
     def between(self, first: int, end: int) -> set[str]:
         return {key for key, row in self.tables.events.items() if first <= row["timestamp"] < end}
 
-    def is_engage(self, message: ReplayedMessage) -> bool:
-        return computation_class(message) is not None
-
 
 def _changes(facts: Iterable[tuple[str, ReplayedMessage, Mapping[str, Any] | None]]) -> Iterator[Change]:
     """What stands, one message after the other: a fact without traits is a delete."""
@@ -215,9 +212,7 @@ def _changes(facts: Iterable[tuple[str, ReplayedMessage, Mapping[str, Any] | Non
     def end(key: tuple[str, str], at: int) -> Iterator[Change]:
         ended = standing.pop(key, None)
         if ended is not None:
-            yield Change(
-                ended.holder, ended.trait, ended.value, ended.valid_from, at, ended.message_id, ended.id
-            )
+            yield Change(ended.holder, ended.trait, ended.value, ended.valid_from, at, ended.message_id, ended.id)
 
     for holder, message, traits in facts:
         if traits is None:
@@ -230,7 +225,5 @@ def _changes(facts: Iterable[tuple[str, ReplayedMessage, Mapping[str, Any] | Non
                 continue
             yield from end(key, message.timestamp)
             if value is not None:
-                standing[key] = Change(
-                    holder, trait, text, message.timestamp, None, message.message_id, message.id
-                )
+                standing[key] = Change(holder, trait, text, message.timestamp, None, message.message_id, message.id)
     yield from standing.values()

@@ -90,7 +90,10 @@ def check(connection: duckdb.DuckDBPyConnection, counted: Counted, *, account_tr
         equal(f"SELECT id, external_id, account_id FROM {name}", [row[:3] for row in events if row[0] in ids])
     for name, type_ in {"identifies": "identify", "groups": "group", "aliases": "alias"}.items():
         calls = [row for row in counted.tables.identity_calls.values() if row["type"] == type_]
-        equal(f"SELECT id, user_id, connection FROM {name}", [(r["message_id"], r["user_id"], r["connection"]) for r in calls])
+        equal(
+            f"SELECT id, user_id, connection FROM {name}",
+            [(r["message_id"], r["user_id"], r["connection"]) for r in calls],
+        )
     equal("SELECT account_id, name, account_ids FROM accounts_resolved", counted.companies())
     equal("SELECT external_id, account_id, account_name FROM contacts_resolved", counted.contacts())
     equal("SELECT * EXCLUDE (account_source, updated_at) FROM contact_accounts", counted.memberships())
@@ -119,7 +122,9 @@ def check(connection: duckdb.DuckDBPyConnection, counted: Counted, *, account_tr
     times = sorted(row["timestamp"] for row in counted.tables.events.values())
     if times:
         first, end = times[len(times) // 3], times[-1]
-        between = f"events_between('{moment(first).isoformat()}'::TIMESTAMPTZ, '{moment(end).isoformat()}'::TIMESTAMPTZ)"
+        between = (
+            f"events_between('{moment(first).isoformat()}'::TIMESTAMPTZ, '{moment(end).isoformat()}'::TIMESTAMPTZ)"
+        )
         assert {key for (key,) in rows(connection, f"SELECT message_id FROM {between}")} == counted.between(first, end)
 
 

@@ -178,7 +178,7 @@ ROWS: Mapping[Table, Sequence[Row]] = {
             user_id="ann",
             group_id="acme",
             timestamp=MAY_1 + DAY,
-            traits=raw({"email": "x", "a.b/c~\"d": [1, {"e": None}]}),
+            traits=raw({"email": "x", 'a.b/c~"d': [1, {"e": None}]}),
             context=raw({"personas": {"computation_class": "trait", "computation_key": 7}}),
         ),
     ),

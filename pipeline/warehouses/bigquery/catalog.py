@@ -7,6 +7,7 @@ BIGQUERY_EMULATOR_HOST set, Google's client asks that server instead.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,6 +38,7 @@ from schemas import tables, upgrade, views
 from schemas.tables import Column, Mode, Table, Write
 from schemas.upgrade import IncompatibleSchemaError
 
+_log = logging.getLogger(__name__)
 _URL = re.compile(r"bigquery://([a-z0-9][-a-z0-9:.]*)/(\w{1,1024})", re.ASCII)
 _DESCRIPTION = "Segment calls as events, contacts and accounts"
 _LOGIN = "log in with: gcloud auth application-default login"
@@ -50,6 +52,7 @@ _REACHED_S: Final = 30.0
 MAX_STALENESS: Final = f"0-0 0 0:{ddl.MAX_STALENESS_MINUTES}:0"
 """How old a keyed table's rows may be when it is asked, as the REST API writes an interval."""
 _DAY_MS: Final = 86_400_000
+_TIME: Final = bigquery.StandardSqlDataType(bigquery.StandardSqlTypeNames.TIMESTAMP)
 _STANDARD_TYPES: Final = {"INTEGER": "INT64", "BOOLEAN": "BOOL", "FLOAT": "FLOAT64", "RECORD": "STRUCT"}
 """GoogleSQL's names of the types that the REST API calls by older ones."""
 
@@ -134,6 +137,9 @@ def create(client: bigquery.Client, dataset: Dataset, location: str | None = Non
         for view in views.ALL:
             if _make_view(client, dataset, view, existing.get(view.name)):
                 made.append(f"view {view.name}")
+        for function in views.FUNCTIONS:
+            if _make_function(client, dataset, function):
+                made.append(f"function {function.name}")
         NEWS.learn([*(table.created for table in existing.values()), datetime.now(timezone.utc) if made else None])
     return tuple(made)
 
@@ -256,6 +262,38 @@ def _make_view(client: bigquery.Client, dataset: Dataset, view: views.View, curr
     else:
         return False
     return True
+
+
+def _make_function(client: bigquery.Client, dataset: Dataset, function: views.TableFunction) -> bool:
+    """Whether the table function was missing, or read otherwise. A role that made tables before there were functions
+    may not make them: that stops no job."""
+    wanted = bigquery.Routine(
+        f"{dataset}.{function.name}",
+        type_=bigquery.RoutineType.TABLE_VALUED_FUNCTION,
+        language="SQL",
+        body=ddl.in_dataset(function.sql, str(dataset)),
+        description=function.description,
+        arguments=[bigquery.RoutineArgument(name=name, data_type=_TIME) for name in function.parameters],
+    )
+    try:
+        current = _routine(client, wanted)
+        if current is None:
+            NEWS.once_known(partial(client.create_routine, wanted, exists_ok=True))
+        elif (current.body, current.description) == (wanted.body, wanted.description):
+            return False
+        else:
+            client.update_routine(wanted, ["type_", "language", "body", "description", "arguments"])
+    except Forbidden as error:
+        _log.warning("the function %s was not made: %s", wanted.reference, _first_line(error))
+        return False
+    return True
+
+
+def _routine(client: bigquery.Client, wanted: bigquery.Routine) -> bigquery.Routine | None:
+    try:
+        return client.get_routine(wanted.reference)
+    except NotFound:
+        return None
 
 
 def _keep(client: bigquery.Client, made: bigquery.Table) -> None:

@@ -11,7 +11,7 @@ from schemas.tables import KEYED, Column, Mode, Table, Type, Write
 from schemas.views import TableFunction, View
 
 _RELATIONS: Final = "|".join((*tables.BY_NAME, *(view.name for view in views.ALL)))
-_REFERENCE: Final = re.compile(rf"\b(FROM|JOIN) ({_RELATIONS})\b")
+_REFERENCE: Final = re.compile(rf"\b(FROM|INTO|JOIN) ({_RELATIONS})\b")
 MAX_STALENESS_MINUTES: Final = 15
 """How old a keyed table's rows may be when BigQuery is asked. Without it each query merges the changes that are still
 pending, and meanwhile the table cannot be copied or read by the Storage API."""

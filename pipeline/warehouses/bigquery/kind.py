@@ -10,6 +10,7 @@ from pipeline.errors import UsageError
 from pipeline.warehouses.bigquery import catalog, ddl
 from pipeline.warehouses.bigquery.catalog import Dataset, UnusableDatasetError
 from pipeline.warehouses.bigquery.warehouse import BigQueryWarehouse
+from schemas import compact
 
 _DATASET: Final = re.compile(r"(?:[\w.:-]+\.)?\w+", re.ASCII)
 
@@ -42,6 +43,9 @@ class BigQueryKind:
             return catalog.create(catalog.connect(dataset.project), dataset, location)
         except UnusableDatasetError as error:
             raise UsageError(error.problem, error.remedy, option="--warehouse", value=url) from None
+
+    def compaction(self, url: str) -> str:
+        return ddl.in_dataset(compact.SCRIPT, str(self._dataset(url)))
 
     def _dataset(self, url: str) -> Dataset:
         dataset = catalog.dataset(url)

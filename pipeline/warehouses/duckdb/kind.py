@@ -55,6 +55,9 @@ class DuckDbKind:
             problem = file.unusable(error)
         raise UsageError(problem.problem, problem.remedy, option="--warehouse", value=url)
 
+    def compaction(self, url: str) -> str:
+        raise UsageError("a file holds each message once", "leave it out", option="--print", value=None)
+
     def _path(self, url: str) -> str:
         path = file.path(url)
         if path is None:

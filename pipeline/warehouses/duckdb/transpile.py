@@ -30,12 +30,18 @@ def transpiled(sql: str, *, pretty: bool = False) -> str:
     sqlglot's UnsupportedError for what DuckDB cannot say."""
     from sqlglot import ErrorLevel, parse_one
 
-    parsed = parse_one(sql, read="bigquery")
-    for node in reversed([*parsed.walk()]):  # what is inside a node comes before it
-        rewritten = _rewritten(node)
-        if rewritten is not node:
-            node.replace(rewritten)
-    return parsed.sql("duckdb", pretty=pretty, comments=False, unsupported_level=ErrorLevel.RAISE)
+    return rewritten(parse_one(sql, read="bigquery")).sql(
+        "duckdb", pretty=pretty, comments=False, unsupported_level=ErrorLevel.RAISE
+    )
+
+
+def rewritten(statement: exp.Expr) -> exp.Expr:
+    """What sqlglot has read of GoogleSQL, changed to what it writes right for DuckDB."""
+    for node in reversed([*statement.walk()]):  # what is inside a node comes before it
+        new = _rewritten(node)
+        if new is not node:
+            node.replace(new)
+    return statement
 
 
 def _rewritten(node: exp.Expr) -> exp.Expr:
