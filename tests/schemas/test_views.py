@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -529,6 +530,78 @@ def test_a_message_that_came_again_is_in_events_unique_once_as_it_came_first() -
 def test_where_keys_are_enforced_a_view_that_removes_copies_is_its_table(in_duckdb: Query, name: str) -> None:
     assert "OVER" not in duckdb_ddl.create_view(VIEWS[name])
     assert in_duckdb(f"SELECT * FROM {name}") == in_duckdb(f"SELECT * FROM {views.COPIES_REMOVED[name]}")
+
+
+EARLY = "TIMESTAMPTZ '2024-04-30 12:00:00+00'"
+"""A time that tables do not tell by their least and greatest values that all rows are after."""
+PUSHED = {
+    "events_unique": (f"received_at > {EARLY} AND type = 'Action' AND name = 'Signed In'", "events"),
+    "events_resolved": (f"received_at > {EARLY} AND type = 'Action' AND name = 'Signed In'", "events"),
+    "pages": (f"received_at > {EARLY}", "events"),
+    "screens": (f"received_at > {EARLY}", "events"),
+    "tracks": (f"received_at > {EARLY} AND event_text = 'Signed In'", "events"),
+    "identity_calls_unique": (f"received_at > {EARLY} AND type = 'group'", "identity_calls"),
+    "identity_calls_resolved": (f"received_at > {EARLY} AND type = 'group'", "identity_calls"),
+    "identifies": (f"received_at > {EARLY}", "identity_calls"),
+    "groups": (f"received_at > {EARLY}", "identity_calls"),
+    "aliases": (f"received_at > {EARLY}", "identity_calls"),
+}
+"""A filter on each view whose rows are calls, and the table that it is to reach."""
+
+
+@pytest.fixture
+def spread(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Tables whose least and greatest values say nothing about the filters."""
+    with duckdb_file.connect(str(tmp_path / "spread.duckdb")) as connection:
+        duckdb_file.create(connection)
+        for number, type_ in enumerate(("Page", "Screen", "Action", "Zoom", "Action")):
+            at = f"TIMESTAMPTZ '2024-0{number + 3}-01 00:00:00+00'"
+            name = ("Aa", "Signed In", "Zz")[number % 3]
+            connection.execute(
+                "INSERT INTO events (message_id, type, name, timestamp, received_at, connection, properties, context)"
+                f" VALUES ('{number}', '{type_}', '{name}', {at}, {at}, 'web', '{{}}', '{{}}')"
+            )
+            connection.execute(
+                "INSERT INTO identity_calls (message_id, type, timestamp, received_at, connection, traits, context,"
+                f" payload) VALUES ('{number}', '{('alias', 'group', 'identify', 'track', 'zoom')[number]}', {at}, {at},"
+                " 'web', '{}', '{}', '{}')"
+            )
+        yield connection
+
+
+def scan_filters(node: Mapping[str, Any], table: str) -> Iterator[str]:
+    """The filters of each scan of a table in DuckDB's plan."""
+    info = node["extra_info"]
+    if str(info.get("Table", "")).endswith(table):
+        yield str(info.get("Filters", ""))
+    for child in node["children"]:
+        yield from scan_filters(child, table)
+
+
+@pytest.mark.parametrize("view", PUSHED)
+def test_a_filter_reaches_the_scan(spread: duckdb.DuckDBPyConnection, view: str) -> None:
+    condition, table = PUSHED[view]
+    plan = spread.execute(f'EXPLAIN (FORMAT JSON) SELECT * FROM "{view}" WHERE {condition}').fetchall()[0][1]
+    (filters,) = scan_filters(json.loads(plan)[0], table)
+    assert "received_at>" in filters
+    assert "type=" in filters
+    if "Signed In" in condition:
+        assert "name='Signed In'" in filters
+
+
+def test_a_function_of_times_reads_no_older_partitions(spread: duckdb.DuckDBPyConnection) -> None:
+    times = "TIMESTAMPTZ '2024-05-02 00:00:00+00', TIMESTAMPTZ '2024-06-02 00:00:00+00'"
+    plan = spread.execute(f"EXPLAIN (FORMAT JSON) SELECT * FROM events_between({times})").fetchall()[0][1]
+    (filters,) = scan_filters(json.loads(plan)[0], "events")
+    assert "received_at>='2024-05-01" in filters
+    assert "timestamp>='2024-05-02" in filters
+
+
+def test_every_view_of_calls_is_asked_for_its_filters() -> None:
+    aggregates = {"contact_activity", "account_activity_daily", "users"}
+    changes = {"audience_changes", "trait_changes", "account_trait_changes"}
+    of_keyed_tables = {"accounts_resolved", "contacts_resolved", "contact_accounts"}
+    assert VIEWS.keys() == {*PUSHED, *aggregates, *changes, *of_keyed_tables}
 
 
 def test_sql_that_duckdb_cannot_say_is_refused() -> None:
