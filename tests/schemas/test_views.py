@@ -554,6 +554,7 @@ def spread(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Tables whose least and greatest values say nothing about the filters."""
     with duckdb_file.connect(str(tmp_path / "spread.duckdb")) as connection:
         duckdb_file.create(connection)
+        calls = ("alias", "group", "identify", "track", "zoom")
         for number, type_ in enumerate(("Page", "Screen", "Action", "Zoom", "Action")):
             at = f"TIMESTAMPTZ '2024-0{number + 3}-01 00:00:00+00'"
             name = ("Aa", "Signed In", "Zz")[number % 3]
@@ -563,8 +564,7 @@ def spread(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             )
             connection.execute(
                 "INSERT INTO identity_calls (message_id, type, timestamp, received_at, connection, traits, context,"
-                f" payload) VALUES ('{number}', '{('alias', 'group', 'identify', 'track', 'zoom')[number]}', {at}, {at},"
-                " 'web', '{}', '{}', '{}')"
+                f" payload) VALUES ('{number}', '{calls[number]}', {at}, {at}, 'web', '{{}}', '{{}}', '{{}}')"
             )
         yield connection
 

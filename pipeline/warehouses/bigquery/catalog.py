@@ -123,7 +123,7 @@ def create(client: bigquery.Client, dataset: Dataset, location: str | None = Non
     what this version writes, and UnusableDatasetError, also where a table that exists expires.
     """
     with usable():
-        made = [f"dataset {dataset}"] if _create_dataset(client, dataset, location) else []
+        made = [f"dataset {dataset}"] if create_dataset(client, dataset, location) else []
         existing = _existing(client, dataset)
         _check(dataset, existing)
         for table in tables.ALL:
@@ -159,7 +159,8 @@ def lacking(client: bigquery.Client, dataset: Dataset) -> tuple[str, ...]:
         )
 
 
-def _create_dataset(client: bigquery.Client, dataset: Dataset, location: str | None) -> bool:
+def create_dataset(client: bigquery.Client, dataset: Dataset, location: str | None) -> bool:
+    """Whether the dataset was missing. Raises UnusableDatasetError where it lies elsewhere."""
     try:
         current = client.get_dataset(str(dataset), retry=DEFAULT_RETRY.with_timeout(_REACHED_S))
     except NotFound:
@@ -255,13 +256,27 @@ def _make_view(client: bigquery.Client, dataset: Dataset, view: views.View, curr
     wanted.view_query = ddl.view_query(view, str(dataset))
     wanted.description = view.description
     wanted.labels = dict(ddl.LABELS)
-    if current is None:
-        _keep(client, NEWS.once_known(partial(client.create_table, wanted, exists_ok=True)))
-    elif (current.view_query, current.description) != (wanted.view_query, wanted.description):
-        client.update_table(wanted, ["view_query", "description", "labels"])
-    else:
+    if current is not None and (current.view_query, current.description) == (wanted.view_query, wanted.description):
         return False
+    _put_view(client, wanted, is_new=current is None)
     return True
+
+
+def make_or_change_view(client: bigquery.Client, wanted: bigquery.Table) -> None:
+    """Makes a view, or makes it anew."""
+    try:
+        client.get_table(wanted.reference)
+        is_new = False
+    except NotFound:
+        is_new = True
+    _put_view(client, wanted, is_new=is_new)
+
+
+def _put_view(client: bigquery.Client, wanted: bigquery.Table, *, is_new: bool) -> None:
+    if is_new:
+        _keep(client, NEWS.once_known(partial(client.create_table, wanted, exists_ok=True)))
+    else:
+        client.update_table(wanted, ["view_query", "description", "labels"])
 
 
 def _make_function(client: bigquery.Client, dataset: Dataset, function: views.TableFunction) -> bool:

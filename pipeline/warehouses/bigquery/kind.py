@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from pipeline.errors import UsageError
 from pipeline.warehouses.bigquery import catalog, ddl
 from pipeline.warehouses.bigquery.catalog import Dataset, UnusableDatasetError
+from pipeline.warehouses.bigquery.view_schema import BigQueryViewSchema
 from pipeline.warehouses.bigquery.warehouse import BigQueryWarehouse
 from schemas import compact
 
@@ -46,6 +48,14 @@ class BigQueryKind:
 
     def compaction(self, url: str) -> str:
         return ddl.in_dataset(compact.SCRIPT, str(self._dataset(url)))
+
+    @contextmanager
+    def view_schema(self, url: str, name: str) -> Iterator[BigQueryViewSchema]:
+        dataset = self._dataset(url)
+        try:
+            yield BigQueryViewSchema(catalog.connect(dataset.project), dataset, Dataset(dataset.project, name))
+        except UnusableDatasetError as error:
+            raise UsageError(error.problem, error.remedy, option="--warehouse", value=url) from None
 
     def _dataset(self, url: str) -> Dataset:
         dataset = catalog.dataset(url)
