@@ -52,7 +52,7 @@ IF(
   JSON_TYPE(JSON_QUERY(context, '$.protocols.violations')) = 'array',
   TO_JSON_STRING(JSON_QUERY(context, '$.protocols.violations')),
   NULL
-) AS context_protocols_violations,
+) AS context_protocols_violations, -- `context.protocols.violations`
 JSON_VALUE(context, '$.referrer.id') AS context_referrer_id,
 JSON_VALUE(context, '$.referrer.link') AS context_referrer_link,
 JSON_VALUE(context, '$.referrer.name') AS context_referrer_name,
@@ -68,7 +68,7 @@ IF(
   JSON_TYPE(JSON_QUERY(context, '$.userAgentData.brands')) = 'array',
   TO_JSON_STRING(JSON_QUERY(context, '$.userAgentData.brands')),
   NULL
-) AS context_user_agent_data_brands,
+) AS context_user_agent_data_brands, -- `context.userAgentData.brands`
 CASE JSON_VALUE(context, '$.userAgentData.mobile') WHEN 'true' THEN TRUE WHEN 'false' THEN FALSE END
   AS context_user_agent_data_mobile,
 JSON_VALUE(context, '$.userAgentData.platform') AS context_user_agent_data_platform,

@@ -8,7 +8,7 @@ SELECT
   -- include _context.sql
   connection,
   context,
-  external_id,
-  account_id
+  external_id, -- the label of the contact that the call belongs to now
+  account_id -- the company, as in identity_calls_resolved
 FROM identity_calls_resolved
 WHERE type = 'alias'

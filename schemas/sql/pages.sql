@@ -1,4 +1,4 @@
--- The page calls, each once, in the columns of Segment's own warehouse. Other properties are in events.
+-- The page calls, in the columns of Segment's own warehouse. Other properties are in properties.
 SELECT
   message_id AS id,
   anonymous_id,
@@ -14,7 +14,7 @@ SELECT
   connection,
   properties,
   context,
-  external_id,
-  account_id
+  external_id, -- the label of the contact that the event belongs to now
+  account_id -- the company, as in events_resolved
 FROM events_resolved
 WHERE type = 'Page'

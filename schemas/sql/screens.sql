@@ -1,4 +1,4 @@
--- The screen calls, each once, in the columns of Segment's own warehouse. Other properties are in events.
+-- The screen calls, in the columns of Segment's own warehouse. Properties are in properties.
 SELECT
   message_id AS id,
   anonymous_id,
@@ -9,7 +9,7 @@ SELECT
   connection,
   properties,
   context,
-  external_id,
-  account_id
+  external_id, -- the label of the contact that the event belongs to now
+  account_id -- the company, as in events_resolved
 FROM events_resolved
 WHERE type = 'Screen'

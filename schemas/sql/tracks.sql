@@ -1,5 +1,5 @@
--- The track calls, each once, in the columns of Segment's own warehouse: event_text is the event's name, event its slug
--- (Order Completed: order_completed). Properties are in events.
+-- The track calls, in the columns of Segment's own warehouse: event_text is the event's name, event its slug (Order
+-- Completed: order_completed). The views of python -m schemas event_views have properties as columns.
 SELECT
   message_id AS id,
   anonymous_id,
@@ -14,7 +14,7 @@ SELECT
   connection,
   properties,
   context,
-  external_id,
-  account_id
+  external_id, -- the label of the contact that the event belongs to now
+  account_id -- the company, as in events_resolved
 FROM events_resolved
 WHERE type = 'Action'

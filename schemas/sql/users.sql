@@ -1,5 +1,5 @@
 -- Every user_id that was identified and not deleted since, in the columns of Segment's own warehouse: the times and
--- context of its last identify call, and its contact's traits as of now. Other traits are in contacts.
+-- context of its last identify call, and its contact's traits as of now. Other traits are in traits.
 SELECT
   user_id AS id,
   -- include _times.sql
@@ -17,8 +17,8 @@ SELECT
   connection,
   traits,
   context,
-  external_id,
-  account_id
+  external_id, -- the label of the contact that it belongs to now
+  account_id -- the contact's company
 FROM (
   SELECT
     call.* EXCEPT (traits, account_id),

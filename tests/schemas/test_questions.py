@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple
 from datetime import datetime, timezone
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -16,10 +17,14 @@ import duckdb
 import pytest
 
 from judge import canonical, parse
+from pipeline.audit import configuration
+from pipeline.options import parse as parse_options
+from pipeline.run import run
 from pipeline.warehouses.duckdb import ddl
 from schemas.tables import ALL, BY_NAME, Type
 from tests.histories import CONFIGS, Alphabet, history, line
 from tests.schemas.counted import Counted, moment
+from tests.warehouse import EXAMPLES
 
 HISTORIES = int(os.environ.get("QUESTION_HISTORIES", "8"))
 ALPHABET = Alphabet(seconds=200_000)
@@ -154,3 +159,12 @@ def _named(seed: str) -> Iterator[None]:
         yield
     except AssertionError as error:
         raise AssertionError(f"seed {seed}: {error}") from None
+
+
+def test_views_of_a_job_on_the_examples_give_what_a_plain_count_gives(tmp_path: Path) -> None:
+    file, configured = tmp_path / "warehouse.duckdb", EXAMPLES.with_name("connections.yaml")
+    settings, options = parse_options([f"--input={EXAMPLES}", f"--connections={configured}", f"--warehouse=duckdb:///{file}"])
+    run(settings, options, "")
+    counted = Counted(EXAMPLES.read_bytes().splitlines(), configuration(settings.connections))
+    with duckdb.connect(str(file), read_only=True) as connection:
+        check(connection, counted)
