@@ -75,21 +75,21 @@ NAMES: Final = (
 """Every event's name, also of those without properties."""
 
 
-class Property(NamedTuple):
+class EventProperty(NamedTuple):
     """A property of an event: where it is, and its column's type by its GoogleSQL name."""
 
     path: tuple[str, ...]
     type: str
 
 
-def properties(rows: Iterable[tuple[str | None, ...]]) -> Mapping[str, tuple[Property, ...]]:
+def properties(rows: Iterable[tuple[str | None, ...]]) -> Mapping[str, tuple[EventProperty, ...]]:
     """The properties of each event, by its name, of the rows that SHAPES gives."""
     kinds: dict[str, dict[tuple[str, ...], set[str]]] = defaultdict(lambda: defaultdict(set))
     for name, *keys, kind in rows:
         path = tuple(key for key in keys if key is not None)
         kinds[name or ""][path].add(kind or "NULL")
     return {
-        name: tuple(Property(path, _type(found)) for path, found in sorted(of.items())) for name, of in kinds.items()
+        name: tuple(EventProperty(path, _type(seen)) for path, seen in sorted(of.items())) for name, of in kinds.items()
     }
 
 
@@ -102,17 +102,17 @@ def _type(kinds: Collection[str]) -> str:
 
 
 def event_views(
-    names: Iterable[str], shapes: Mapping[str, tuple[Property, ...]], existing: Mapping[str, str]
+    names: Iterable[str], shapes: Mapping[str, tuple[EventProperty, ...]], existing: Mapping[str, str]
 ) -> Iterator[View]:
     """A view for each event's name. `existing` are the descriptions of views that exist, by name: an event keeps its
     view's name, whichever others come to fold alike; of new ones the event that is written so has the plain name. A
     name that is too long, or holds the character NUL, which no constant of SQL can, has none."""
     kept = {event: view for view, text in existing.items() if (event := event_of(text)) is not None}
-    taken = {*existing}
+    used = {*existing}
     wanted = {name: _identifier(name, "event") for name in names if "\0" not in name and len(name) <= _LONGEST_EVENT}
     for name in sorted(wanted, key=lambda name: (name != wanted[name], name)):
-        view = kept.get(name) or _free(wanted[name], taken)
-        taken.add(view)
+        view = kept.get(name) or _free(wanted[name], used)
+        used.add(view)
         yield _view(view, name, shapes.get(name, ()))
 
 
@@ -127,28 +127,28 @@ def event_of(description: str) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _view(view: str, name: str, found: Iterable[Property]) -> View:
-    columns = [f"  {_value(property_)} AS `{column}`" for column, property_ in _columns(found)]
+def _view(view: str, name: str, seen: Iterable[EventProperty]) -> View:
+    columns = [f"  {_value(property_)} AS `{column}`" for column, property_ in _columns(seen)]
     selected = ",\n".join([*(f"  track.{column}" for column in _OWN_COLUMNS), *columns])
     sql = f"SELECT\n{selected}\nFROM tracks AS track\nWHERE event_text = {_literal(name)}"
     digest = hashlib.sha256(sql.encode()).hexdigest()[:12]
     return View(view, f"{_BEGINNING}{json.dumps(name)}, with its properties as columns ({digest}).", sql)
 
 
-def _columns(found: Iterable[Property]) -> Iterator[tuple[str, Property]]:
+def _columns(seen: Iterable[EventProperty]) -> Iterator[tuple[str, EventProperty]]:
     """The properties with their columns: of those that fold alike, the one that is written so has the plain name."""
-    named = [(_identifier("_".join(map(_slug, each.path)), "property"), each) for each in found]
-    taken = {*_OWN_COLUMNS}
+    named = [(_identifier("_".join(map(_slug, part.path)), "property"), part) for part in seen]
+    used = {*_OWN_COLUMNS}
     for column, property_ in sorted(named, key=lambda pair: ("_".join(pair[1].path) != pair[0], pair[1].path)):
-        free = _free(column, taken)
-        taken.add(free)
+        free = _free(column, used)
+        used.add(free)
         yield free, property_
 
 
-def _free(name: str, taken: Collection[str]) -> str:
+def _free(name: str, used: Collection[str]) -> str:
     """The name, or the first with a number behind it that is free."""
     number, free = 1, name
-    while free in taken:
+    while free in used:
         number += 1
         free = f"{name}_{number}"
     return free
@@ -165,7 +165,7 @@ def _identifier(name: str, otherwise: str) -> str:
     return f"_{slug}" if slug[0].isdigit() else slug
 
 
-def _value(property_: Property) -> str:
+def _value(property_: EventProperty) -> str:
     json_ = "track.properties" + "".join(f"[{_literal(key)}]" for key in property_.path)
     text = f"JSON_VALUE({json_})"
     if property_.type == "STRING":

@@ -17,7 +17,7 @@ from pipeline.warehouses.bigquery import ddl
 from pipeline.warehouses.bigquery.catalog import Dataset, connect, create
 from pipeline.warehouses.duckdb import file as duckdb_file
 from schemas import event_views, tables, views
-from schemas.event_views import Property
+from schemas.event_views import EventProperty
 from tests.bigquery_double import BigQueryDouble
 from tests.schemas import googlesql
 
@@ -207,8 +207,8 @@ def test_googlesql_takes_the_views_and_what_they_are_made_of() -> None:
         dataset.create(ddl.create_view(view, "p.sales"))
     for statement in (event_views.SHAPES, event_views.NAMES):
         dataset.analyze(ddl.in_dataset(statement, "p.sales"))
-    shapes = {name: tuple(Property((key,), "STRING") for key in ORDER) for name, _ in EVENTS}
+    shapes = {name: tuple(EventProperty((key,), "STRING") for key in ORDER) for name, _ in EVENTS}
     types = ("BOOL", "INT64", "FLOAT64", "TIMESTAMP")
-    shapes["2nd"] = tuple(Property(("a", type_), type_) for type_ in types)
+    shapes["2nd"] = tuple(EventProperty(("a", type_), type_) for type_ in types)
     for view in event_views.event_views(shapes, shapes, {}):
         dataset.analyze(ddl.create_view(view, "p.sales"))

@@ -163,7 +163,9 @@ def _named(seed: str) -> Iterator[None]:
 
 def test_views_of_a_job_on_the_examples_give_what_a_plain_count_gives(tmp_path: Path) -> None:
     file, configured = tmp_path / "warehouse.duckdb", EXAMPLES.with_name("connections.yaml")
-    settings, options = parse_options([f"--input={EXAMPLES}", f"--connections={configured}", f"--warehouse=duckdb:///{file}"])
+    settings, options = parse_options(
+        [f"--input={EXAMPLES}", f"--connections={configured}", f"--warehouse=duckdb:///{file}"]
+    )
     run(settings, options, "")
     counted = Counted(EXAMPLES.read_bytes().splitlines(), configuration(settings.connections))
     with duckdb.connect(str(file), read_only=True) as connection:

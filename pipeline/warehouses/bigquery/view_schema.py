@@ -29,7 +29,7 @@ class BigQueryViewSchema:
 
     def existing(self) -> Mapping[str, str]:
         with catalog.usable():
-            names = [each.reference for each in self._client.list_tables(str(self._views)) if each.table_type == "VIEW"]
+            names = [view.reference for view in self._client.list_tables(str(self._views)) if view.table_type == "VIEW"]
             return {name.table_id: self._client.get_table(name).description or "" for name in names}
 
     def make(self, view: View) -> None:
