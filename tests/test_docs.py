@@ -27,6 +27,7 @@ from schemas.segment import (
 )
 from schemas.tables import Column, Mode, Table, Timestamp, Type
 from schemas.views import TableFunction, View
+from tests.schemas.query_bytes import query_bytes
 from transforms import metrics
 from transforms.core import ids, times
 from transforms.core.contacts import MAX_PREVIOUS_IDS
@@ -116,7 +117,7 @@ def all_views() -> str:
     types = _types_of_views()
     sections = [_view(view, types[view.name]) for view in views.ALL]
     functions = [section(function.name, function.description, _parameters(function)) for function in views.FUNCTIONS]
-    shared = types["users"] | types["pages"]
+    shared = {**types["users"], **types["pages"]}
     return "\n\n".join([*sections, *functions, *(_shared(file, shared) for file in SHARED)])
 
 
@@ -195,6 +196,7 @@ GENERATED: Mapping[str, tuple[Path, Callable[[], str]]] = {
     "notes": (DOCS / "metrics.md", notes),
     "tables": (DOCS / "warehouse.md", all_tables),
     "views": (DOCS / "warehouse.md", all_views),
+    "bytes": (DOCS / "bigquery.md", query_bytes),
 }
 
 
