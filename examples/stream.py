@@ -34,7 +34,7 @@ TABLES = ("events", "identity_calls", "contacts", "accounts", "identities", "mem
 QUERY = """
 SELECT account.name, account.plan, count(DISTINCT event.external_id) AS people, count(*) AS events
 FROM events_resolved AS event
-JOIN accounts AS account ON account.account_id = event.account_id
+JOIN accounts_resolved AS account ON account.account_id = event.account_id
 GROUP BY ALL
 ORDER BY events DESC, name
 LIMIT 5

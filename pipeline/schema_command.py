@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from pipeline import command_line, warehouses
 from pipeline.command_line import CommandParser
-from pipeline.errors import printable, value_without_secrets
-from schemas import tables, views
+from pipeline.errors import UsageError, printable, value_without_secrets
+from pipeline.plurals import counted
+from schemas import compact, event_views, tables, views
 from schemas.upgrade import IncompatibleSchemaError
 
 _PROGRAM = "python -m schemas"
+_EVENT_VIEWS: Final = "by_event"
+_SCHEMA: Final = re.compile(r"[A-Za-z]\w{0,127}", re.ASCII)
+_OWN_SCHEMAS: Final = ("main", "internal", "information_schema", "pg_catalog")
 _DIALECTS = {kind.dialect: kind for kind in warehouses.KINDS}
 
 
@@ -25,6 +31,10 @@ def _command(options: argparse.Namespace) -> int:
     try:
         if options.command == "ddl":
             print("\n\n".join(_DIALECTS[options.dialect].ddl(options.dataset)))
+        elif options.command == "compact":
+            print(_compaction(options.warehouse) if options.print else _compact(options.warehouse))
+        elif options.command == "event_views":
+            print("\n".join(_event_views(options.warehouse, options.into, options.drop)))
         else:
             print("\n".join(_create(options.warehouse, options.location)))
     except IncompatibleSchemaError as error:
@@ -52,7 +62,61 @@ def _parser() -> CommandParser:
     command.add_argument("--warehouse", required=True, metavar="URL", help=warehouses.url_forms())
     purpose = "where a new dataset is to lie, such as EU or europe-west1; default: the multi-region US"
     command.add_argument("--location", metavar="LOCATION", help=purpose)
+
+    purpose = "remove the copies of events that came after the memory of their first"
+    command = commands.add_parser("compact", help=purpose, description=purpose)
+    command.add_argument("--warehouse", required=True, metavar="URL", help=warehouses.url_forms())
+    purpose = "print the script that does it, for a scheduled query, and change nothing"
+    command.add_argument("--print", action="store_true", help=purpose)
+
+    purpose = "make or renew a view for each event that was seen, with its properties as typed columns"
+    command = commands.add_parser("event_views", help=purpose, description=purpose)
+    command.add_argument("--warehouse", required=True, metavar="URL", help=warehouses.url_forms())
+    purpose = f"the schema that they are made in, or the dataset; default: {_EVENT_VIEWS}, or DATASET_{_EVENT_VIEWS}"
+    command.add_argument("--into", metavar="NAME", help=purpose)
+    command.add_argument("--drop", action="store_true", help="drop the views of events that are there no more")
     return parser
+
+
+def _event_views(url: str, into: str | None, drop: bool) -> Iterator[str]:
+    """Makes the views that are missing or read otherwise; gives a line for each that it changes."""
+    kind = warehouses.kind_of(url)
+    if into is None:
+        into = _EVENT_VIEWS if kind.is_local else f"{url.rpartition('/')[2]}_{_EVENT_VIEWS}"
+    if not _SCHEMA.fullmatch(into) or into.lower() in _OWN_SCHEMAS:
+        remedy = f"letters, digits and _, and none of {', '.join(_OWN_SCHEMAS)}"
+        raise UsageError("is no name of a schema for views", remedy, option="--into", value=into)
+    with kind.view_schema(url, into) as schema:
+        existing = schema.existing()
+        shapes = event_views.properties(schema.rows(event_views.SHAPES))
+        names = [name for (name,) in schema.rows(event_views.NAMES)]
+        wanted = list(event_views.event_views(names, shapes, existing))
+        for view in wanted:
+            if existing.get(view.name) != view.description:  # which ends in the digest of its query
+                schema.make(view)
+                yield f"{'changed' if view.name in existing else 'created'} view {into}.{view.name}"
+        gone = {name for name, text in existing.items() if event_views.event_of(text) is not None}
+        for name in sorted(gone - {view.name for view in wanted}) if drop else ():
+            schema.drop(name)
+            yield f"dropped view {into}.{name}"
+    yield f"{value_without_secrets(url)} has {counted(len(wanted), 'view')} of events in {into}"
+
+
+def _compaction(url: str) -> str:
+    return warehouses.kind_of(url).compaction(url)
+
+
+def _compact(url: str) -> str:
+    """Removes copies; returns what it did, in one line. Jobs may run meanwhile: what they append later is left."""
+    warehouse = warehouses.open_warehouse(url, create=False)
+    shown = value_without_secrets(url)
+    if warehouse.enforces_keys:
+        return f"{shown} holds each message once"
+    with warehouse.googlesql() as sql:
+        copies, first_at, last_at = next(iter(sql.rows(compact.COPIES)))
+        if copies:
+            sql.change(compact.REMOVE_COPIES, {"first_at": first_at, "last_at": last_at})
+    return f"{shown}: {counted(copies or 0, 'copy', 'copies')} of events removed"
 
 
 def _create(url: str, location: str | None) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,17 +18,35 @@ class View(NamedTuple):
     description: str
     sql: str
 
+    def with_parameters(self, *names: str) -> TableFunction:
+        """The same query as a function of these times, which it names."""
+        return TableFunction(self.name, self.description, names, self.sql)
+
+
+class TableFunction(NamedTuple):
+    """A query with parameters, each a TIMESTAMP: `sql` is as a view's."""
+
+    name: str
+    description: str
+    parameters: tuple[str, ...]
+    sql: str
+
 
 def _read(name: str) -> View:
     """The view of a file: its leading comment is the description, and each `-- include FILE` stands for the text of a
     file that several views share: columns, each with its comma, or a query."""
     description, sql = _halves(_SQL / f"{name}.sql")
-    return View(name, description, _INCLUDE.sub(_included, sql).strip())
+    return View(name, description, _whole(sql).strip())
+
+
+def _whole(sql: str) -> str:
+    """The text with what it includes, at any depth."""
+    return _INCLUDE.sub(_included, sql)
 
 
 def _included(include: re.Match[str]) -> str:
     _, columns = _halves(_SQL / include[2])
-    return "".join(f"{include[1]}{line}\n" for line in columns.splitlines())
+    return "".join(f"{include[1]}{line}\n" for line in _whole(columns).splitlines())
 
 
 def _halves(file: Path) -> tuple[str, str]:
@@ -45,7 +64,13 @@ ALL = tuple(
         "accounts_resolved",
         "contacts_resolved",
         "events_resolved",
+        "identity_calls_resolved",
         "contact_accounts",
+        "contact_activity",
+        "account_activity_daily",
+        "audience_changes",
+        "trait_changes",
+        "account_trait_changes",
         "pages",
         "screens",
         "tracks",
@@ -56,3 +81,9 @@ ALL = tuple(
     )
 )
 """Every view, after those that it is made from."""
+
+COPIES_REMOVED: Mapping[str, str] = {"events_unique": "events", "identity_calls_unique": "identity_calls"}
+"""The views that only remove copies of a message, and the tables: where keys are enforced they are the same."""
+
+FUNCTIONS = (_read("events_between").with_parameters("first_time", "end_time"),)
+"""Every table function."""

@@ -27,7 +27,8 @@ from schemas.segment import (
     PLACEHOLDER_IDS,
 )
 from schemas.tables import Column, Mode, Table, Timestamp, Type
-from schemas.views import View
+from schemas.views import TableFunction, View
+from tests.schemas.query_bytes import query_bytes
 from transforms import metrics
 from transforms.core import ids, times
 from transforms.core.contacts import MAX_PREVIOUS_IDS
@@ -38,7 +39,12 @@ SQL = Path(views.__file__).with_name("sql")
 Rows = Iterable[Sequence[str]]
 
 # Columns that several views share, by the file that has them.
-SHARED = {"_times.sql": "Times of a call", "_context.sql": "Context of a call", "_traits.sql": "Traits of a person"}
+SHARED = {
+    "_event_times.sql": "Times of an event",
+    "_times.sql": "Times of a call",
+    "_context.sql": "Context of a call",
+    "_traits.sql": "Traits of a person",
+}
 
 
 def markdown(header: Sequence[str], rows: Rows) -> str:
@@ -119,12 +125,20 @@ def _column(column: Column, key: Sequence[str] = (), prefix: str = "") -> Iterat
 def all_views() -> str:
     types = _types_of_views()
     sections = [_view(view, types[view.name]) for view in views.ALL]
-    return "\n\n".join([*sections, *(_shared(file, types["users"]) for file in SHARED)])
+    functions = [section(function.name, function.description, _parameters(function)) for function in views.FUNCTIONS]
+    shared = {**types["users"], **types["pages"]}
+    return "\n\n".join([*sections, *functions, *(_shared(file, shared) for file in SHARED)])
+
+
+def _parameters(function: TableFunction) -> Iterator[Sequence[str]]:
+    for name in function.parameters:
+        yield f"`{name}`", "TIMESTAMP", "a parameter"
+    yield "`*`", "", "every column of [`events_resolved`](#events_resolved)"
 
 
 def _types_of_views() -> Mapping[str, Mapping[str, str]]:
     """GoogleSQL's types of every view's columns, from a database in memory."""
-    named = {"DOUBLE": "FLOAT64"}
+    named = {"DOUBLE": "FLOAT64", "DATE": "DATE"}
     with duckdb.connect() as connection:
         duckdb_file.create(connection)
         for table in tables.ALL:
@@ -179,7 +193,7 @@ def _meaning(column: exp.Expr, sources: Mapping[str, str]) -> str:
         return ", else ".join(f"`{document}.{path}`" for document, path in fields)
     (read,) = column.find_all(exp.Column)
     read_from = [sources[read.table]] if read.table else sources.values()
-    candidates = [tables.BY_NAME[source.removesuffix("_unique")] for source in read_from]
+    candidates = [tables.BY_NAME[re.sub("_(unique|resolved)$", "", source)] for source in read_from]
     return next(each.description for table in candidates for each in table.columns if each.name == read.name)
 
 
@@ -192,6 +206,7 @@ GENERATED: Mapping[str, tuple[Path, Callable[[], str]]] = {
     "receiver_metrics": (DOCS / "receiver.md", of_receiver),
     "tables": (DOCS / "warehouse.md", all_tables),
     "views": (DOCS / "warehouse.md", all_views),
+    "bytes": (DOCS / "bigquery.md", query_bytes),
 }
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from pipeline.errors import UsageError
 from schemas.tables import Table, Timestamp
+from schemas.views import View
 from transforms import coders
 
 LOGGED: Final = "logged"
@@ -162,6 +163,22 @@ class Warehouse(Protocol):
         """What to type to look into the warehouse."""
 
 
+class ViewSchema(Protocol):
+    """A schema, or dataset, of views of a warehouse's tables."""
+
+    def rows(self, statement: str) -> Iterator[tuple[Any, ...]]:
+        """The rows of a GoogleSQL query on the tables."""
+
+    def existing(self) -> Mapping[str, str]:
+        """The descriptions of its views, by name."""
+
+    def make(self, view: View) -> None:
+        """Makes a view, or makes it anew. Its query names views of the tables' own schema."""
+
+    def drop(self, name: str) -> None:
+        """Removes a view."""
+
+
 class WarehouseKind(Protocol):
     """A kind of warehouse, by the URLs that name one. What a command or an option must know of it is here."""
 
@@ -199,3 +216,10 @@ class WarehouseKind(Protocol):
     def create(self, url: str, location: str | None) -> tuple[str, ...]:
         """Makes the tables, columns and views that are missing; returns a line for each. `location` is where a new one
         lies. Raises UsageError, and IncompatibleSchemaError where what exists cannot hold what this version writes."""
+
+    def compaction(self, url: str) -> str:
+        """The script that removes copies of events, for whoever runs it by a clock. Raises UsageError where there are
+        none."""
+
+    def view_schema(self, url: str, name: str) -> AbstractContextManager[ViewSchema]:
+        """A schema of views of this warehouse, made where it is missing. Raises UsageError."""

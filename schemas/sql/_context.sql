@@ -1,10 +1,12 @@
--- The standard fields of a call's context, flattened as in Segment's own warehouse; NULL where one is no scalar.
+-- The standard fields of a call's context, flattened as in Segment's own warehouse; NULL where one is no
+-- scalar; arrays as their JSON text.
 CASE JSON_VALUE(context, '$.active') WHEN 'true' THEN TRUE WHEN 'false' THEN FALSE END AS context_active,
 JSON_VALUE(context, '$.app.build') AS context_app_build,
 JSON_VALUE(context, '$.app.name') AS context_app_name,
 JSON_VALUE(context, '$.app.namespace') AS context_app_namespace,
 JSON_VALUE(context, '$.app.version') AS context_app_version,
 JSON_VALUE(context, '$.campaign.content') AS context_campaign_content,
+JSON_VALUE(context, '$.campaign.id') AS context_campaign_id,
 JSON_VALUE(context, '$.campaign.medium') AS context_campaign_medium,
 JSON_VALUE(context, '$.campaign.name') AS context_campaign_name,
 JSON_VALUE(context, '$.campaign.source') AS context_campaign_source,
@@ -38,11 +40,19 @@ CASE JSON_VALUE(context, '$.network.cellular') WHEN 'true' THEN TRUE WHEN 'false
 CASE JSON_VALUE(context, '$.network.wifi') WHEN 'true' THEN TRUE WHEN 'false' THEN FALSE END AS context_network_wifi,
 JSON_VALUE(context, '$.os.name') AS context_os_name,
 JSON_VALUE(context, '$.os.version') AS context_os_version,
+JSON_VALUE(context, '$.page.hash') AS context_page_hash,
 JSON_VALUE(context, '$.page.path') AS context_page_path,
 JSON_VALUE(context, '$.page.referrer') AS context_page_referrer,
 JSON_VALUE(context, '$.page.search') AS context_page_search,
 JSON_VALUE(context, '$.page.title') AS context_page_title,
 JSON_VALUE(context, '$.page.url') AS context_page_url,
+JSON_VALUE(context, '$.protocols.event_version') AS context_protocols_event_version,
+JSON_VALUE(context, '$.protocols.sourceId') AS context_protocols_source_id,
+IF(
+  JSON_TYPE(JSON_QUERY(context, '$.protocols.violations')) = 'array',
+  TO_JSON_STRING(JSON_QUERY(context, '$.protocols.violations')),
+  NULL
+) AS context_protocols_violations, -- `context.protocols.violations`
 JSON_VALUE(context, '$.referrer.id') AS context_referrer_id,
 JSON_VALUE(context, '$.referrer.link') AS context_referrer_link,
 JSON_VALUE(context, '$.referrer.name') AS context_referrer_name,
@@ -51,8 +61,14 @@ JSON_VALUE(context, '$.referrer.url') AS context_referrer_url,
 SAFE_CAST(JSON_VALUE(context, '$.screen.density') AS FLOAT64) AS context_screen_density,
 SAFE_CAST(JSON_VALUE(context, '$.screen.height') AS FLOAT64) AS context_screen_height,
 SAFE_CAST(JSON_VALUE(context, '$.screen.width') AS FLOAT64) AS context_screen_width,
+JSON_VALUE(context, '$.sessionId') AS context_session_id,
 JSON_VALUE(context, '$.timezone') AS context_timezone,
 JSON_VALUE(context, '$.userAgent') AS context_user_agent,
+IF(
+  JSON_TYPE(JSON_QUERY(context, '$.userAgentData.brands')) = 'array',
+  TO_JSON_STRING(JSON_QUERY(context, '$.userAgentData.brands')),
+  NULL
+) AS context_user_agent_data_brands, -- `context.userAgentData.brands`
 CASE JSON_VALUE(context, '$.userAgentData.mobile') WHEN 'true' THEN TRUE WHEN 'false' THEN FALSE END
   AS context_user_agent_data_mobile,
 JSON_VALUE(context, '$.userAgentData.platform') AS context_user_agent_data_platform,

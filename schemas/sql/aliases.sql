@@ -6,5 +6,9 @@ SELECT
   previous_id,
   -- include _times.sql
   -- include _context.sql
-FROM identity_calls_unique
+  connection,
+  context,
+  external_id, -- the label of the contact that the call belongs to now
+  account_id -- the company, as in identity_calls_resolved
+FROM identity_calls_resolved
 WHERE type = 'alias'

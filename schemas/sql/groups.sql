@@ -1,5 +1,5 @@
 -- The group calls, each once, with the traits that each carried, in the columns of Segment's own warehouse. Those that
--- accounts has as well are read by its rules. Other traits are in identity_calls.
+-- accounts has as well are read by its rules. Other traits are in traits.
 SELECT
   message_id AS id,
   anonymous_id,
@@ -21,6 +21,11 @@ SELECT
   JSON_VALUE(promoted, '$.name') AS name,
   JSON_VALUE(traits, '$.phone') AS phone,
   JSON_VALUE(promoted, '$.plan') AS plan,
-  JSON_VALUE(promoted, '$.website') AS website
-FROM identity_calls_unique
+  JSON_VALUE(promoted, '$.website') AS website,
+  connection,
+  traits,
+  context,
+  external_id, -- the label of the contact that the call belongs to now
+  account_id -- the company, as in identity_calls_resolved
+FROM identity_calls_resolved
 WHERE type = 'group'

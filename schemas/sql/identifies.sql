@@ -1,5 +1,5 @@
 -- The identify calls, each once, with the traits that each carried, in the columns of Segment's own warehouse. Those
--- that contacts has as well are read by its rules. Other traits are in identity_calls.
+-- that contacts has as well are read by its rules. Other traits are in traits.
 SELECT
   message_id AS id,
   anonymous_id,
@@ -15,6 +15,11 @@ SELECT
   JSON_VALUE(promoted, '$.title') AS title,
   JSON_VALUE(promoted, '$.username') AS username,
   JSON_VALUE(promoted, '$.website') AS website,
-  SAFE_CAST(JSON_VALUE(promoted, '$.created_at') AS TIMESTAMP) AS created_at
-FROM identity_calls_unique
+  SAFE_CAST(JSON_VALUE(promoted, '$.created_at') AS TIMESTAMP) AS created_at,
+  connection,
+  traits,
+  context,
+  external_id, -- the label of the contact that the call belongs to now
+  account_id -- the company, as in identity_calls_resolved
+FROM identity_calls_resolved
 WHERE type = 'identify'

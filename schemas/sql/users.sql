@@ -1,5 +1,5 @@
 -- Every user_id that was identified and not deleted since, in the columns of Segment's own warehouse: the times and
--- context of its last identify call, and its contact's traits as of now. Other traits are in contacts.
+-- context of its last identify call, and its contact's traits as of now. Other traits are in traits.
 SELECT
   user_id AS id,
   -- include _times.sql
@@ -13,10 +13,15 @@ SELECT
   title,
   username,
   website,
-  created_at
+  created_at,
+  connection,
+  traits,
+  context,
+  external_id, -- the label of the contact that it belongs to now
+  account_id -- the contact's company
 FROM (
   SELECT
-    call.* EXCEPT (traits),
+    call.* EXCEPT (traits, account_id),
     contact.traits,
     contact.email,
     contact.name,
@@ -26,10 +31,10 @@ FROM (
     contact.title,
     contact.username,
     contact.website,
-    contact.created_at
-  FROM identity_calls_unique AS call
-  LEFT JOIN identities AS identity ON identity.id = call.user_id
-  JOIN contacts AS contact ON contact.external_id = COALESCE(identity.external_id, call.user_id)
+    contact.created_at,
+    contact.account_id
+  FROM identity_calls_resolved AS call
+  JOIN contacts_resolved AS contact ON contact.external_id = call.external_id
   WHERE call.type = 'identify' AND call.user_id IS NOT NULL
   QUALIFY ROW_NUMBER() OVER (PARTITION BY call.user_id ORDER BY call.timestamp DESC, call.message_id DESC) = 1
 )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from sqlglot import ErrorLevel, exp
 
+from pipeline.warehouses.duckdb import transpile
+
 PARSE_EXACTLY = "parse_json_exactly"
 """The function that PARSE_JSON is without `wide_number_mode=>'round'`."""
 
 
 def written(statement: exp.Expr) -> str:
     """The statement for DuckDB. Raises sqlglot's UnsupportedError."""
-    rewritten = statement.transform(_rewritten)
+    rewritten = transpile.rewritten(statement.copy()).transform(_rewritten)
     return rewritten.sql("duckdb", comments=False, unsupported_level=ErrorLevel.RAISE)
 
 

@@ -1,4 +1,4 @@
-"""BigQuery's REST API, version 2: datasets, tables and views, and query jobs. No credentials are looked at.
+"""BigQuery's REST API, version 2: datasets, tables, views, routines and query jobs. No credentials are looked at.
 
 https://cloud.google.com/bigquery/docs/reference/rest
 """
@@ -76,6 +76,8 @@ class RestApi:
     requests: Requests
     strictness: Strictness = field(default_factory=Strictness)
     jobs: Jobs = field(init=False)
+    routines: dict[tuple[str, str, str], Resource] = field(default_factory=dict)
+    """Table functions as they were given; no query may call one."""
 
     def __post_init__(self) -> None:
         self.jobs = Jobs(self.catalog, self.requests, self.strictness)
@@ -202,6 +204,28 @@ class RestApi:
         self.catalog.table(name)
         del self.catalog.tables[name]
 
+    @_locked
+    def get_routine(self, _: Request, project: str, dataset: str, routine: str) -> Resource:
+        name = project, dataset, routine
+        if name not in self.routines:
+            raise Refused("notFound", f"Not found: Routine {'.'.join(name)}")
+        return self.routines[name]
+
+    @_locked
+    def insert_routine(self, request: Request, project: str, dataset: str) -> Resource:
+        self.catalog.dataset(project, dataset)
+        name = project, dataset, request.body["routineReference"]["routineId"]
+        if name in self.routines:
+            raise Refused("duplicate", f"Already Exists: Routine {'.'.join(name)}")
+        self.routines[name] = dict(request.body)
+        return self.routines[name]
+
+    @_locked
+    def put_routine(self, request: Request, project: str, dataset: str, routine: str) -> Resource:
+        self.get_routine(request, project, dataset, routine)
+        self.routines[project, dataset, routine] = dict(request.body)
+        return self.get_routine(request, project, dataset, routine)
+
     def insert_job(self, request: Request, project: str) -> Resource:
         return self.jobs.insert(project, request.body).resource()
 
@@ -266,6 +290,7 @@ def _dataset(project: str, dataset: str, made: Mapping[str, Any]) -> Resource:
 
 _DATASETS, _DATASET = "/projects/([^/]+)/datasets", "/projects/([^/]+)/datasets/([^/]+)"
 _TABLES, _TABLE = f"{_DATASET}/tables", f"{_DATASET}/tables/([^/]+)"
+_ROUTINE = f"{_DATASET}/routines/([^/]+)"
 
 ROUTES: list[tuple[str, re.Pattern[str], Callable[..., Resource | None]]] = [
     (method, re.compile(f"/bigquery/v2{path}"), handle)
@@ -281,6 +306,9 @@ ROUTES: list[tuple[str, re.Pattern[str], Callable[..., Resource | None]]] = [
         ("PATCH", _TABLE, RestApi.patch_table),
         ("PUT", _TABLE, RestApi.patch_table),
         ("DELETE", _TABLE, RestApi.delete_table),
+        ("POST", f"{_DATASET}/routines", RestApi.insert_routine),
+        ("GET", _ROUTINE, RestApi.get_routine),
+        ("PUT", _ROUTINE, RestApi.put_routine),
         ("POST", "/projects/([^/]+)/jobs", RestApi.insert_job),
         ("GET", "/projects/([^/]+)/jobs/([^/]+)", RestApi.get_job),
         ("POST", "/projects/([^/]+)/queries", RestApi.query),

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -22,7 +23,7 @@ from tests.schemas import googlesql
 DAY = 86_400_000_000
 MAY_1 = Timestamp(1_714_521_600_000_000)
 VIEWS = {view.name: view for view in views.ALL}
-JSON_COLUMNS = {"properties", "context", "integrations", "traits", "extra", "promoted"}
+JSON_COLUMNS = {"properties", "context", "integrations", "traits", "extra", "promoted", "value"}
 
 
 def raw(value: object) -> Raw:
@@ -165,7 +166,22 @@ ROWS: Mapping[Table, Sequence[Row]] = {
             traits=raw({"name": "Acme Inc", "Employees": "12", "PLAN": "pro", "address": {"city": "Lyon"}}),
             promoted=raw({"name": "Acme Inc", "employees": 12, "plan": "pro"}),
         ),
-        call("engage", "track", user_id="ann", properties=raw({"audience_key": "a"})),
+        call(
+            "engage",
+            "track",
+            user_id="ann",
+            properties=raw({"audience_key": "VIPs 2024", "VIPs 2024": "true"}),
+            context=raw({"personas": {"computation_class": "audience", "computation_key": "ignored"}}),
+        ),
+        call(
+            "engage group",
+            "group",
+            user_id="ann",
+            group_id="acme",
+            timestamp=MAY_1 + DAY,
+            traits=raw({"email": "x", 'a.b/c~"d': [1, {"e": None}]}),
+            context=raw({"personas": {"computation_class": "trait", "computation_key": 7}}),
+        ),
     ),
     tables.CONTACTS: (
         Contact(
@@ -185,7 +201,14 @@ ROWS: Mapping[Table, Sequence[Row]] = {
         Contact("di", account_id="two.example", account_source="email_domain"),
     ),
     tables.ACCOUNTS: (
-        Account("acme", "Acme Inc", domain="acme.example", employees=12, account_source="group"),
+        Account(
+            "acme",
+            "Acme Inc",
+            domain="acme.example",
+            employees=12,
+            account_source="group",
+            connections=("default",),
+        ),
         Account("acme.example", "acme.example", domain="acme.example", account_source="email_domain"),
         Account("Acme.Example", "A", domain="other.example", account_source="identify_traits"),
         Account("one", "One", domain="two.example", account_source="group"),
@@ -230,12 +253,12 @@ def in_duckdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Query]:
 
 @pytest.fixture(scope="module")
 def in_googlesql() -> Query:
-    """The views where keys are not enforced: every event and identity call is there twice."""
+    """The views where keys are not enforced: every identity call is there twice. Events are written exactly once."""
     dataset = googlesql.available()
     for table in tables.ALL:
         dataset.create(bigquery_ddl.create_table(table))
         rows = ROWS.get(table, ())
-        dataset.insert(table, [*rows, *rows] if table in tables.APPENDED else rows)
+        dataset.insert(table, [*rows, *rows] if table is tables.IDENTITY_CALLS else rows)
     for view in views.ALL:
         dataset.create(bigquery_ddl.create_view(view))
         dataset.query(view.sql, into=view.name)
@@ -267,7 +290,7 @@ CASES = [
         "SELECT name FROM events_resolved WHERE message_id = 'page'",
         [("Pricing",)],
     ),
-    ("each identity call is there once", "SELECT COUNT(*) AS n FROM identity_calls_unique", [(10,)]),
+    ("each identity call is there once", "SELECT COUNT(*) AS n FROM identity_calls_unique", [(11,)]),
     (
         "a membership has names, also without contact or account",
         "SELECT external_id, account_id, email, contact_name, account_name, domain FROM contact_accounts ORDER BY 1",
@@ -382,7 +405,7 @@ CASES = [
     ),
     (
         "a group has its traits",
-        "SELECT id, user_id, group_id, name, employees, plan, address_city, industry FROM `groups`",
+        "SELECT id, user_id, group_id, name, employees, plan, address_city, industry FROM `groups` WHERE id = 'group'",
         [("group", "ann", "acme", "Acme Inc", 12, "pro", "Lyon", None)],
     ),
     (
@@ -450,14 +473,14 @@ def test_a_view_has_the_columns_of_segments_warehouse(query: Query, name: str) -
     assert len({column.lower() for column in columns}) == len(columns)
 
 
-def test_users_has_no_anonymous_id_and_tracks_no_properties(in_duckdb: Query) -> None:
+def test_users_has_no_anonymous_id(in_duckdb: Query) -> None:
     assert "anonymous_id" not in in_duckdb("FROM users")[0]
-    assert "properties" not in in_duckdb("FROM tracks")[0]
 
 
 def test_every_file_of_sql_is_a_view_or_is_included() -> None:
     files = {file.stem: file.read_text("utf-8") for file in Path(views.__file__).parent.glob("sql/*.sql")}
-    assert {name for name in files if not name.startswith("_")} == VIEWS.keys()
+    functions = {function.name for function in views.FUNCTIONS}
+    assert {name for name in files if not name.startswith("_")} == VIEWS.keys() | functions
     for name in files:
         if name.startswith("_"):
             assert any(f"-- include {name}.sql" in text for text in files.values()), name
@@ -473,6 +496,9 @@ def test_every_view_is_valid_googlesql_in_a_dataset() -> None:
         assert list(googlesql.inherited(statement, "name_path")) == ["a-project", "a_dataset", view.name]
         assert googlesql.options(statement)["description"] == view.description
         assert view.description.endswith(".")
+    for function in views.FUNCTIONS:
+        statement = dataset.analyze(bigquery_ddl.create_function(function, "a-project.a_dataset"))
+        assert list(googlesql.inherited(statement, "name_path")) == ["a-project", "a_dataset", function.name]
 
 
 def test_a_view_has_its_description_in_duckdb(in_duckdb: Query) -> None:
@@ -480,31 +506,102 @@ def test_a_view_has_its_description_in_duckdb(in_duckdb: Query) -> None:
     assert {row["view_name"]: row["comment"] for row in comments} == {view.name: view.description for view in views.ALL}
 
 
-@pytest.mark.parametrize("name", ["events_unique", "identity_calls_unique"])
-def test_copies_are_removed_without_defeating_partition_pruning(name: str) -> None:
-    table = tables.BY_NAME[name.removesuffix("_unique")]
-    assert f"PARTITION BY {table.key[0]}, {table.partition_by} " in VIEWS[name].sql
-
-
-@pytest.mark.parametrize(
-    ("what", "sql", "kept"),
-    [
-        ("the key of a table", VIEWS["events_unique"].sql, False),
-        (
-            "another column",
-            "SELECT * FROM events QUALIFY ROW_NUMBER() OVER (PARTITION BY user_id ORDER BY timestamp) = 1",
-            True,
-        ),
-        (
-            "the key of a table, another rank",
-            "SELECT * FROM events QUALIFY RANK() OVER (PARTITION BY message_id ORDER BY name) = 1",
-            True,
-        ),
-        ("a view", VIEWS["users"].sql, True),
-    ],
+COPIES = (
+    event("late", "Page", "late copy", received_at=MAY_1 + DAY),
+    event("late", "Page", "first", received_at=MAY_1),
+    event("late", "Page", "later copy", received_at=MAY_1 + 2 * DAY),
+    event("again", "Page", "written twice"),
+    event("again", "Page", "written twice"),
+    event("once", "Page", "once"),
 )
-def test_duckdb_does_without_a_window_only_where_it_enforces_the_key(what: str, sql: str, kept: bool) -> None:
-    assert ("QUALIFY" in duckdb_ddl.create_view(views.View("a", "", sql))) is kept, what
+
+
+def test_a_message_that_came_again_is_in_events_unique_once_as_it_came_first() -> None:
+    dataset = googlesql.available()
+    dataset.create(bigquery_ddl.create_table(tables.EVENTS))
+    dataset.insert(tables.EVENTS, COPIES)
+    dataset.create(bigquery_ddl.create_view(VIEWS["events_unique"]))
+    dataset.query(VIEWS["events_unique"].sql, into="events_unique")
+    rows = dataset.query("SELECT message_id, name FROM events_unique ORDER BY 1")
+    assert [tuple(row.values()) for row in rows] == [("again", "written twice"), ("late", "first"), ("once", "once")]
+
+
+@pytest.mark.parametrize("name", views.COPIES_REMOVED)
+def test_where_keys_are_enforced_a_view_that_removes_copies_is_its_table(in_duckdb: Query, name: str) -> None:
+    assert "OVER" not in duckdb_ddl.create_view(VIEWS[name])
+    assert in_duckdb(f"SELECT * FROM {name}") == in_duckdb(f"SELECT * FROM {views.COPIES_REMOVED[name]}")
+
+
+EARLY = "TIMESTAMPTZ '2024-04-30 12:00:00+00'"
+"""A time that tables do not tell by their least and greatest values that all rows are after."""
+PUSHED = {
+    "events_unique": (f"received_at > {EARLY} AND type = 'Action' AND name = 'Signed In'", "events"),
+    "events_resolved": (f"received_at > {EARLY} AND type = 'Action' AND name = 'Signed In'", "events"),
+    "pages": (f"received_at > {EARLY}", "events"),
+    "screens": (f"received_at > {EARLY}", "events"),
+    "tracks": (f"received_at > {EARLY} AND event_text = 'Signed In'", "events"),
+    "identity_calls_unique": (f"received_at > {EARLY} AND type = 'group'", "identity_calls"),
+    "identity_calls_resolved": (f"received_at > {EARLY} AND type = 'group'", "identity_calls"),
+    "identifies": (f"received_at > {EARLY}", "identity_calls"),
+    "groups": (f"received_at > {EARLY}", "identity_calls"),
+    "aliases": (f"received_at > {EARLY}", "identity_calls"),
+}
+"""A filter on each view whose rows are calls, and the table that it is to reach."""
+
+
+@pytest.fixture
+def spread(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Tables whose least and greatest values say nothing about the filters."""
+    with duckdb_file.connect(str(tmp_path / "spread.duckdb")) as connection:
+        duckdb_file.create(connection)
+        calls = ("alias", "group", "identify", "track", "zoom")
+        for number, type_ in enumerate(("Page", "Screen", "Action", "Zoom", "Action")):
+            at = f"TIMESTAMPTZ '2024-0{number + 3}-01 00:00:00+00'"
+            name = ("Aa", "Signed In", "Zz")[number % 3]
+            connection.execute(
+                "INSERT INTO events (message_id, type, name, timestamp, received_at, connection, properties, context)"
+                f" VALUES ('{number}', '{type_}', '{name}', {at}, {at}, 'web', '{{}}', '{{}}')"
+            )
+            connection.execute(
+                "INSERT INTO identity_calls (message_id, type, timestamp, received_at, connection, traits, context,"
+                f" payload) VALUES ('{number}', '{calls[number]}', {at}, {at}, 'web', '{{}}', '{{}}', '{{}}')"
+            )
+        yield connection
+
+
+def scan_filters(node: Mapping[str, Any], table: str) -> Iterator[str]:
+    """The filters of each scan of a table in DuckDB's plan."""
+    info = node["extra_info"]
+    if str(info.get("Table", "")).endswith(table):
+        yield str(info.get("Filters", ""))
+    for child in node["children"]:
+        yield from scan_filters(child, table)
+
+
+@pytest.mark.parametrize("view", PUSHED)
+def test_a_filter_reaches_the_scan(spread: duckdb.DuckDBPyConnection, view: str) -> None:
+    condition, table = PUSHED[view]
+    plan = spread.execute(f'EXPLAIN (FORMAT JSON) SELECT * FROM "{view}" WHERE {condition}').fetchall()[0][1]
+    (filters,) = scan_filters(json.loads(plan)[0], table)
+    assert "received_at>" in filters
+    assert "type=" in filters
+    if "Signed In" in condition:
+        assert "name='Signed In'" in filters
+
+
+def test_a_function_of_times_reads_no_older_partitions(spread: duckdb.DuckDBPyConnection) -> None:
+    times = "TIMESTAMPTZ '2024-05-02 00:00:00+00', TIMESTAMPTZ '2024-06-02 00:00:00+00'"
+    plan = spread.execute(f"EXPLAIN (FORMAT JSON) SELECT * FROM events_between({times})").fetchall()[0][1]
+    (filters,) = scan_filters(json.loads(plan)[0], "events")
+    assert "received_at>='2024-05-01" in filters
+    assert "timestamp>='2024-05-02" in filters
+
+
+def test_every_view_of_calls_is_asked_for_its_filters() -> None:
+    aggregates = {"contact_activity", "account_activity_daily", "users"}
+    changes = {"audience_changes", "trait_changes", "account_trait_changes"}
+    of_keyed_tables = {"accounts_resolved", "contacts_resolved", "contact_accounts"}
+    assert VIEWS.keys() == {*PUSHED, *aggregates, *changes, *of_keyed_tables}
 
 
 def test_sql_that_duckdb_cannot_say_is_refused() -> None:

@@ -7,6 +7,7 @@ BIGQUERY_EMULATOR_HOST set, Google's client asks that server instead.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,6 +38,7 @@ from schemas import tables, upgrade, views
 from schemas.tables import Column, Mode, Table, Write
 from schemas.upgrade import IncompatibleSchemaError
 
+_log = logging.getLogger(__name__)
 _URL = re.compile(r"bigquery://([a-z0-9][-a-z0-9:.]*)/(\w{1,1024})", re.ASCII)
 _DESCRIPTION = "Segment calls as events, contacts and accounts"
 _LOGIN = "log in with: gcloud auth application-default login"
@@ -50,6 +52,7 @@ _REACHED_S: Final = 30.0
 MAX_STALENESS: Final = f"0-0 0 0:{ddl.MAX_STALENESS_MINUTES}:0"
 """How old a keyed table's rows may be when it is asked, as the REST API writes an interval."""
 _DAY_MS: Final = 86_400_000
+_TIME: Final = bigquery.StandardSqlDataType(bigquery.StandardSqlTypeNames.TIMESTAMP)
 _STANDARD_TYPES: Final = {"INTEGER": "INT64", "BOOLEAN": "BOOL", "FLOAT": "FLOAT64", "RECORD": "STRUCT"}
 """GoogleSQL's names of the types that the REST API calls by older ones."""
 
@@ -120,7 +123,7 @@ def create(client: bigquery.Client, dataset: Dataset, location: str | None = Non
     what this version writes, and UnusableDatasetError, also where a table that exists expires.
     """
     with usable():
-        made = [f"dataset {dataset}"] if _create_dataset(client, dataset, location) else []
+        made = [f"dataset {dataset}"] if create_dataset(client, dataset, location) else []
         existing = _existing(client, dataset)
         _check(dataset, existing)
         for table in tables.ALL:
@@ -134,6 +137,9 @@ def create(client: bigquery.Client, dataset: Dataset, location: str | None = Non
         for view in views.ALL:
             if _make_view(client, dataset, view, existing.get(view.name)):
                 made.append(f"view {view.name}")
+        for function in views.FUNCTIONS:
+            if _make_function(client, dataset, function):
+                made.append(f"function {function.name}")
         NEWS.learn([*(table.created for table in existing.values()), datetime.now(timezone.utc) if made else None])
     return tuple(made)
 
@@ -153,7 +159,8 @@ def lacking(client: bigquery.Client, dataset: Dataset) -> tuple[str, ...]:
         )
 
 
-def _create_dataset(client: bigquery.Client, dataset: Dataset, location: str | None) -> bool:
+def create_dataset(client: bigquery.Client, dataset: Dataset, location: str | None) -> bool:
+    """Whether the dataset was missing. Raises UnusableDatasetError where it lies elsewhere."""
     try:
         current = client.get_dataset(str(dataset), retry=DEFAULT_RETRY.with_timeout(_REACHED_S))
     except NotFound:
@@ -249,13 +256,59 @@ def _make_view(client: bigquery.Client, dataset: Dataset, view: views.View, curr
     wanted.view_query = ddl.view_query(view, str(dataset))
     wanted.description = view.description
     wanted.labels = dict(ddl.LABELS)
-    if current is None:
+    if current is not None and (current.view_query, current.description) == (wanted.view_query, wanted.description):
+        return False
+    _put_view(client, wanted, is_new=current is None)
+    return True
+
+
+def make_or_change_view(client: bigquery.Client, wanted: bigquery.Table) -> None:
+    """Makes a view, or makes it anew."""
+    try:
+        client.get_table(wanted.reference)
+        is_new = False
+    except NotFound:
+        is_new = True
+    _put_view(client, wanted, is_new=is_new)
+
+
+def _put_view(client: bigquery.Client, wanted: bigquery.Table, *, is_new: bool) -> None:
+    if is_new:
         _keep(client, NEWS.once_known(partial(client.create_table, wanted, exists_ok=True)))
-    elif (current.view_query, current.description) != (wanted.view_query, wanted.description):
-        client.update_table(wanted, ["view_query", "description", "labels"])
     else:
+        client.update_table(wanted, ["view_query", "description", "labels"])
+
+
+def _make_function(client: bigquery.Client, dataset: Dataset, function: views.TableFunction) -> bool:
+    """Whether the table function was missing, or read otherwise. A role that made tables before there were functions
+    may not make them: that stops no job."""
+    wanted = bigquery.Routine(
+        f"{dataset}.{function.name}",
+        type_=bigquery.RoutineType.TABLE_VALUED_FUNCTION,
+        language="SQL",
+        body=ddl.in_dataset(function.sql, str(dataset)),
+        description=function.description,
+        arguments=[bigquery.RoutineArgument(name=name, data_type=_TIME) for name in function.parameters],
+    )
+    try:
+        current = _routine(client, wanted)
+        if current is None:
+            NEWS.once_known(partial(client.create_routine, wanted, exists_ok=True))
+        elif (current.body, current.description) == (wanted.body, wanted.description):
+            return False
+        else:
+            client.update_routine(wanted, ["type_", "language", "body", "description", "arguments"])
+    except Forbidden as error:
+        _log.warning("the function %s was not made: %s", wanted.reference, _first_line(error))
         return False
     return True
+
+
+def _routine(client: bigquery.Client, wanted: bigquery.Routine) -> bigquery.Routine | None:
+    try:
+        return client.get_routine(wanted.reference)
+    except NotFound:
+        return None
 
 
 def _keep(client: bigquery.Client, made: bigquery.Table) -> None:

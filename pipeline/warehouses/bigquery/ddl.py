@@ -8,9 +8,10 @@ from typing import Final
 
 from schemas import tables, views
 from schemas.tables import KEYED, Column, Mode, Table, Type, Write
-from schemas.views import View
+from schemas.views import TableFunction, View
 
-_REFERENCE: Final = re.compile(r"\b(FROM|JOIN) (\w+)\b")
+_RELATIONS: Final = "|".join((*tables.BY_NAME, *(view.name for view in views.ALL)))
+_REFERENCE: Final = re.compile(rf"\b(FROM|INTO|JOIN) ({_RELATIONS})\b")
 MAX_STALENESS_MINUTES: Final = 15
 """How old a keyed table's rows may be when BigQuery is asked. Without it each query merges the changes that are still
 pending, and meanwhile the table cannot be copied or read by the Storage API."""
@@ -24,11 +25,13 @@ LABELS: Final[Mapping[str, str]] = {"managed-by": "segment-bigquery"}
 
 
 def statements(dataset: str | None = None) -> Iterator[str]:
-    """Every table and view, in the order in which they can be made."""
+    """Every table, view and function, in the order in which they can be made."""
     for table in tables.ALL:
         yield f"{create_table(table, dataset)};"
     for view in views.ALL:
         yield f"{create_view(view, dataset)};"
+    for function in views.FUNCTIONS:
+        yield f"{create_function(function, dataset)};"
 
 
 def create_table(table: Table, dataset: str | None = None) -> str:
@@ -62,9 +65,23 @@ def keep_table(table: Table, dataset: str | None = None) -> str:
     return f"ALTER TABLE {qualified(table.name, dataset)} SET OPTIONS ({', '.join(_kept(table))})"
 
 
+def create_function(function: TableFunction, dataset: str | None = None) -> str:
+    """`CREATE OR REPLACE TABLE FUNCTION`, one statement without the semicolon; its parameters are times."""
+    parameters = ", ".join(f"{name} TIMESTAMP" for name in function.parameters)
+    return (
+        f"CREATE OR REPLACE TABLE FUNCTION {qualified(function.name, dataset)}({parameters})\n"
+        f"OPTIONS ({described(function.description)}) AS\n{in_dataset(function.sql, dataset)}"
+    )
+
+
 def view_query(view: View, dataset: str | None = None) -> str:
     """The view's query, on tables and views of the dataset."""
-    return _REFERENCE.sub(lambda reference: f"{reference[1]} {qualified(reference[2], dataset)}", view.sql)
+    return in_dataset(view.sql, dataset)
+
+
+def in_dataset(sql: str, dataset: str | None = None) -> str:
+    """A query or a statement, on tables and views of the dataset."""
+    return _REFERENCE.sub(lambda reference: f"{reference[1]} {qualified(reference[2], dataset)}", sql)
 
 
 def qualified(name: str, dataset: str | None = None) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from pipeline.errors import UsageError
 from pipeline.warehouses.bigquery import catalog, ddl
 from pipeline.warehouses.bigquery.catalog import Dataset, UnusableDatasetError
+from pipeline.warehouses.bigquery.view_schema import BigQueryViewSchema
 from pipeline.warehouses.bigquery.warehouse import BigQueryWarehouse
+from schemas import compact
 
 _DATASET: Final = re.compile(r"(?:[\w.:-]+\.)?\w+", re.ASCII)
 
@@ -40,6 +43,17 @@ class BigQueryKind:
         dataset = self._dataset(url)
         try:
             return catalog.create(catalog.connect(dataset.project), dataset, location)
+        except UnusableDatasetError as error:
+            raise UsageError(error.problem, error.remedy, option="--warehouse", value=url) from None
+
+    def compaction(self, url: str) -> str:
+        return ddl.in_dataset(compact.SCRIPT, str(self._dataset(url)))
+
+    @contextmanager
+    def view_schema(self, url: str, name: str) -> Iterator[BigQueryViewSchema]:
+        dataset = self._dataset(url)
+        try:
+            yield BigQueryViewSchema(catalog.connect(dataset.project), dataset, Dataset(dataset.project, name))
         except UnusableDatasetError as error:
             raise UsageError(error.problem, error.remedy, option="--warehouse", value=url) from None
 

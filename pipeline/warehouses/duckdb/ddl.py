@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pipeline.warehouses.duckdb.sql import literal
+from pipeline.warehouses.duckdb.transpile import transpiled
 from schemas import tables, views
 from schemas.tables import Column, Mode, Table, Type
-from schemas.views import View
-
-if TYPE_CHECKING:
-    from sqlglot import exp
+from schemas.views import TableFunction, View
 
 _TYPES: Final[Mapping[Type, str]] = {
     Type.STRING: "VARCHAR",
@@ -22,13 +20,13 @@ _TYPES: Final[Mapping[Type, str]] = {
     Type.BYTES: "BLOB",
     Type.JSON: "JSON",
 }
-_TEXTS: Final = {column.name for table in tables.ALL for column in table.columns if column.type is tables.Type.STRING}
 
 
 def statements() -> Iterator[str]:
-    """Every table and view, in the order in which they can be made."""
+    """Every table, view and function, in the order in which they can be made."""
     yield from map(create_table, tables.ALL)
     yield from map(create_view, views.ALL)
+    yield from map(create_function, views.FUNCTIONS)
 
 
 def create_table(table: Table) -> str:
@@ -57,33 +55,23 @@ def create_table(table: Table) -> str:
 @functools.cache
 def create_view(view: View) -> str:
     """A script that makes the view, or makes it anew, for any DuckDB client: it needs no function or setting."""
-    from sqlglot import ErrorLevel, exp, parse_one
-
-    query = parse_one(view.sql, read="bigquery")
-    for select in query.find_all(exp.Select):
-        if _removes_copies(select):
-            select.set("qualify", None)
-    for value in query.find_all(exp.JSONExtractScalar):
-        if value.this.name in _TEXTS:  # of a text that is no JSON, GoogleSQL's JSON_VALUE is NULL and DuckDB's an error
-            value.set("this", exp.TryCast(this=value.this, to=exp.DataType.build("JSON")))
-    sql = query.sql("duckdb", pretty=True, comments=False, unsupported_level=ErrorLevel.RAISE)
+    table = views.COPIES_REMOVED.get(view.name)  # DuckDB enforces keys
+    sql = f'SELECT * FROM "{table}"' if table else transpiled(view.sql, pretty=True)
     return (
         f'CREATE OR REPLACE VIEW "{view.name}" AS\n{sql};\n'
         f'COMMENT ON VIEW "{view.name}" IS {literal(view.description)};'
     )
 
 
-def _removes_copies(select: exp.Select) -> bool:
-    """Whether its QUALIFY only removes copies of a table's key: DuckDB enforces keys, and without the window function
-    ten times as fast."""
-    from sqlglot import exp
-
-    qualify, source, window = select.args.get("qualify"), select.find(exp.Table), select.find(exp.Window)
-    if qualify is None or source is None or window is None or select.args.get("joins"):
-        return False
-    table = tables.BY_NAME.get(source.name)
-    numbered = isinstance(window.this, exp.RowNumber) and isinstance(qualify.this, exp.EQ)
-    return numbered and table is not None and {*table.key} <= {column.name for column in window.args["partition_by"]}
+@functools.cache
+def create_function(function: TableFunction) -> str:
+    """A script that makes the table function, a macro, or makes it anew."""
+    sql = transpiled(function.sql, pretty=True)
+    parameters = ", ".join(function.parameters)
+    return (
+        f'CREATE OR REPLACE MACRO "{function.name}"({parameters}) AS TABLE\n{sql};\n'
+        f'COMMENT ON MACRO TABLE "{function.name}" IS {literal(function.description)};'
+    )
 
 
 def type_name(column: Column) -> str:

@@ -270,6 +270,8 @@ def create(connection: DuckDBPyConnection) -> tuple[str, ...]:
             connection.execute(ddl.create_table(table))
         for view in views.ALL:
             connection.execute(ddl.create_view(view))
+        for function in views.FUNCTIONS:
+            connection.execute(ddl.create_function(function))
     except duckdb.Error:
         connection.rollback()
         raise

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
+
+import duckdb
 
 from pipeline.errors import UsageError, is_encodable
 from pipeline.warehouses.duckdb import ddl, file
 from pipeline.warehouses.duckdb.database import Database
+from pipeline.warehouses.duckdb.view_schema import DuckDbViewSchema
 from pipeline.warehouses.duckdb.warehouse import DuckDbWarehouse
 
 _PARAMETERS: Final = re.compile(r"\?[^/]*=.*", re.DOTALL)
@@ -54,6 +58,22 @@ class DuckDbKind:
         except file.FAILURES as error:
             problem = file.unusable(error)
         raise UsageError(problem.problem, problem.remedy, option="--warehouse", value=url)
+
+    def compaction(self, url: str) -> str:
+        raise UsageError("a file holds each message once", "leave it out", option="--print", value=None)
+
+    @contextmanager
+    def view_schema(self, url: str, name: str) -> Iterator[DuckDbViewSchema]:
+        try:
+            with file.connect(self._path(url), new=False) as connection:
+                connection.begin()
+                yield DuckDbViewSchema(connection, name)
+                connection.commit()
+        except file.UnusableFileError as error:
+            raise UsageError(error.problem, error.remedy, option="--warehouse", value=url) from None
+        except duckdb.CatalogException:
+            problem, remedy = "has no tables of this version", f"python -m schemas create --warehouse={url}"
+            raise UsageError(problem, remedy, option="--warehouse", value=url) from None
 
     def _path(self, url: str) -> str:
         path = file.path(url)

@@ -25,6 +25,7 @@ EVERYTHING = (
     "dataset acme-data.sales",
     *(f"table {table.name}" for table in tables.ALL),
     *(f"view {view.name}" for view in views.ALL),
+    *(f"function {function.name}" for function in views.FUNCTIONS),
 )
 
 
@@ -79,6 +80,28 @@ def test_a_new_warehouse_has_every_table_and_view(client: bigquery.Client) -> No
         made = got(client, view.name)
         assert (made.description, made.labels) == (view.description, bigquery_ddl.LABELS)
         assert list(client.query_and_wait(f"SELECT * FROM {bigquery_ddl.qualified(view.name, str(SALES))}")) == []
+
+
+def test_a_table_function_is_made_and_made_anew_where_it_reads_otherwise(client: bigquery.Client) -> None:
+    create(client, SALES)
+    (function,) = views.FUNCTIONS
+    name = f"{SALES}.{function.name}"
+    made = client.get_routine(name)
+    assert (made.type_, made.description) == ("TABLE_VALUED_FUNCTION", function.description)
+    assert made.body == bigquery_ddl.in_dataset(function.sql, str(SALES))
+    assert [argument.name for argument in made.arguments] == list(function.parameters)
+    made.body = "SELECT 1 AS older"
+    client.update_routine(made, ["type_", "language", "body", "description", "arguments"])
+    assert create(client, SALES) == (f"function {function.name}",)
+    assert client.get_routine(name).body == bigquery_ddl.in_dataset(function.sql, str(SALES))
+
+
+def test_who_may_not_make_functions_has_the_rest(client: bigquery.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise exceptions.Forbidden("Permission bigquery.routines.get denied")
+
+    monkeypatch.setattr(bigquery.Client, "get_routine", refuse)
+    assert create(client, SALES) == tuple(line for line in EVERYTHING if not line.startswith("function"))
 
 
 @pytest.mark.parametrize(("asked", "location"), [(None, "US"), ("EU", "EU"), ("europe-west1", "europe-west1")])

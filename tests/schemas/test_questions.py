@@ -1,0 +1,172 @@
+"""Each view against a plain count over random inputs, in DuckDB."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import astuple
+from datetime import datetime, timezone
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import duckdb
+import pytest
+
+from judge import canonical, parse
+from pipeline.audit import configuration
+from pipeline.options import parse as parse_options
+from pipeline.run import run
+from pipeline.warehouses.duckdb import ddl
+from schemas.tables import ALL, BY_NAME, Type
+from tests.histories import CONFIGS, Alphabet, history, line
+from tests.schemas.counted import Counted, moment
+from tests.warehouse import EXAMPLES
+
+HISTORIES = int(os.environ.get("QUESTION_HISTORIES", "8"))
+ALPHABET = Alphabet(seconds=200_000)
+"""Times over two days, so that days differ."""
+
+
+@pytest.fixture(scope="module")
+def empty() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'America/New_York'")
+        for statement in ddl.statements():
+            connection.execute(statement)
+        yield connection
+
+
+def fill(connection: duckdb.DuckDBPyConnection, counted: Counted) -> None:
+    """Gives the tables the rows that the replay makes."""
+    tables = counted.tables
+    identities = [{"id": id_, "external_id": label} for id_, label in tables.identities.items()]
+    rows: dict[str, Iterable[Any]] = {
+        "events": tables.events.values(),
+        "identity_calls": ({"payload": "", **row} for row in tables.identity_calls.values()),
+        "contacts": tables.contacts.values(),
+        "accounts": tables.accounts.values(),
+        "memberships": tables.memberships.values(),
+        "identities": identities,
+    }
+    for table in ALL:
+        connection.execute(f"DELETE FROM {table.name}")
+    for name, given in rows.items():
+        columns = BY_NAME[name].columns
+        values = [[_value(row.get(column.name), column.type) for column in columns] for row in given]
+        if values:
+            connection.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(columns))})", values)
+
+
+def _value(value: Any, type_: Type) -> Any:
+    if value is None:
+        return None
+    if type_ is Type.JSON:
+        return json.dumps(value, ensure_ascii=False)
+    if type_ is Type.TIMESTAMP:
+        return moment(value)
+    if type_ is Type.STRUCT:
+        return [{**each, "updated_at": moment(each["updated_at"])} for each in value]
+    return value
+
+
+def rows(connection: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[Any, ...]]:
+    found = connection.execute(sql).fetchall()
+    return [tuple(v.astimezone(timezone.utc) if isinstance(v, datetime) else v for v in row) for row in found]
+
+
+def check(connection: duckdb.DuckDBPyConnection, counted: Counted, *, account_traits: bool = True) -> None:
+    """That every view gives what the count gives."""
+
+    def equal(sql: str, expected: Iterable[tuple[Any, ...]]) -> None:
+        assert sorted(rows(connection, sql), key=repr) == sorted(expected, key=repr), sql
+
+    events = list(counted.events())
+    equal(
+        "SELECT message_id, external_id, account_id, contact_account_id, email, contact_name FROM events_resolved",
+        events,
+    )
+    by_segment = {"pages": "Page", "screens": "Screen", "tracks": "Action"}
+    for name, type_ in by_segment.items():
+        ids = {key for key, row in counted.tables.events.items() if row["type"] == type_}
+        equal(f"SELECT id, external_id, account_id FROM {name}", [row[:3] for row in events if row[0] in ids])
+    for name, type_ in {"identifies": "identify", "groups": "group", "aliases": "alias"}.items():
+        calls = [row for row in counted.tables.identity_calls.values() if row["type"] == type_]
+        equal(
+            f"SELECT id, user_id, connection FROM {name}",
+            [(r["message_id"], r["user_id"], r["connection"]) for r in calls],
+        )
+    equal("SELECT account_id, name, account_ids FROM accounts_resolved", counted.companies())
+    equal("SELECT external_id, account_id, account_name FROM contacts_resolved", counted.contacts())
+    equal("SELECT * EXCLUDE (account_source, updated_at) FROM contact_accounts", counted.memberships())
+    equal("SELECT * FROM contact_activity", counted.contact_activity())
+    equal("SELECT * FROM account_activity_daily", counted.account_activity_daily())
+    equal("SELECT * FROM audience_changes", counted.audience_changes())
+    changes = rows(
+        connection,
+        "SELECT external_id, trait, value, epoch_us(valid_from), epoch_us(valid_to), message_id, id FROM trait_changes",
+    )
+    assert Counter(_canonical(changes)) == Counter(map(astuple, counted.trait_changes()))
+    standing: dict[str, dict[str, Any]] = {}
+    for external_id, trait, value, _, valid_to, *_ in changes:
+        if valid_to is None:
+            standing.setdefault(external_id, {})[trait] = parse(value)
+    for external_id, contact in counted.tables.contacts.items():
+        assert canonical(standing.get(external_id, {})) == canonical(contact["traits"]), external_id
+    if account_traits:
+        changes = rows(
+            connection,
+            "SELECT account_id, trait, value, epoch_us(valid_from), epoch_us(valid_to), message_id, NULL"
+            " FROM account_trait_changes",
+        )
+        expected = [(*astuple(change)[:-1], None) for change in counted.account_trait_changes()]
+        assert Counter(_canonical(changes)) == Counter(expected)
+    times = sorted(row["timestamp"] for row in counted.tables.events.values())
+    if times:
+        first, end = times[len(times) // 3], times[-1]
+        between = (
+            f"events_between('{moment(first).isoformat()}'::TIMESTAMPTZ, '{moment(end).isoformat()}'::TIMESTAMPTZ)"
+        )
+        assert {key for (key,) in rows(connection, f"SELECT message_id FROM {between}")} == counted.between(first, end)
+
+
+def _canonical(changes: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    for holder, trait, value, *others in changes:
+        yield holder, trait, canonical(parse(value)), *others
+
+
+@pytest.mark.parametrize(
+    "config",
+    ["group", "group + fallback", "identify_traits", "identify_traits + fallback", "email_domain", "mixed"],
+)
+def test_views_give_what_a_plain_count_gives(empty: duckdb.DuckDBPyConnection, config: str) -> None:
+    """Of accounts' traits the log tells by which connection's method they came only where connections do not share
+    all their accounts, as in "mixed" they do."""
+    for seed in range(HISTORIES):
+        messages = history(Random(f"{config} {seed}"), 60, ALPHABET)
+        counted = Counted([line(message) for message in messages], CONFIGS[config])
+        fill(empty, counted)
+        with _named(f"{config} {seed}"):
+            check(empty, counted, account_traits=config != "mixed")
+
+
+@contextmanager
+def _named(seed: str) -> Iterator[None]:
+    try:
+        yield
+    except AssertionError as error:
+        raise AssertionError(f"seed {seed}: {error}") from None
+
+
+def test_views_of_a_job_on_the_examples_give_what_a_plain_count_gives(tmp_path: Path) -> None:
+    file, configured = tmp_path / "warehouse.duckdb", EXAMPLES.with_name("connections.yaml")
+    settings, options = parse_options(
+        [f"--input={EXAMPLES}", f"--connections={configured}", f"--warehouse=duckdb:///{file}"]
+    )
+    run(settings, options, "")
+    counted = Counted(EXAMPLES.read_bytes().splitlines(), configuration(settings.connections))
+    with duckdb.connect(str(file), read_only=True) as connection:
+        check(connection, counted)
