@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+import msgspec
 
 Scope = MutableMapping[str, Any]
 Event = MutableMapping[str, Any]
@@ -16,8 +17,7 @@ Headers = dict[bytes, bytes]
 """Headers by their names in lower case; the values of one that comes several times are joined by commas."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The head of a request. `path` is as it was written, before any decoding, so that no two spellings are one path;
     `peer` is the address that the connection comes from."""
 
@@ -29,14 +29,13 @@ class Request:
     peer: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A whole answer: its body is never empty, and its length is always told."""
 
     status: int
     body: bytes
     content_type: bytes = b"application/json"
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    headers: list[tuple[bytes, bytes]] = []
     is_last: bool = False
     """Whether the connection is closed after it."""
 

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -54,6 +55,9 @@ class GroupCommit(Generic[Item]):
         self._is_idle = False
         self._is_closing = False
         self._committing_since: float | None = None
+        self._watched: deque[tuple[float, asyncio.Future[None]]] = deque()
+        """Until when each waits, the first first."""
+        self._timer: asyncio.TimerHandle | None = None
         self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._thread.start()
 
@@ -68,15 +72,24 @@ class GroupCommit(Generic[Item]):
             self._waiting.append((item, done))
             if self._is_idle:
                 self._changed.notify()
-        timer = self._loop.call_later(self._timeout_s, self._give_up, done)
-        try:
-            await done
-        finally:
-            timer.cancel()
+        self._watch(done)
+        await done
 
-    def _give_up(self, done: asyncio.Future[None]) -> None:
-        if not done.done():
-            done.set_exception(self._overdue())
+    def _watch(self, done: asyncio.Future[None]) -> None:
+        """Has it given up in time: one timer is for all that wait, since most wait for a moment only."""
+        while self._watched and self._watched[0][1].done():
+            self._watched.popleft()
+        self._watched.append((self._loop.time() + self._timeout_s, done))
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._timeout_s, self._give_up)
+
+    def _give_up(self) -> None:
+        now = self._loop.time()
+        while self._watched and (self._watched[0][1].done() or self._watched[0][0] <= now):
+            _, done = self._watched.popleft()
+            if not done.done():
+                done.set_exception(self._overdue())
+        self._timer = self._loop.call_at(self._watched[0][0], self._give_up) if self._watched else None
 
     @property
     def is_overdue(self) -> bool:
@@ -90,6 +103,8 @@ class GroupCommit(Generic[Item]):
             self._is_closing = True
             self._changed.notify()
         await self._loop.run_in_executor(None, self._thread.join)
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _overdue(self) -> Unavailable:
         return Unavailable(f"{self._place} has not answered for {self._timeout_s:g} s")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 
-@dataclass(frozen=True, kw_only=True)
-class Message:
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the job reads as one message: `payload` is one JSON object with a `batch`, or bytes that are no JSON;
     `connection` is the name of the connection that the request was authenticated for."""
 

@@ -45,7 +45,7 @@ def widths() -> dict[str, float]:
     total: Counter[str] = Counter()
     for event in events:
         for column in EVENTS.columns:
-            total[column.name] += _bytes(event[column.name], column.type)
+            total[column.name] += _bytes(event.get(column.name), column.type)
     return {column.name: total[column.name] / len(events) for column in EVENTS.columns}
 
 

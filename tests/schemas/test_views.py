@@ -601,7 +601,9 @@ def test_every_view_of_calls_is_asked_for_its_filters() -> None:
     aggregates = {"contact_activity", "account_activity_daily", "users"}
     changes = {"audience_changes", "trait_changes", "account_trait_changes"}
     of_keyed_tables = {"accounts_resolved", "contacts_resolved", "contact_accounts"}
-    assert VIEWS.keys() == {*PUSHED, *aggregates, *changes, *of_keyed_tables}
+    judged = {*PUSHED, *aggregates, *changes, *of_keyed_tables}
+    assert judged <= VIEWS.keys()
+    assert [name for name in VIEWS.keys() - judged if "received_at" in VIEWS[name].sql] == []
 
 
 def test_sql_that_duckdb_cannot_say_is_refused() -> None:
