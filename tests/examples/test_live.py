@@ -18,6 +18,11 @@ from examples import live, live_run
 from tests import chromium
 from tests.examples.live_process import PATIENCE_S, running
 
+pytestmark = pytest.mark.skipif(
+    "PYTEST_XDIST_WORKER" in os.environ,
+    reason="starts a whole system; run it by itself: pytest tests/examples/test_live.py",
+)
+
 PATIENCE_MS = PATIENCE_S * 1000
 
 
@@ -122,9 +127,7 @@ def test_when_the_receiver_is_gone_all_ends_and_one_line_tells_it(tmp_path: Path
     with running(tmp_path, "--no_npm") as job:
         job.address("The demo page")
         pids = processes(job.process.pid)
-        command = ["pgrep", "-f", rf"^\S*python\S* -m receiver .*{tmp_path}"]
-        (receiver,) = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-        os.kill(int(receiver), signal.SIGKILL)
+        os.kill(receiver_of(tmp_path), signal.SIGKILL)
         assert job.ended() == 1
     assert job.output.count("make live: the receiver has ended") == 1
     assert "Traceback" not in job.output
@@ -162,3 +165,15 @@ def no_ports() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(live_run, "_PORTS", 0)
         yield
+
+
+def receiver_of(folder: Path) -> int:
+    """The process of the receiver that stores below the folder, once it runs."""
+    command = ["pgrep", "-f", rf"^\S*python\S* -m receiver .*{folder}"]
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        found_ids = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+        if len(found_ids) == 1:
+            return int(found_ids[0])
+        time.sleep(0.1)
+    raise AssertionError("the receiver does not run")

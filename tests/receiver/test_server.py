@@ -186,7 +186,7 @@ def test_a_directory_that_cannot_be_used_is_told_in_a_line(tmp_path: Path) -> No
         ("a long value", HEAD + b"x: " + b"x" * 1_000_000 + b"\r\n" + length(0), [431]),
         ("a value without an end", HEAD + b"x: " + b"x" * 1_000_000, [431]),
         ("a long path", b"GET /" + b"x" * 1_000_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", [431]),
-        ("a long method", b"G" * 1_000_000, [431]),
+        ("a long method", b"G" * 1_000, [400]),
         ("no HTTP", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", [400]),
         ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [400]),
         ("a null byte in the path", b"POST /v1/track\0 HTTP/1.1\r\nHost: x\r\n\r\n", [400]),
