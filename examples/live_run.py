@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import secrets
 import socket
 import sys
@@ -20,12 +21,12 @@ import time
 import urllib.error
 import urllib.request
 import webbrowser
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from examples import sdk
-from examples.live_server import LivePage
+from examples.live_server import LivePage, origins
 from pipeline.__main__ import main as segment_pipeline
 from pipeline.companion import running
 from pipeline.run import stop
@@ -41,6 +42,10 @@ _START_S: Final = 30.0
 _LOOK_S: Final = 0.25
 _PORTS: Final = 20
 """So many ports are tried, from the one that is asked for."""
+
+
+_LISTENING: Final = re.compile(r"listening at (http://[^\s,]+),")
+_TAKEN: Final = "cannot be listened at"
 
 
 class FailedError(Exception):
@@ -72,27 +77,15 @@ def _live(folder: Path, options: argparse.Namespace) -> int:
     inbox.mkdir()
     for old in (warehouse, warehouse.with_name(f"{warehouse.name}.wal")):
         old.unlink(missing_ok=True)
-    with free_socket(options.port) as page_socket, free_socket(options.receiver_port) as receiver_socket:
-        receiver_port = receiver_socket.getsockname()[1]
-        receiver_socket.close()
-        page = LivePage(
-            page_socket,
-            receiver=f"http://{HOST}:{receiver_port}",
-            write_key=key,
-            scripts=_scripts(ask_npm=not options.no_npm),
-            warehouse=str(warehouse),
-        )
-        connections = _connections(folder, page.origins)
-        receiver = [sys.executable, "-m", "receiver", f"--connections={connections}", f"--directory={inbox}"]
-        log = folder / "receiver.log"
-        with (
-            log.open("wb") as output,
-            running([*receiver, f"--host={HOST}", f"--port={receiver_port}"], {_WRITE_KEY: key}, output),
-            page.served(),
-        ):
-            _await_receiver(page.receiver, log)
+    log = folder / "receiver.log"
+    with free_socket(options.port) as page_socket:
+        connections = _connections(folder, origins(page_socket))
+        command = [sys.executable, "-m", "receiver", f"--connections={connections}", f"--directory={inbox}"]
+        with _receiver(command, {_WRITE_KEY: key}, log, options.receiver_port) as receiver:
+            scripts = _scripts(ask_npm=not options.no_npm)
+            page = LivePage(page_socket, receiver=receiver, write_key=key, scripts=scripts, warehouse=str(warehouse))
             watch = _Watch(page, log, open_browser=not options.no_browser)
-            with watch.watching():
+            with page.served(), watch.watching():
                 status = segment_pipeline(
                     [
                         f"--input_directory={inbox}",
@@ -111,7 +104,11 @@ def free_socket(port: int) -> socket.socket:
     for candidate in range(port, min(port + _PORTS, 65_536)):
         with contextlib.suppress(OSError):
             return socket.create_server((HOST, candidate))
-    raise FailedError(f"the ports {port} to {port + _PORTS - 1} are in use; give another by --port or --receiver_port")
+    raise _no_port(port)
+
+
+def _no_port(port: int) -> FailedError:
+    return FailedError(f"the ports {port} to {port + _PORTS - 1} are in use; give another by --port or --receiver_port")
 
 
 def _scripts(*, ask_npm: bool) -> Path | None:
@@ -140,14 +137,35 @@ def _connections(folder: Path, origins: Sequence[str]) -> Path:
 # ---- the receiver ----
 
 
-def _await_receiver(address: str, log: Path) -> None:
-    """Waits until the receiver takes calls. Raises FailedError."""
+@contextlib.contextmanager
+def _receiver(command: Sequence[str], environment: Mapping[str, str], log: Path, port: int) -> Iterator[str]:
+    """Runs the receiver at the port, or at the next that is free, and gives its address. Only the receiver itself knows
+    that: a port that is free now may be taken a moment later. Raises FailedError."""
+    for candidate in range(port, port + _PORTS):
+        with (
+            log.open("wb") as output,
+            running([*command, f"--host={HOST}", f"--port={candidate}"], environment, output),
+        ):
+            address = _address_told(log)
+            if address is not None:
+                yield address
+                return
+    raise _no_port(port)
+
+
+def _address_told(log: Path) -> str | None:
+    """The address that the receiver tells when it listens, None where its port is taken. Raises FailedError."""
     end = time.monotonic() + _START_S
-    while not _lives(address):
+    while time.monotonic() < end:
         written = log.read_text(errors="replace").strip()
-        if time.monotonic() > end or (written and "listening" not in written):
-            raise FailedError(f"the receiver does not start: {_last_line(written)}")
+        if (told := _LISTENING.search(written)) is not None:
+            return told[1]
+        if _TAKEN in written:
+            return None
+        if written:
+            break
         time.sleep(_LOOK_S / 5)
+    raise FailedError(f"the receiver does not start: {_last_line(log.read_text(errors='replace').strip())}")
 
 
 def _lives(address: str) -> bool:

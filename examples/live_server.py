@@ -57,7 +57,7 @@ class LivePage:
         self.address = f"http://{host}:{port}"
         self.receiver = receiver
         self.warehouse = warehouse
-        self._hosts = (f"{host}:{port}", f"localhost:{port}")
+        self._hosts = _hosts(listener)
         self._write_key = write_key
         self._scripts = scripts
         self._server = ThreadingHTTPServer((host, port), self._handler(), bind_and_activate=False)
@@ -91,11 +91,6 @@ class LivePage:
         return None
 
     @property
-    def origins(self) -> tuple[str, ...]:
-        """Where the page's calls come from."""
-        return tuple(f"http://{host}" for host in self._hosts)
-
-    @property
     def policy(self) -> str:
         """What the page may load, and where it may send."""
         return f"default-src 'self'; img-src 'self' data:; connect-src 'self' {self.receiver}; frame-ancestors 'none'"
@@ -125,6 +120,16 @@ class LivePage:
                 """Logs nothing."""
 
         return Handler
+
+
+def origins(listener: socket.socket) -> tuple[str, ...]:
+    """Where the calls of a page come from that is served at the socket."""
+    return tuple(f"http://{host}" for host in _hosts(listener))
+
+
+def _hosts(listener: socket.socket) -> tuple[str, ...]:
+    host, port = listener.getsockname()[:2]
+    return f"{host}:{port}", f"localhost:{port}"
 
 
 def tables(warehouse: str) -> dict[str, Any]:

@@ -25,7 +25,10 @@ class LiveProcess:
         self._addresses = threading.Event()
         environment = {**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "examples.live", "--no_browser", f"--warehouse={folder / 'demo.duckdb'}", *options],
+            [
+                *(sys.executable, "-m", "examples.live", "--no_browser", "--port=0", "--receiver_port=0"),
+                *(f"--warehouse={folder / 'demo.duckdb'}", *options),
+            ],
             cwd=ROOT,
             env=environment,
             stdout=subprocess.PIPE,

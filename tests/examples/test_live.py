@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +19,6 @@ from playwright.sync_api import Browser, Page, expect
 from examples import live, live_run
 from tests import chromium
 from tests.examples.live_process import PATIENCE_S, running
-
-pytestmark = pytest.mark.skipif(
-    "PYTEST_XDIST_WORKER" in os.environ,
-    reason="starts a whole system; run it by itself: pytest tests/examples/test_live.py",
-)
 
 PATIENCE_MS = PATIENCE_S * 1000
 
@@ -159,6 +156,22 @@ def test_a_port_in_use_is_passed_over() -> None:
         assert second.getsockname()[1] > first.getsockname()[1]
     with pytest.raises(live_run.FailedError, match="in use; give another by --port"), contextmanager(no_ports)():
         live_run.free_socket(80)
+
+
+def test_a_port_that_is_taken_meanwhile_is_passed_over(tmp_path: Path) -> None:
+    connections = tmp_path / "connections.yaml"
+    connections.write_text("connections: [{name: Shop, receive: {write_keys: ['${SHOP_WRITE_KEY}']}}]")
+    command = [sys.executable, "-m", "receiver", f"--connections={connections}", f"--directory={tmp_path}"]
+    environment = {"SHOP_WRITE_KEY": "key"}
+    with live_run.free_socket(19_000) as taken:
+        port = taken.getsockname()[1]
+        with live_run._receiver(command, environment, tmp_path / "log", port) as address:
+            assert port < int(address.rpartition(":")[2]) < port + 20
+            with urllib.request.urlopen(f"{address}/live") as answer:
+                assert answer.status == 200
+    refused = live_run._receiver([*command, "--connections=x"], environment, tmp_path / "log", 0)
+    with pytest.raises(live_run.FailedError, match="does not start: segment-receiver: --connections"), refused:
+        pass
 
 
 def no_ports() -> Iterator[None]:
