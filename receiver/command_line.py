@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 from transforms.core.usage_errors import UsageError, is_encodable
 
 PROGRAM: Final = "segment-receiver"
-_TOPIC: Final = re.compile(r"projects/[a-z0-9.:-]+/topics/[A-Za-z][A-Za-z0-9._~+%-]{2,254}")
+_TOPIC: Final = re.compile(r"projects/[a-z0-9.:-]+/topics/(?!goog)[A-Za-z][A-Za-z0-9._~+%-]{2,254}")
 _PORTS: Final = range(65_536)
 _PROXIES: Final = range(11)
 _HELP: Final = "An HTTP endpoint for Segment's webhooks and SDKs: stores each call, and then answers 200."
@@ -65,7 +65,7 @@ def parse(arguments: Sequence[str]) -> Options:
             "is given, and --directory as well" if given.topic is not None else "is missing, and so is --directory"
         )
         raise UsageError(problem, "give one of them: where calls are stored", option="--topic")
-    if given.topic is not None and not _TOPIC.fullmatch(given.topic):
+    if given.topic is not None and not is_topic(given.topic):
         raise UsageError("is no topic", "give projects/PROJECT/topics/TOPIC", option="--topic", value=given.topic)
     if given.spool is not None and given.topic is None:
         problem = "means nothing with --directory"
@@ -81,6 +81,11 @@ def parse(arguments: Sequence[str]) -> Options:
         port=_number("--port", given.port, _PORTS),
         trusted_proxies=_number("--trusted_proxies", given.trusted_proxies, _PROXIES),
     )
+
+
+def is_topic(name: str) -> bool:
+    """Whether it is the full name of a topic. A project's may be any, since an emulator takes any."""
+    return _TOPIC.fullmatch(name) is not None
 
 
 def _parser() -> _Parser:

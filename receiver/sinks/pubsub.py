@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -45,18 +44,9 @@ _PROBE_S: Final = 1.0
 _LONGEST_BACKOFF_S: Final = 1.0
 _KEEPALIVE_S: Final = 30.0
 _PUBLISH: Final = "pubsub.topics.publish"
-_PROJECT_ID: Final = r"[a-z][-a-z0-9:.]{4,61}[a-z0-9]"
-_TOPIC_ID: Final = r"(?!goog)[A-Za-z][-A-Za-z0-9_.~+%]{2,254}"
-_TOPIC: Final = re.compile(f"projects/{_PROJECT_ID}/topics/{_TOPIC_ID}")
-
 _FAILURES: Final = (exceptions.GoogleAPICallError, GoogleAuthError)
 
 _log = logging.getLogger(__name__)
-
-
-def is_topic(name: str) -> bool:
-    """Whether it is the full name of a topic."""
-    return _TOPIC.fullmatch(name) is not None
 
 
 class PubSubSink:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from receiver.__main__ import main
-from receiver.command_line import Options, parse
+from receiver.command_line import Options, is_topic, parse
 
 TOPIC = "--topic=projects/p/topics/calls"
 HELP = "segment-receiver --help shows the options"
@@ -99,3 +99,18 @@ def test_help_is_help(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert ended.value.code == 0
     assert "--trusted_proxies" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        ("projects/acme-web/topics/calls", True),
+        ("projects/acme.com:web/topics/calls", True),
+        ("projects/acme-web/subscriptions/calls", False),
+        ("calls", False),
+        ("projects/acme-web/topics/goog-calls", False),
+        ("projects/acme-web/topics/calls\n", False),
+    ],
+)
+def test_is_topic(name: str, is_one: bool) -> None:
+    assert is_topic(name) is is_one

@@ -21,6 +21,7 @@ from receiver.spool import Backlog, SpooledMessage, SpooledSink
 from tests.receiver.faulty_disk import FaultyDisk
 from tests.receiver.memory_sink import MemorySink
 from tests.receiver.stored import web
+from tests.receiver.waiting import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,13 +50,6 @@ def run(directory: Path, use: Use, *, max_bytes: int = 1_000_000, segment_bytes:
         return sink
 
     return asyncio.run(used())
-
-
-async def until(holds: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < end, "it never does"
-        await asyncio.sleep(0.005)
 
 
 def segments(directory: Path) -> list[Path]:

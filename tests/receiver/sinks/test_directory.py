@@ -21,6 +21,7 @@ from receiver.sink import Message, Unavailable
 from receiver.sinks.directory import DirectorySink, as_line, folder_name
 from tests.receiver.faulty_disk import FaultyDisk
 from tests.receiver.stored import parts, read_by_the_job, web
+from tests.receiver.waiting import until
 
 ROOT = Path(__file__).parents[3]
 SOON_S = 0.02
@@ -40,13 +41,6 @@ def run(directory: Path, use: Callable[[DirectorySink], Awaitable[None]], comple
         return sink
 
     return asyncio.run(used())
-
-
-async def until(holds: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < end, "it never does"
-        await asyncio.sleep(0.01)
 
 
 # ---- lines ----

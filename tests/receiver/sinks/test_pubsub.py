@@ -13,10 +13,11 @@ from google.auth.exceptions import DefaultCredentialsError
 from pipeline.companion import free_endpoint
 from receiver.sink import Message, MessageRefused, Unavailable
 from receiver.sinks import pubsub
-from receiver.sinks.pubsub import EMULATOR, PubSubSink, is_topic
+from receiver.sinks.pubsub import EMULATOR, PubSubSink
 from tests import pubsub_emulator
 from tests.receiver.publisher_double import TOPIC, PublisherDouble, serving
 from tests.receiver.stored import web
+from tests.receiver.waiting import until
 
 NO_ANSWER_S = 0.3
 
@@ -38,13 +39,6 @@ def run(patch: pytest.MonkeyPatch, use: Use, timeout_s: float = 20.0) -> PubSubS
             return sink
 
     return asyncio.run(used())
-
-
-async def until(holds: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < end, "it never does"
-        await asyncio.sleep(0.01)
 
 
 def test_messages_are_published_with_their_connection(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,21 +245,6 @@ def test_missing_credentials_are_told_in_one_line(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(pubsub, "_connected", fails)
     with pytest.raises(Unavailable, match=r"^there are no credentials for Pub/Sub: gcloud auth"):
         asyncio.run(PubSubSink(TOPIC).start())
-
-
-@pytest.mark.parametrize(
-    ("name", "is_one"),
-    [
-        ("projects/acme-web/topics/calls", True),
-        ("projects/acme.com:web/topics/calls", True),
-        ("projects/acme-web/subscriptions/calls", False),
-        ("calls", False),
-        ("projects/acme-web/topics/goog-calls", False),
-        ("projects/acme-web/topics/calls\n", False),
-    ],
-)
-def test_is_topic(name: str, is_one: bool) -> None:
-    assert is_topic(name) is is_one
 
 
 # ---- the emulator ----
