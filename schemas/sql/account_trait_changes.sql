@@ -3,12 +3,7 @@
 -- by identify traits, at the default path company.id.
 SELECT
   account_id, -- the company
-  trait, -- the trait's name; of a computed trait or an audience in snake case
-  value, -- the value as JSON
-  JSON_VALUE(value) AS value_text, -- the value as text, NULL for an array or an object
-  valid_from, -- the timestamp of the call that set it
-  valid_to, -- when another value took its place, or it was cleared; NULL where it still stands
-  message_id, -- of the call that set it
+  -- include _change.sql
   connection -- of that call
 FROM (
   SELECT
