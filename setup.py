@@ -3,6 +3,7 @@ from setuptools import setup
 PACKAGES = [
     "judge",
     "pipeline",
+    "pipeline.pages",
     "pipeline.report",
     "pipeline.sources",
     "pipeline.warehouses",

@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from examples import sdk
+from examples import browser_sdk
 from examples.live_server import LivePage, origins
 from pipeline.__main__ import main as segment_pipeline
 from pipeline.companion import running
@@ -115,11 +115,11 @@ def _scripts(*, ask_npm: bool) -> Path | None:
     """The folder of Segment's SDK; None where the page has to do without."""
     if not ask_npm:
         return None
-    if not sdk.is_kept():
-        print(f"Segment's SDK for browsers ({sdk.PACKAGE}) is not here yet: npm gets it, once", flush=True)
+    if not browser_sdk.is_kept():
+        print(f"Segment's SDK for browsers ({browser_sdk.PACKAGE}) is not here yet: npm gets it, once", flush=True)
     try:
-        return sdk.scripts()
-    except sdk.MissingError as missing:
+        return browser_sdk.scripts()
+    except browser_sdk.MissingError as missing:
         print(f"The page sends its calls itself, without Segment's SDK: {missing}", flush=True)
         return None
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from examples.sdk import VERSION
+from examples.browser_sdk import VERSION
 from pipeline.warehouses.duckdb.database import Database
 
 _FOLDER: Final = Path(__file__).with_name("live_page")

@@ -17,8 +17,9 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from pipeline import commands, explain_page
+from pipeline import commands
 from pipeline.errors import printable
+from pipeline.pages.person import page as person_page
 from pipeline.warehouses import Contents, open_warehouse
 from schemas.segment import ALIAS, IDENTIFY
 from schemas.tables import Timestamp
@@ -103,7 +104,7 @@ def _explain(options: argparse.Namespace) -> int:
         commands.say(console, f"No call of the table identity_calls names {id}: its events, if any, stand for {id}.")
         return 1
     if options.html is not None:
-        commands.write_page("--html", options.html, explain_page.page(explanation))
+        commands.write_page("--html", options.html, person_page(explanation))
     render(explanation, console)
     return 0
 

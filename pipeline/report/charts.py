@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from typing import Any, Final
 
 from pipeline.errors import UsageError, printable
-from pipeline.markup import Markup, element, joined
+from pipeline.pages.markup import Markup, element, joined
 from pipeline.report.figures import start_of
 
 Spec = dict[str, Any]

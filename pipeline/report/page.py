@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Final
 
-from pipeline.markup import Markup, document, element, given, joined
-from pipeline.page_tables import LONGEST_VALUE, NONE, Cell, cut, nothing, share, table, tiles, utc
+from pipeline.pages.markup import Markup, document, element, given, joined
+from pipeline.pages.stylesheet import STYLE
+from pipeline.pages.tables import LONGEST_VALUE, NONE, Cell, cut, nothing, share, table, tiles, utc
 from pipeline.plurals import counted
 from pipeline.report import charts
 from pipeline.report.charts import Bar, Times
 from pipeline.report.figures import Figures, day_of
 from pipeline.report.pieces import details, figure, over_time
-from pipeline.stylesheet import STYLE
 
 _LONGEST_PAYLOAD: Final = 600
 """Characters of a dead letter that are shown."""

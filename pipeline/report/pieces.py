@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.markup import Markup, element, joined
-from pipeline.page_tables import Cell, nothing, table
+from pipeline.pages.markup import Markup, element, joined
+from pipeline.pages.tables import Cell, nothing, table
 from pipeline.report import charts
 from pipeline.report.charts import Times
 

@@ -56,7 +56,7 @@ FROM (
       ) AS fact
       JOIN accounts AS account ON account.account_id = fact.account_id
       JOIN (
-        -- include _ways.sql
+        -- include _account_ways.sql
       ) AS way ON way.connection = fact.connection AND way.by_group = fact.by_group
       JOIN (
         -- include _companies.sql

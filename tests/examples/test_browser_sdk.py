@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from examples import sdk
+from examples import browser_sdk
 
 
 @pytest.fixture
@@ -43,12 +43,12 @@ def test_the_scripts_are_kept_and_npm_is_asked_once(folder: Path) -> None:
     names = ["dist/umd/standalone.js", "dist/umd/1.bundle.js", "dist/umd/1.bundle.js.map", "dist/umd/a/b.js", "x.js"]
     made = package(folder, *(f"package/{name}" for name in names), "package/dist/umd/../../../../evil.js")
     npm(folder, f'cp {made} segment.tgz; echo "$@" >> {folder}/asked')
-    assert not sdk.is_kept()
-    scripts = sdk.scripts()
+    assert not browser_sdk.is_kept()
+    scripts = browser_sdk.scripts()
     assert sorted(path.name for path in scripts.iterdir()) == ["1.bundle.js", "standalone.js"]
-    assert sdk.scripts() == scripts
-    assert sdk.is_kept()
-    assert (folder / "asked").read_text().count(f"pack {sdk.PACKAGE}@{sdk.VERSION}") == 1
+    assert browser_sdk.scripts() == scripts
+    assert browser_sdk.is_kept()
+    assert (folder / "asked").read_text().count(f"pack {browser_sdk.PACKAGE}@{browser_sdk.VERSION}") == 1
     assert list(folder.rglob("evil.js")) == []
 
 
@@ -69,14 +69,14 @@ def test_where_it_cannot_be_had_a_few_words_say_why(
     if script is not None:
         npm(folder, script.format(made=package(folder, "package/index.js")))
     if "sleep" in str(script):
-        monkeypatch.setattr(sdk, "_NPM_S", 0.2)
-    with pytest.raises(sdk.MissingError, match=why):
-        sdk.scripts()
-    assert not sdk.is_kept()
+        monkeypatch.setattr(browser_sdk, "_NPM_S", 0.2)
+    with pytest.raises(browser_sdk.MissingError, match=why):
+        browser_sdk.scripts()
+    assert not browser_sdk.is_kept()
 
 
 def test_a_cache_that_cannot_be_written_is_said(folder: Path) -> None:
     npm(folder, "exit 0")
     (folder / "cache").write_text("a file")
-    with pytest.raises(sdk.MissingError, match="cannot be kept in"):
-        sdk.scripts()
+    with pytest.raises(browser_sdk.MissingError, match="cannot be kept in"):
+        browser_sdk.scripts()

@@ -13,8 +13,8 @@ from typing import Final
 from rich.cells import cell_len
 
 from pipeline.errors import printable
-from pipeline.markup import Markup, element, joined
-from pipeline.page_tables import cut
+from pipeline.pages.markup import Markup, element, joined
+from pipeline.pages.tables import cut
 from transforms.core.identity.chains import EdgeOutcome
 
 MOST_NODES: Final = 400

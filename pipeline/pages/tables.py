@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from pipeline.markup import Markup, element, given
+from pipeline.pages.markup import Markup, element, given
 from schemas.tables import Timestamp
 from transforms.core import times
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.id_graph import Layout, NumberedEdge, draw, layout
+from pipeline.pages.id_graph import Layout, NumberedEdge, draw, layout
 from schemas.tables import Timestamp
 from transforms.core.identity.chains import EdgeOutcome, Replay
 from transforms.core.identity.protocol import Edge

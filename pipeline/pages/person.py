@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from pipeline import id_graph
-from pipeline.id_graph import NumberedEdge
-from pipeline.markup import Markup, document, element, given, joined
-from pipeline.page_tables import Cell, table, tiles, utc
+from pipeline.pages import id_graph
+from pipeline.pages.id_graph import NumberedEdge
+from pipeline.pages.markup import Markup, document, element, given, joined
+from pipeline.pages.stylesheet import STYLE
+from pipeline.pages.tables import Cell, table, tiles, utc
 from pipeline.plurals import counted
-from pipeline.stylesheet import STYLE
 from transforms.core.identity.chains import EdgeOutcome
 from transforms.core.stamps import Stamp
 

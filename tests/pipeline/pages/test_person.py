@@ -8,8 +8,8 @@ from random import Random
 import pytest
 
 from pipeline.explain import main
-from pipeline.explain_page import page
 from pipeline.options import parse
+from pipeline.pages.person import page
 from pipeline.run import run
 from tests import chromium
 from tests.histories import Message, history, line

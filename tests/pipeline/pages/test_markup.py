@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import printable
-from pipeline.markup import Markup, document, element, joined
-from pipeline.markup import given as sent
+from pipeline.pages.markup import Markup, document, element, joined
+from pipeline.pages.markup import given as sent
 
 CASES = [
     (element("p", "a < b & c"), "<p>a &lt; b &amp; c</p>"),
