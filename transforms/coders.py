@@ -20,7 +20,7 @@ from msgspec.structs import asdict, fields
 
 from schemas.tables import APPENDED, DEAD_LETTERS, EVENTS, KEYED, DeadLetter, IdentityCall, Row, Table, Timestamp, Type
 from transforms.core.facts import AccountKnown, Known
-from transforms.core.identity.protocol import Edge, Label, Member, ProtocolMessage
+from transforms.core.identity.protocol import Deep, Label, Member, Pointer, ProtocolMessage, Token
 from transforms.core.packed_event import PackedEvent, pack, unpack
 from transforms.core.raw_json import NULL
 from transforms.core.reader import Call, Received
@@ -33,7 +33,7 @@ VERSION: Final = 2
 that no job goes on from facts that no call gives any more."""
 
 _HEADER: Final = bytes([VERSION])
-_DECODED: Mapping[type, Any] = {ProtocolMessage: Member | Label | Edge}
+_DECODED: Mapping[type, Any] = {ProtocolMessage: Member | Label | Pointer | Token | Deep}
 """What a base stands for: its tagged subtypes."""
 
 

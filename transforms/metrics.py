@@ -171,8 +171,9 @@ LAG = Distribution(
 )
 WINDOW_KEYS = Distribution("window-keys", "keys of a stage that one bundle of a window ran")
 EDGES = Distribution("person-edges", "edges out of an id, each time it is told something")
-CHAIN_EDGES = Distribution("chains-edges", "edges between chain ids, each time there are new ones")
-RESIDENTS = Distribution("household-ids", "ids that live with an id, each time that is told something")
+TOKENS = Distribution("depth-tokens", "edges of chain ids that have led to an id, each time that is told something")
+CHAIN_EDGES = Distribution("chains-edges", "edges out of deep ids, each time there are new ones")
+RESIDENTS = Distribution("household-ids", "ids that have come to an id, each time that is told something")
 MEMBERS = Distribution("contact-ids", "ids that belong to a contact, each time it is folded")
 
 UNREADABLE_PARTS = Notes("unreadable-file-lines", "what could not be read of a file, and why")
@@ -209,7 +210,7 @@ COUNTERS = (
     LATE,
     RETRIES,
 )
-DISTRIBUTIONS = (APPEND_BYTES, IN_FLIGHT, LAG, WINDOW_KEYS, EDGES, CHAIN_EDGES, RESIDENTS, MEMBERS)
+DISTRIBUTIONS = (APPEND_BYTES, IN_FLIGHT, LAG, WINDOW_KEYS, EDGES, TOKENS, CHAIN_EDGES, RESIDENTS, MEMBERS)
 NOTES = (UNREADABLE_PARTS, LOST_FILES)
 
 

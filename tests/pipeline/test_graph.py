@@ -23,6 +23,7 @@ from schemas.tables import Timestamp
 from tests.golden.__main__ import DATAFLOW, Labels
 from tests.templates import launched
 from tests.templates.launched import LAUNCHES
+from tests.transforms.running_job import STEPS
 from transforms.core.rules_version import RULES_VERSION
 
 SUBSCRIPTION = "--input_subscription=projects/acme-web/subscriptions/calls"
@@ -192,7 +193,7 @@ def test_a_window_is_kept_for_two_of_its_length_at_most(runner: str, seconds: in
         for output in each.outputs.values()
         if isinstance(output, PCollection)
     ]
-    assert kept == [Duration(seconds=seconds)] * 5, "one for each step with a key"
+    assert kept == [Duration(seconds=seconds)] * len(STEPS), "one for each step with a key"
 
 
 def test_what_may_come_late_is_stamped_before_its_facts_are_gathered() -> None:
@@ -262,7 +263,7 @@ def test_a_launched_job_takes_nothing_late_by_more_than_two_windows_and_has_few_
     keys alone, and one for each shard of events and each bucket of keyed rows."""
     lines = list(kept((DATAFLOW / f"{name}.txt").read_text("utf-8")))
     late = {transform.split("/")[1]: how for transform, what, how in lines if what == "takes"}
-    assert late == dict.fromkeys(("Account", "Person", "Chains", "Household", "Contact"), "what is 120 s late")
+    assert late == dict.fromkeys(STEPS, "what is 120 s late")
     timers: dict[str, set[str]] = {}
     for transform, what, how in lines:
         if what.startswith("timer"):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, reduce
@@ -33,11 +34,13 @@ from tests.histories import CONFIGS, Message, history
 from tests.product_rows import connections, facts, plain
 from transforms.coders import VERSION, StructCoder
 from transforms.core.facts import AccountKnown, Known, learn, learn_account
-from transforms.core.identity.protocol import ProtocolMessage
+from transforms.core.identity.protocol import HOPS, ProtocolMessage
 from transforms.core.rows import Upsert
 
 RECORDED = Path(__file__).with_name("state")
-STEPS = ("Person", "Chains", "Household", "Contact", "Account")
+HOUSEHOLDS = tuple(f"Household{hop}" for hop in range(1, HOPS + 1))
+DEPTHS = tuple(f"Depth{hop}" for hop in range(1, HOPS))
+STEPS = ("Person", *DEPTHS, "Chains", *HOUSEHOLDS, "Contact", "Account")
 JOBS = 12
 
 Inboxes = Mapping[str, Sequence[Any]]
@@ -125,24 +128,34 @@ class RunningJob:
             if learned.account is not None:
                 accounts.setdefault(learned.account[0], []).append(learned.account[1])
         person = self._step("Person", {id: [reduce(learn, known, Known())] for id, known in persons.items()})
-        chains = self._step("Chains", _gathered(person["edges"]))
-        household = self._step("Household", _gathered([*person["members"], *chains["labels"]]))
-        contact = self._step("Contact", _gathered(household["members"]))
+        tokens, deep = person["tokens"], []
+        for name in DEPTHS:
+            depth = self._step(name, _gathered([*tokens, *person["paths"]]))
+            tokens = depth["tokens"]
+            deep += depth["deep"]
+        chains = self._step("Chains", _gathered(deep))
+        outputs, members, came = [person], [], person["members"]
+        for name in HOUSEHOLDS:
+            household = self._step(name, _gathered([*came, *person["pointers"], *chains["labels"]]))
+            came = household["followers"]
+            members += household["members"]
+            outputs.append(household)
+        outputs.append(self._step("Contact", _gathered(members)))
         joined = {id: [reduce(learn_account, known, AccountKnown())] for id, known in accounts.items()}
-        account = self._step("Account", joined)
-        for outputs in (person, household, contact, account):
+        outputs.append(self._step("Account", joined))
+        for written in outputs:
             for table in ("contacts", "identities", "memberships", "accounts"):
-                self._write(table, outputs.get(table, []))
+                self._write(table, written.get(table, []))
 
     def _step(self, name: str, inboxes: Inboxes) -> Mapping[str, list[Any]]:
         step = steps()[name]
-        outputs: dict[str, list[Any]] = {tag: [] for tag in ("edges", "members", "labels")}
+        outputs: dict[str, list[Any]] = defaultdict(list)
         step.fn.start_bundle()
         for key, inbox in inboxes.items():
             cell = Cell(step, self.states.get((name, key)))
             output: TaggedOutput
             for output in step.fn.process((key, inbox), cell):
-                outputs.setdefault(output.tag, []).append(output.value)
+                outputs[output.tag].append(output.value)
             if cell.content is not None:
                 self.states[name, key] = cell.content
         step.fn.finish_bundle()

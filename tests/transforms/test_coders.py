@@ -43,7 +43,7 @@ from transforms.coders import (
 )
 from transforms.core.accounts import Way
 from transforms.core.facts import AccountKnown, Known
-from transforms.core.identity.protocol import Edge, Label, Member, ProtocolMessage
+from transforms.core.identity.protocol import Deep, Label, Member, Pointer, ProtocolMessage, Token
 from transforms.core.memory import Memory
 from transforms.core.reader import Call, OversizedMessage, Received
 from transforms.core.rows import Append, LogEntry, Upsert
@@ -72,8 +72,13 @@ def test_what_is_known_of_an_account_comes_back(known: AccountKnown) -> None:
     [
         Member("u", (1, 2, 3), Known(named=True)),
         Member("u", (1, 2), None),
+        Member("u", (1, 2), Known(), is_chain=True),
         Label(3, "v"),
-        Edge(STAMP, "u", "v"),
+        Label(4, None),
+        Pointer(1, "v", {"v": STAMP, "w": STAMP}),
+        Token("1:u", (1, 2), False),
+        Token("1:u", (1, 2, -1), None),
+        Deep("u", 1, 2, True, {"v": STAMP}),
     ],
 )
 def test_a_message_between_identity_stages_comes_back(message: ProtocolMessage) -> None:
@@ -133,14 +138,18 @@ WRITTEN: list[tuple[msgspec.Struct, list[Any]]] = [
 MESSAGES: list[tuple[ProtocolMessage, list[Any]]] = [
     (
         Member("u", (1, 2, 3), Known(named=True)),
-        ["member", "u", [1, 2, 3], [{}, {}, None, {}, {}, None, {}, True], None],
+        ["member", "u", [1, 2, 3], [{}, {}, None, {}, {}, None, {}, True], None, False],
     ),
     (
         Member("u", (1, 2), None, Known(deleted=STAMP)),
-        ["member", "u", [1, 2], None, [{}, {}, None, {}, {}, [1, "m"], {}, False]],
+        ["member", "u", [1, 2], None, [{}, {}, None, {}, {}, [1, "m"], {}, False], False],
     ),
     (Label(3, "v"), ["label", 3, "v"]),
-    (Edge(STAMP, "u", "v"), ["edge", [1, "m"], "u", "v"]),
+    (Label(4, None), ["label", 4, None]),
+    (Pointer(1, "v", {"v": STAMP}), ["pointer", 1, "v", {"v": [1, "m"]}]),
+    (Token("1:u", (1, 2), True), ["token", "1:u", [1, 2], True]),
+    (Token("1:u", (1, -1), None), ["token", "1:u", [1, -1], None]),
+    (Deep("u", 1, 2, True, {"v": STAMP}), ["deep", "u", 1, 2, True, {"v": [1, "m"]}]),
 ]
 
 

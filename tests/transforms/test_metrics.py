@@ -48,6 +48,7 @@ def test_every_metric_is_listed_once_with_its_unit_and_meaning() -> None:
         "ids",
         "times",
         "edges",
+        "tokens",
         "jobs",
         "keys",
         "msec",

@@ -21,7 +21,7 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
 from transforms import paged_step
 from transforms.coders import Sending, SendingStateCoder, StructCoder
 from transforms.core.identity import chains
-from transforms.core.identity.protocol import CHAINS, Edge, Label, ProtocolMessage
+from transforms.core.identity.protocol import CHAINS, Deep, Label, ProtocolMessage
 from transforms.keyed_step import KeyedStep
 from transforms.paged_step import PagedStep, paged_fn
 from transforms.windows import AfterHistory, Arrival
@@ -31,9 +31,12 @@ AT = Timestamp(60)
 NOW_S = 1_700_000_000.0
 
 
-def edges(count: int, first: int = 0) -> list[Edge]:
-    """Edges that make one contact of `count` ids."""
-    return [Edge((number, f"m{number}"), f"id{number}", f"id{number + 1}") for number in range(first, first + count)]
+def edges(count: int, first: int = 0) -> list[Deep]:
+    """Deep ids that make one contact, each with an edge to the next."""
+    return [
+        Deep(f"id{number}", 1, 1, True, {f"id{number + 1}": (number, f"m{number}")})
+        for number in range(first, first + count)
+    ]
 
 
 @dataclass
@@ -79,7 +82,7 @@ class Key:
     def kept(self) -> tuple[Bag, Bag, Timer]:
         return self.cells["state"], self.cells["waiting"], self.timer
 
-    def window(self, inbox: Iterable[Edge]) -> list[TaggedOutput]:
+    def window(self, inbox: Iterable[Deep]) -> list[TaggedOutput]:
         self.fn.start_bundle()
         return list(self.fn.process((CHAINS, inbox), AT, *self.kept))
 
@@ -104,7 +107,7 @@ def told(sent: Iterable[tuple[str, Any]]) -> list[tuple[str, int, str]]:
     return sorted((id, label.version, label.label) for id, label in sent)
 
 
-def sent(state: Any, inbox: Iterable[Edge]) -> list[tuple[str, Any]]:
+def sent(state: Any, inbox: Iterable[Deep]) -> list[tuple[str, Any]]:
     """What the step gives at once."""
     outbox = chains.step(CHAINS, state, inbox)[1]
     return [*outbox.labels]
@@ -204,7 +207,7 @@ def test_two_pages_are_never_put_out_in_one_bundle() -> None:
 
 
 def test_a_state_is_encoded_as_without_pages_and_sending_is_told_from_it() -> None:
-    state = chains.ChainsState({"a": {"b": (1, "m")}}, 3, 2)
+    state = chains.ChainsState({"a": {"b": (1, "m")}}, {"a": {1: (1, True)}}, {"a": "b"}, 3, 2)
     coder = SendingStateCoder(chains.ChainsState)
     assert coder.encode(state) == StructCoder(chains.ChainsState).encode(state)
     sending = Sending([b"message"], 5, 1, 2, 3)

@@ -20,7 +20,7 @@ import pytest
 from tests.transforms.running_job import RunningJob, recorded
 from transforms.coders import VERSION
 from transforms.core import account_rows, contacts
-from transforms.core.identity import chains, household
+from transforms.core.identity import chains, contact
 from transforms.core.rules_version import RULES_VERSION
 
 PINNED = Path(__file__).with_name("rules_version.json")
@@ -80,7 +80,7 @@ CHANGES: list[tuple[object, str, Callable[[Any], Any], str]] = [
     (contacts, "rows", _other_name, "contacts"),
     (account_rows, "_domain", lambda _: lambda _: "other.example", "accounts"),
     (chains, "resolve", lambda _: lambda edges: {edge.user: edge.user for edge in edges}, "contacts, identities"),
-    (household, "Identity", lambda row: lambda id, label: row(id, label + "!"), "identities"),
+    (contact, "Identity", lambda row: lambda id, label: row(id, label + "!"), "identities"),
 ]
 
 

@@ -34,15 +34,18 @@ def test_the_states_have_something_in_every_field() -> None:
             held[step].update(_filled(fields))
     assert held["Person"] >= {"known.traits", "known.audiences", "known.seen", "known.connections", "known.accounts"}
     assert held["Person"] >= {"known.deleted", "known.out", "known.named", "version", "written"}
-    assert held["Chains"] >= {"edges", "version"}
-    assert held["Household"] >= {"members", "label.version", "label.label", "written"}
+    assert held["Depth1"] >= {"tokens", "target", "version", "edges", "is_deep", "told"}
+    assert held["Chains"] >= {"edges", "deep", "labels", "version"}
+    assert held["Household1"] >= {"members", "label.version", "label.label", "written", "is_followed"}
+    assert held["Household1"] >= {"pointer.version", "pointer.target"}
+    assert held["Household2"] >= {"members", "label.version", "label.label", "pointer.version"}
     assert held["Contact"] >= {"members", "version"}
     assert held["Account"] >= {"known.traits", "known.name", "known.seen", "known.connections", "version"}
 
 
 def _filled(fields: dict[str, Any], prefix: str = "") -> Iterable[str]:
     for name, value in fields.items():
-        if isinstance(value, dict) and name in ("known", "label"):
+        if isinstance(value, dict) and name in ("known", "label", "pointer"):
             yield from _filled(value, f"{name}.")
         elif value not in (None, False, 0, {}, [0, 0]):
             yield f"{prefix}{name}"

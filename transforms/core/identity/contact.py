@@ -1,4 +1,5 @@
-"""Stage 4, by label: folds the facts of all ids of a contact into its rows, once chains has sent a label for it.
+"""Stage 5, by label: folds the facts of all ids of a contact into its rows, once others than a household's own members
+may be in it.
 
 Invariant: the rows of the greatest version are the fold, by the rules of `state.rules`, of the members that are here. A
 row that the fold does not give any more was taken back by a tombstone.
@@ -6,17 +7,17 @@ row that the fold does not give any more was taken back by a tombstone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 import msgspec
 from msgspec.structs import replace
 
-from schemas.tables import CONTACTS, MEMBERSHIPS, Row
+from schemas.tables import CONTACTS, MEMBERSHIPS, Identity, Row
 from transforms.core import contacts
 from transforms.core.facts import Known
 from transforms.core.identity import crowd
-from transforms.core.identity.protocol import Member, Members, keep_newest
+from transforms.core.identity.protocol import UNSENT, Member, Members, keep_newest
 from transforms.core.rows import Upsert
 from transforms.core.rules_version import RULES_VERSION, UNVERSIONED
 
@@ -49,6 +50,7 @@ class ContactState(msgspec.Struct, array_like=True, gc=False):
 class ContactOutbox(msgspec.Struct, gc=False):
     """Rows, by table."""
 
+    identities: list[Upsert] = []
     contacts: list[Upsert] = []
     memberships: list[Upsert] = []
 
@@ -66,13 +68,14 @@ def step(key: str, state: ContactState | None, inbox: Iterable[Member]) -> tuple
     if before.crowd and (by_other_rules or not crowd.stays_packed(inbox)):
         before = replace(before, members=crowd.unpacked(before.members, before.crowd), crowd=())
     members = dict(before.members)
-    newer = [message for message in inbox if keep_newest(members, message)]
+    newer = {message.id for message in inbox if keep_newest(members, message.id, message.version, message.facts)}
     if not newer and not by_other_rules:
         return state or before, ContactOutbox()
     outbox = ContactOutbox()
     version = before.version + 1
     rewritten = row_keys(key, present(before.members).values()) if by_other_rules else frozenset()
     write(rows(key, before.members), rows(key, members), (*BY_CONTACT, version), outbox, rewritten)
+    outbox.identities += identities(key, sorted(newer), before.members, members)
     few, packed = crowd.packed(members, before.crowd)
     return ContactState(few, version, packed, RULES_VERSION), outbox
 
@@ -103,6 +106,20 @@ def rows(label: str, members: Members) -> Rows:
     if folded.contact is not None:
         given[CONTACTS.name, (label,)] = folded.contact
     return given
+
+
+def identities(
+    label: str, ids: Iterable[str], before: Members, members: Members, suffix: tuple[int, ...] = ()
+) -> Iterator[Upsert]:
+    """The rows of `identities` of ids that have arrived: a row's version is the member's, without the count of what its
+    person sent, and with `suffix`. The label itself has none; it needs a tombstone where it may have been elsewhere."""
+    for id in ids:
+        (moves, _, *hops), facts = members[id]
+        version = (moves, *hops, *suffix)
+        version_before, facts_before = before.get(id, (UNSENT, None))
+        arrived = facts_before is None or (version_before[0], *version_before[2:], *suffix) != version
+        if facts is not None and arrived and (id != label or any(version)):
+            yield Upsert((id,), version, Identity(id, label) if id != label else None)
 
 
 def row_keys(label: str, facts: Iterable[Known]) -> frozenset[RowKey]:

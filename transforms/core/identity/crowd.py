@@ -17,7 +17,7 @@ import msgspec
 
 from transforms.core.contacts import MAX_PREVIOUS_IDS
 from transforms.core.facts import NOTHING, Known
-from transforms.core.identity.protocol import Member, Members
+from transforms.core.identity.protocol import Member, Members, is_newer
 
 KEPT: Final = MAX_PREVIOUS_IDS + 1
 """How many bare ids stay at least: the contact's label, which may be one, is none of its previous ids."""
@@ -32,9 +32,10 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def stays_packed(inbox: Iterable[object]) -> bool:
-    """Whether the inbox needs no look into the crowd: it has only arrivals. Facts of an id never become none again, so
-    an arrival with facts is newer than the bare one in the crowd; a departure or a label may be older."""
-    return all(isinstance(message, Member) and message.facts is not None for message in inbox)
+    """Whether the inbox needs no look into the crowd: it has only arrivals, of no chain id. Facts of an id never become
+    none again, so an arrival with facts is newer than the bare one in the crowd; a departure may be older, and what
+    tells where a household leads to concerns all of it."""
+    return all(isinstance(it, Member) and it.facts is not None and not it.is_chain for it in inbox)
 
 
 def unpacked(members: Members, crowd: Crowd) -> Members:
@@ -42,7 +43,7 @@ def unpacked(members: Members, crowd: Crowd) -> Members:
     everyone = dict(members)
     for room in crowd:
         for id, version in _decode(room):
-            if id not in everyone or everyone[id][0] < version:
+            if id not in everyone or is_newer(version, everyone[id][0]):
                 everyone[id] = (version, Known())
     return everyone
 

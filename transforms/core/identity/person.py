@@ -12,24 +12,27 @@ After that, for example where `phone` was by itself, then moved to `ann`, then t
 - the household of its own key was sent the facts that gave its rows, to rewrite or take back (`phone`: handed over);
 - the newest message to its home is an arrival with all facts (`bob`: arrival, version (2, 2));
 - the newest message to every earlier home is a departure (`phone`: (1, 1), `ann`: (2, 2));
-- every distinct edge out of a chain id was sent to chains.
+- of a chain id, households know the user of its earliest edge, the stages of depth know every edge out of it, and where
+  each of them leads to there is a token.
 
-A *leaf* (edges out, never named as a user) lives with the user of its earliest edge: nothing else can say what it is
-absorbed into. Any other id lives with itself. An id that is both a previous and a user is a *chain id*: only its edges
-can form chains, cycles and renames, and all of them count, those from before it was one too.
+An id lives with the user of its earliest edge, which always takes effect: nothing can have absorbed the id before. One
+without edges lives with itself. An id that is both a previous and a user is a *chain id*: others come by way of it, and
+only its edges can form chains, cycles and renames. All of them count, those from before it was one too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
 from transforms.core.facts import NOTHING, Known, copied, learn
 from transforms.core.identity import contact
-from transforms.core.identity.protocol import CHAINS, UNSENT, Edge, Member, ProtocolMessage, Version
+from transforms.core.identity.protocol import UNSENT, Member, Pointer, ProtocolMessage, Token, Version
 from transforms.core.rows import Upsert
 from transforms.core.rules_version import RULES_VERSION, UNVERSIONED
+from transforms.core.stamps import Stamp
 
 
 class PersonState(msgspec.Struct, array_like=True, gc=False):
@@ -43,12 +46,23 @@ class PersonState(msgspec.Struct, array_like=True, gc=False):
 
 
 class PersonOutbox(msgspec.Struct, gc=False):
-    """Messages to households by id, and to chains, which has one key; and rows, by table."""
+    """Messages by id: to the households of the first hop, to those of every hop, to depth's first hop, and to each of
+    its hops; and rows, by table."""
 
     members: list[tuple[str, ProtocolMessage]] = []
-    edges: list[tuple[str, ProtocolMessage]] = []
+    pointers: list[tuple[str, ProtocolMessage]] = []
+    tokens: list[tuple[str, ProtocolMessage]] = []
+    paths: list[tuple[str, ProtocolMessage]] = []
     contacts: list[Upsert] = []
     memberships: list[Upsert] = []
+
+
+class _Place(NamedTuple):
+    """Where an id lives and what it brings; facts are None for an id of which nothing is known."""
+
+    home: str
+    facts: Known | None
+    is_chain: bool
 
 
 def size(state: PersonState) -> int:
@@ -57,30 +71,26 @@ def size(state: PersonState) -> int:
 
 
 def step(key: str, state: PersonState | None, inbox: Iterable[Known]) -> tuple[PersonState, PersonOutbox]:
-    """Joins what came to what was known. Writes its rows, or sends an arrival to its home, and a departure to the home
-    of before where it has moved. Where older rules made the state, all of that is done again."""
+    """Joins what came to what was known. Writes its rows, or tells where it lives, and where its edges lead to, as far
+    as that has changed. Where older rules made the state, all of that is done again."""
     before = state or PersonState(rules=RULES_VERSION)
-    by_other_rules = before.rules != RULES_VERSION
     known = copied(before.known)
     for more in inbox:
         learn(known, more)
     if before.version == UNSENT and not known.named and not known.out:
         return _by_itself(key, before, known)
-    home_before, facts_before = _place(key, before.known)
-    home, facts = _place(key, known)
-    new = _edges(key, known) if by_other_rules else _edges(key, known) - _edges(key, before.known)
-    outbox = PersonOutbox(edges=[(CHAINS, edge) for edge in sorted(new, key=_order)])
-    version = before.version
-    if version == UNSENT or by_other_rules or (home_before, facts_before) != (home, facts):
-        handed_over = before.known if before.written and version == UNSENT else None
-        moved = home_before != home
-        left = {home_before} if moved and facts_before is not None else set()
-        if by_other_rules:  # they may have chosen any of these
-            moved, left = True, {key, *known.out} - {home}
-        version = (version[0] + moved, version[1] + 1)
-        for other in sorted(left):
-            outbox.members.append((other, Member(key, version, None, handed_over if other == key else None)))
-        outbox.members.append((home, Member(key, version, facts, handed_over if home == key else None)))
+    by_other_rules = before.rules != RULES_VERSION
+    was, now = _place(key, before.known), _place(key, known)
+    moved = by_other_rules or was.home != now.home
+    version = (before.version[0] + moved, before.version[1] + 1)
+    outbox = PersonOutbox()
+    if before.version == UNSENT or by_other_rules or was != now:
+        left = {key, *known.out} - {now.home} if by_other_rules else {was.home} - {now.home}
+        _tell_homes(key, before, left if by_other_rules or was.facts is not None else set(), now, version, outbox)
+    if now.is_chain:
+        _tell_edges(key, before.known if was.is_chain else None, known, by_other_rules, version[1], outbox)
+    if not (outbox.members or outbox.tokens or outbox.paths):
+        version = before.version
     return PersonState(known, version, before.written, RULES_VERSION), outbox
 
 
@@ -96,21 +106,56 @@ def _by_itself(key: str, before: PersonState, known: Known) -> tuple[PersonState
     return PersonState(known, UNSENT, written, RULES_VERSION), outbox
 
 
-def _place(key: str, known: Known) -> tuple[str, Known | None]:
-    """(home, facts); facts are None for an id of which nothing is known."""
+def _tell_homes(
+    key: str, before: PersonState, left: set[str], now: _Place, version: Version, outbox: PersonOutbox
+) -> None:
+    """Departures from homes that are `left`, and an arrival."""
+    handed_over = before.known if before.written and before.version == UNSENT else None
+    for home in sorted(left):
+        outbox.members.append((home, Member(key, version, None, handed_over if home == key else None)))
+    own = handed_over if now.home == key else None
+    outbox.members.append((now.home, Member(key, version, now.facts, own, now.is_chain)))
+
+
+def _tell_edges(
+    key: str, before: Known | None, known: Known, by_other_rules: bool, version: int, outbox: PersonOutbox
+) -> None:
+    """What is new of a chain id's edges; `before` is None where it was no chain id."""
+    first, first_before = _earliest(known), before and _earliest(before)
+    if first != first_before or by_other_rules:
+        outbox.pointers.append((key, Pointer(version, first)))
+    out_before: dict[str, Stamp] = {} if before is None or by_other_rules else before.out
+    new = {user: stamp for user, stamp in sorted(known.out.items()) if out_before.get(user) != stamp}
+    if new:
+        outbox.paths.append((key, Pointer(version, first, new)))
+    tokens_before = {} if before is None else _tokens(key, before)
+    tokens = _tokens(key, known)
+    gone = {(user, _token(key, other)) for user in known.out for other in ("", user)} if by_other_rules else set()
+    for user, token in sorted((gone | tokens_before.keys()) - tokens.keys()):
+        outbox.tokens.append((user, Token(token, (version,), None)))
+    for (user, token), is_later in sorted(tokens.items()):
+        if by_other_rules or tokens_before.get((user, token)) != is_later:
+            outbox.tokens.append((user, Token(token, (version,), is_later)))
+
+
+def _place(key: str, known: Known) -> _Place:
     if known == NOTHING:
-        return key, None
+        return _Place(key, None, False)
     facts = msgspec.structs.replace(known, out={}, named=False)
-    if known.named or not known.out:
-        return key, facts
-    return min((stamp, user) for user, stamp in known.out.items())[1], facts
+    return _Place(_earliest(known) if known.out else key, facts, known.named and bool(known.out))
 
 
-def _edges(key: str, known: Known) -> set[Edge]:
-    if not known.named:
-        return set()
-    return {Edge(stamp, key, user) for user, stamp in known.out.items()}
+def _earliest(known: Known) -> str:
+    return min((stamp, user) for user, stamp in known.out.items())[1]
 
 
-def _order(edge: Edge) -> tuple[object, ...]:
-    return edge.stamp, edge.user
+def _tokens(key: str, known: Known) -> dict[tuple[str, str], bool]:
+    """(the user that an edge leads to, the token's id), and whether it is of a later edge."""
+    first = _earliest(known)
+    later = {(user, _token(key, user)): True for user in known.out if user != first}
+    return {(first, _token(key)): False, **later}
+
+
+def _token(key: str, user: str = "") -> str:
+    """The id of the token of a chain id's earliest edge, or of that to a user. The length tells the two ids apart."""
+    return f"{len(key)}:{key}{user}"

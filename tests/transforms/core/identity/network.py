@@ -9,23 +9,26 @@ from typing import Any
 import msgspec
 
 from transforms.core.facts import Known
-from transforms.core.identity import chains, contact, household, person
-from transforms.core.identity.protocol import Edge, Label, Member
+from transforms.core.identity import chains, contact, depth, household, person
+from transforms.core.identity.protocol import HOPS, Deep, Label, Member, Pointer, Token
 from transforms.core.rows import Upsert
 
 Key = tuple[str, str]
+"""(stage, key); a stage that is used for several hops has the hop behind its name: `household2`."""
 
 _ENCODER = msgspec.msgpack.Encoder()
 _STATES: dict[str, Any] = {
     "person": msgspec.msgpack.Decoder(person.PersonState),
+    "depth": msgspec.msgpack.Decoder(depth.DepthState),
     "chains": msgspec.msgpack.Decoder(chains.ChainsState),
     "household": msgspec.msgpack.Decoder(household.HouseholdState),
     "contact": msgspec.msgpack.Decoder(contact.ContactState),
 }
 _MESSAGES: dict[str, Any] = {
     "person": msgspec.msgpack.Decoder(Known),
-    "chains": msgspec.msgpack.Decoder(Edge),
-    "household": msgspec.msgpack.Decoder(Member | Label),
+    "depth": msgspec.msgpack.Decoder(Token | Pointer),
+    "chains": msgspec.msgpack.Decoder(Deep),
+    "household": msgspec.msgpack.Decoder(Member | Label | Pointer),
     "contact": msgspec.msgpack.Decoder(Member),
 }
 
@@ -37,7 +40,7 @@ class Network:
         self._rng = rng
         self._repeat = repeat
         self._waiting: dict[Key, list[bytes]] = {}
-        self._states: dict[Key, bytes] = {}
+        self.states: dict[Key, bytes] = {}
         self.rows: dict[tuple[str, tuple[str, ...]], Upsert] = {}
 
     def send(self, stage: str, key: str, message: object) -> None:
@@ -55,7 +58,7 @@ class Network:
         left = waiting[take:] + [message for message in waiting[:take] if self._rng.random() < self._repeat]
         if left:
             self._waiting[stage, key] = left
-        self._run(stage, key, [_MESSAGES[stage].decode(message) for message in waiting[:take]])
+        self._run(stage, key, [_MESSAGES[_parted(stage)[0]].decode(message) for message in waiting[:take]])
         return True
 
     def drain(self) -> None:
@@ -71,28 +74,39 @@ class Network:
                 self.rows[table, upsert.key] = upsert
 
     def _run(self, stage: str, key: str, inbox: list[Any]) -> None:
-        encoded = self._states.get((stage, key))
-        state = None if encoded is None else _STATES[stage].decode(encoded)
-        if stage == "person":
+        encoded = self.states.get((stage, key))
+        name, hop = _parted(stage)
+        state = None if encoded is None else _STATES[name].decode(encoded)
+        if name == "person":
             state, persons = person.step(key, state, inbox)
-            self._send_all("household", persons.members)
-            self._send_all("chains", persons.edges)
-            self.write("contacts", persons.contacts)
-            self.write("memberships", persons.memberships)
-        elif stage == "chains":
+            self._send_all("household1", persons.members)
+            self._send_all("depth1", persons.tokens)
+            for number in range(1, HOPS + 1):
+                self._send_all(f"household{number}", persons.pointers)
+            for number in range(1, HOPS):
+                self._send_all(f"depth{number}", persons.paths)
+            self._write_all(persons)
+        elif name == "depth":
+            state, tokens = depth.step(hop, key, state, inbox)
+            self._send_all(f"depth{hop + 1}", tokens.tokens)
+            self._send_all("chains", tokens.deep)
+        elif name == "chains":
             state, labels = chains.step(key, state, inbox)
-            self._send_all("household", labels.labels)
-        elif stage == "household":
-            state, households = household.step(key, state, inbox)
+            for number in range(1, HOPS + 1):
+                self._send_all(f"household{number}", labels.labels)
+        elif name == "household":
+            state, households = household.step(hop, key, state, inbox)
             self._send_all("contact", households.members)
-            self.write("identities", households.identities)
-            self.write("contacts", households.contacts)
-            self.write("memberships", households.memberships)
+            self._send_all(f"household{hop + 1}", households.followers)
+            self._write_all(households)
         else:
             state, rows = contact.step(key, state, inbox)
-            self.write("contacts", rows.contacts)
-            self.write("memberships", rows.memberships)
-        self._states[stage, key] = _ENCODER.encode(state)
+            self._write_all(rows)
+        self.states[stage, key] = _ENCODER.encode(state)
+
+    def _write_all(self, outbox: Any) -> None:
+        for table in ("identities", "contacts", "memberships"):
+            self.write(table, getattr(outbox, table, ()))
 
     def _send_all(self, stage: str, messages: Iterable[tuple[str, object]]) -> None:
         for key, message in messages:
@@ -103,3 +117,9 @@ class Network:
         return {
             key: upsert.row for (table, key), upsert in self.rows.items() if table == name and upsert.row is not None
         }
+
+
+def _parted(stage: str) -> tuple[str, int]:
+    """A stage's name, and its hop; 0 where it is used once."""
+    name = stage.rstrip("0123456789")
+    return name, int(stage[len(name) :] or 0)

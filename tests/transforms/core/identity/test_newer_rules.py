@@ -20,11 +20,11 @@ from transforms.core import account_rows, contacts
 from transforms.core.accounts import Way
 from transforms.core.contacts import ContactRows
 from transforms.core.facts import AccountKnown, Known
-from transforms.core.identity import chains, contact, household, person
+from transforms.core.identity import chains, contact, depth, household, person
 from transforms.core.identity.protocol import UNSENT, Edge, Member
 
 HISTORIES = 120
-STAGES = (person, chains, household, contact, account_rows)
+STAGES = (person, depth, chains, household, contact, account_rows)
 
 
 @contextmanager
@@ -59,14 +59,9 @@ def _deletes_ignored(external_id: str, members: Mapping[str, Known]) -> ContactR
     return _rows(external_id, {id: msgspec.structs.replace(known, deleted=None) for id, known in members.items()})
 
 
-def _latest_edge(key: str, known: Known) -> tuple[str, Known | None]:
-    """A leaf lives with the user of its latest edge."""
-    if known == Known():
-        return key, None
-    leaf_facts = msgspec.structs.replace(known, out={}, named=False)
-    if known.named or not known.out:
-        return key, leaf_facts
-    return max((stamp, user) for user, stamp in known.out.items())[1], leaf_facts
+def _latest_edge(known: Known) -> str:
+    """An id lives with the user of its latest edge."""
+    return max((stamp, user) for user, stamp in known.out.items())[1]
 
 
 def _reversed(edges: Iterable[Edge]) -> dict[str, str]:
@@ -85,9 +80,9 @@ FOLDS: dict[str, tuple[object, str, Callable[..., Any]]] = {
 }
 RULES = {
     **FOLDS,
-    "another home": (person, "_place", _latest_edge),
+    "another home": (person, "_earliest", _latest_edge),
     "other labels": (chains, "resolve", _reversed),
-    "other identities": (household, "Identity", _other_label),
+    "other identities": (contact, "Identity", _other_label),
 }
 
 
@@ -188,10 +183,10 @@ def test_the_crowd_of_a_heavy_contact_is_written_anew() -> None:
     span = ((1, "m"), (1, "m"))
     with rules(1, RULES["other identities"]):
         arrivals = [Member(id, (1, 1), Known()) for id in devices]
-        state, _ = household.step("u", None, [Member("u", (0, 1), Known(seen=span)), *arrivals])
+        state, _ = household.step(1, "u", None, [Member("u", (0, 1), Known(seen=span)), *arrivals])
     assert state.crowd
     with rules(2):
-        state, outbox = household.step("u", state, [])
+        state, outbox = household.step(1, "u", state, [])
     assert state.crowd
     assert {upsert.key[0]: upsert.row for upsert in outbox.identities} == {
         "u": None,
@@ -238,6 +233,6 @@ def test_a_household_takes_back_what_a_person_wrote_by_other_rules(sent_under: i
         _, sent = person.step("phone", state, [Known(out={"ann": (2, "m2")})])
     with rules(2):
         for key, message in sent.members:
-            network.send("household", key, message)
+            network.send("household1", key, message)
         network.drain()
     assert not network.table("contacts")
