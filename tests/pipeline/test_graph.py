@@ -193,7 +193,7 @@ def test_a_window_is_kept_for_two_of_its_length_at_most(runner: str, seconds: in
         for output in each.outputs.values()
         if isinstance(output, PCollection)
     ]
-    assert kept == [Duration(seconds=seconds)] * len(STEPS), "one for each step with a key"
+    assert kept == [Duration(seconds=seconds)] * len((*STEPS, "Parts")), "each step with a key"
 
 
 def test_what_may_come_late_is_stamped_before_its_facts_are_gathered() -> None:
@@ -263,12 +263,12 @@ def test_a_launched_job_takes_nothing_late_by_more_than_two_windows_and_has_few_
     keys alone, and one for each shard of events and each bucket of keyed rows."""
     lines = list(kept((DATAFLOW / f"{name}.txt").read_text("utf-8")))
     late = {transform.split("/")[1]: how for transform, what, how in lines if what == "takes"}
-    assert late == dict.fromkeys(STEPS, "what is 120 s late")
+    assert late == dict.fromkeys((*STEPS, "Parts"), "what is 120 s late")
     timers: dict[str, set[str]] = {}
     for transform, what, how in lines:
         if what.startswith("timer"):
             timers.setdefault(how, set()).add(transform)
-    assert {transform.split("/")[1] for transform in timers.pop("next_page, EVENT_TIME")} == set(late)
+    assert {transform.split("/")[1] for transform in timers.pop("next_page, EVENT_TIME")} == set(STEPS)
     assert timers.pop("flush, PROCESSING_TIME") == {"WriteEvents/Append"}
     buckets = timers.pop("give, PROCESSING_TIME")
     assert all(transform.startswith(("Write", "Publish/Sweep")) for transform in buckets)

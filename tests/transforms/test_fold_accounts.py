@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from random import Random
 
 import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 from tests.histories import line
 from tests.transforms.core.calls import GROUP, IDENTIFY, accepted, call, second
+from transforms.core import account_rows
+from transforms.core.accounts import Way
 from transforms.core.connections import DEFAULT
-from transforms.fold_accounts import FoldAccounts
+from transforms.core.facts import AccountKnown, learn_account
+from transforms.fold_accounts import PARTS, FoldAccounts, JoinParts
 from transforms.map_accounts import MapAccounts
+from transforms.windows import Arrival, everything
 
 MESSAGES = [
     call(1, GROUP, groupId="a", traits={"name": "A", "plan": "free"}),
@@ -49,3 +55,22 @@ def test_rows_whatever_the_order_and_the_repetitions(seed: int) -> None:
                 ]
             ),
         )
+
+
+def named(number: int) -> AccountKnown:
+    stamp = (number, f"m{number}")
+    traits = {f"trait{number % 7}": (stamp, b"%d" % number)}
+    return AccountKnown(traits, (stamp, "Acme"), {Way.GROUP: (stamp, stamp)}, {"c": stamp})
+
+
+def test_many_calls_of_one_account_wait_under_several_keys_and_give_one_row() -> None:
+    facts = [("acme", named(n)) for n in range(400)]
+    whole = reduce(learn_account, (known for _, known in facts), AccountKnown())
+    with TestPipeline(options=PipelineOptions(streaming=True), runner="FnApiRunner") as pipeline:
+        window = Arrival(60)
+        accounts = pipeline | beam.Create(facts).with_output_types(tuple[str, AccountKnown])
+        parts = accounts | "Parts" >> JoinParts(window)
+        joined = parts | "Global" >> everything() | "Id" >> beam.Keys()
+        assert_that(joined, equal_to(["acme"] * PARTS), "Parts are few")
+        rows = (accounts | FoldAccounts(window))["accounts"] | beam.Map(lambda upsert: (upsert.version, upsert.row))
+        assert_that(rows, equal_to([((1,), account_rows.row("acme", whole))]), "One row")
