@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Final
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
@@ -13,10 +14,19 @@ from transforms import metrics
 from transforms.core.contacts import MAX_PREVIOUS_IDS
 from transforms.core.facts import Known, learn
 from transforms.core.identity import chains, contact, depth, household, person
-from transforms.core.identity.protocol import HOPS
+from transforms.core.identity.stages import TABLES, Stage, stages
 from transforms.core.rows import Upsert
 from transforms.keyed_step import JoinFn, KeyedStep
 from transforms.windows import Arrival
+
+SIZES: Final[Mapping[Callable[..., int], metrics.Distribution]] = {
+    person.size: metrics.EDGES,
+    depth.size: metrics.TOKENS,
+    chains.size: metrics.CHAIN_EDGES,
+    household.size: metrics.RESIDENTS,
+    contact.size: metrics.MEMBERS,
+}
+"""What tells how large states of a stage are."""
 
 
 class ResolveIdentities(beam.PTransform):
@@ -31,75 +41,37 @@ class ResolveIdentities(beam.PTransform):
         self.page_bytes = page_bytes
 
     def expand(self, known: PCollection[tuple[str, Known]]) -> dict[str, PCollection]:
-        keyed = self._keyed()
-        persons = known | "Person" >> keyed(
-            person.step,
-            person.PersonState,
-            person.PersonOutbox,
-            gather=JoinFn(Known, learn),
-            size=person.size,
-            sizes=metrics.EDGES,
-        )
-        renamed = self._deep(persons) | "Chains" >> keyed(
-            chains.step,
-            chains.ChainsState,
-            chains.ChainsOutbox,
-            size=chains.size,
-            sizes=metrics.CHAIN_EDGES,
-        )
-        households, members = self._households(persons, renamed["labels"])
-        rows = members | "Contact" >> keyed(
-            contact.step,
-            contact.ContactState,
-            contact.ContactOutbox,
-            size=contact.size,
-            sizes=metrics.MEMBERS,
-        )
-        writers = (persons, households, rows)
-        contacts = tuple(writer["contacts"] for writer in writers) | "Contacts" >> beam.Flatten()
-        memberships = tuple(writer["memberships"] for writer in writers) | "Memberships" >> beam.Flatten()
+        messages: dict[str, list[PCollection]] = defaultdict(list, Person=[known])
+        rows: dict[str, list[PCollection]] = {table: [] for table in TABLES}
+        for stage in stages():
+            outputs = _together(messages[stage.name], f"{stage.name}Messages") | stage.name >> self._keyed(stage)
+            for field, names in stage.sends.items():
+                for name in names:
+                    messages[name].append(outputs[field])
+            for table in stage.writes:
+                rows[table].append(outputs[table])
+        contacts = _together(rows["contacts"], "Contacts")
         return {
             "contacts": contacts | "Limits" >> beam.ParDo(_LimitsFn()).with_output_types(Upsert),
-            "identities": (households["identities"], rows["identities"]) | "Identities" >> beam.Flatten(),
-            "memberships": memberships,
+            "identities": _together(rows["identities"], "Identities"),
+            "memberships": _together(rows["memberships"], "Memberships"),
         }
 
-    def _keyed(self) -> Callable[..., KeyedStep]:
-        return partial(KeyedStep, window=self.window, page_bytes=self.page_bytes)
+    def _keyed(self, stage: Stage) -> KeyedStep:
+        return KeyedStep(
+            stage.step,
+            stage.state,
+            stage.outbox,
+            window=self.window,
+            page_bytes=self.page_bytes,
+            gather=JoinFn(Known, learn) if stage.step is person.step else None,
+            size=stage.size,
+            sizes=SIZES[stage.size],
+        )
 
-    def _deep(self, persons: dict[str, PCollection]) -> PCollection:
-        """What each hop of depth tells chains."""
-        tokens, found = persons["tokens"], []
-        for hop in range(1, HOPS):
-            messages = (tokens, persons["paths"]) | f"DepthMessages{hop}" >> beam.Flatten()
-            depths = messages | f"Depth{hop}" >> self._keyed()(
-                partial(depth.step, hop),
-                depth.DepthState,
-                depth.DepthOutbox,
-                size=depth.size,
-                sizes=metrics.TOKENS,
-            )
-            tokens = depths["tokens"]
-            found.append(depths["deep"])
-        return tuple(found) | "Deep" >> beam.Flatten()
 
-    def _households(
-        self, persons: dict[str, PCollection], labels: PCollection
-    ) -> tuple[dict[str, PCollection], PCollection]:
-        """The households of the first hop, and what all pass on to contacts."""
-        hops: list[dict[str, PCollection]] = []
-        for hop in range(1, HOPS + 1):
-            came = hops[-1]["followers"] if hops else persons["members"]
-            messages = (came, persons["pointers"], labels) | f"HouseholdMessages{hop}" >> beam.Flatten()
-            households = messages | f"Household{hop}" >> self._keyed()(
-                partial(household.step, hop),
-                household.HouseholdState,
-                household.HouseholdOutbox,
-                size=household.size,
-                sizes=metrics.RESIDENTS,
-            )
-            hops.append(households)
-        return hops[0], tuple(households["members"] for households in hops) | "Members" >> beam.Flatten()
+def _together(pcollections: list[PCollection], label: str) -> PCollection:
+    return pcollections[0] if len(pcollections) == 1 else tuple(pcollections) | label >> beam.Flatten()
 
 
 class _LimitsFn(metrics.CountingFn):

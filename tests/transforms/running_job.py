@@ -34,13 +34,12 @@ from tests.histories import CONFIGS, Message, history
 from tests.product_rows import connections, facts, plain
 from transforms.coders import VERSION, StructCoder
 from transforms.core.facts import AccountKnown, Known, learn, learn_account
-from transforms.core.identity.protocol import HOPS, ProtocolMessage
+from transforms.core.identity.protocol import ProtocolMessage
+from transforms.core.identity.stages import stages
 from transforms.core.rows import Upsert
 
 RECORDED = Path(__file__).with_name("state")
-HOUSEHOLDS = tuple(f"Household{hop}" for hop in range(1, HOPS + 1))
-DEPTHS = tuple(f"Depth{hop}" for hop in range(1, HOPS))
-STEPS = ("Person", *DEPTHS, "Chains", *HOUSEHOLDS, "Contact", "Account")
+STEPS = (*(stage.name for stage in stages()), "Account")
 JOBS = 12
 
 Inboxes = Mapping[str, Sequence[Any]]
@@ -127,25 +126,18 @@ class RunningJob:
                 persons.setdefault(id, []).append(known)
             if learned.account is not None:
                 accounts.setdefault(learned.account[0], []).append(learned.account[1])
-        person = self._step("Person", {id: [reduce(learn, known, Known())] for id, known in persons.items()})
-        tokens, deep = person["tokens"], []
-        for name in DEPTHS:
-            depth = self._step(name, _gathered([*tokens, *person["paths"]]))
-            tokens = depth["tokens"]
-            deep += depth["deep"]
-        chains = self._step("Chains", _gathered(deep))
-        outputs, members, came = [person], [], person["members"]
-        for name in HOUSEHOLDS:
-            household = self._step(name, _gathered([*came, *person["pointers"], *chains["labels"]]))
-            came = household["followers"]
-            members += household["members"]
-            outputs.append(household)
-        outputs.append(self._step("Contact", _gathered(members)))
+        inboxes: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
+        inboxes["Person"] |= {id: [reduce(learn, known, Known())] for id, known in persons.items()}
+        for stage in stages():
+            outputs = self._step(stage.name, inboxes[stage.name])
+            for messages_of, names in stage.sends.items():
+                for name in names:
+                    for to, message in _shuffled(outputs[messages_of]):
+                        inboxes[name][to].append(message)
+            for table in stage.writes:
+                self._write(table, outputs[table])
         joined = {id: [reduce(learn_account, known, AccountKnown())] for id, known in accounts.items()}
-        outputs.append(self._step("Account", joined))
-        for written in outputs:
-            for table in ("contacts", "identities", "memberships", "accounts"):
-                self._write(table, written.get(table, []))
+        self._write("accounts", self._step("Account", joined)["accounts"])
 
     def _step(self, name: str, inboxes: Inboxes) -> Mapping[str, list[Any]]:
         step = steps()[name]
@@ -172,13 +164,10 @@ class RunningJob:
         return {key: row for (table, key), (_, row) in self.rows.items() if table == name and row is not None}
 
 
-def _gathered(messages: Iterable[tuple[str, ProtocolMessage]]) -> Inboxes:
-    """The messages by key, once they have crossed a shuffle."""
+def _shuffled(messages: Iterable[tuple[str, ProtocolMessage]]) -> Iterator[tuple[str, ProtocolMessage]]:
+    """The messages once they have crossed a shuffle."""
     coder = StructCoder(ProtocolMessage)
-    inboxes: dict[str, list[Any]] = {}
-    for key, message in messages:
-        inboxes.setdefault(key, []).append(coder.decode(coder.encode(message)))
-    return inboxes
+    return ((key, coder.decode(coder.encode(message))) for key, message in messages)
 
 
 def named(value: Any) -> Any:

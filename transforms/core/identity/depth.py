@@ -16,15 +16,14 @@ out of it. Whatever follows a deep id on its path is deep.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 import msgspec
 
 from transforms.core.identity.passing import Destination, passed
 from transforms.core.identity.protocol import (
     CHAINS,
-    HOPS,
     Deep,
+    Hop,
     Newest,
     Pointer,
     ProtocolMessage,
@@ -33,9 +32,6 @@ from transforms.core.identity.protocol import (
 )
 from transforms.core.rules_version import RULES_VERSION, UNVERSIONED
 from transforms.core.stamps import Stamp
-
-LAST: Final = HOPS - 1
-"""The hop after which no token is passed on."""
 
 
 class DepthState(msgspec.Struct, array_like=True, gc=False):
@@ -66,7 +62,7 @@ def size(state: DepthState) -> int:
 
 
 def step(
-    hop: int, key: str, state: DepthState | None, inbox: Iterable[Token | Pointer]
+    hop: Hop, key: str, state: DepthState | None, inbox: Iterable[Token | Pointer]
 ) -> tuple[DepthState, DepthOutbox]:
     """Keeps the newest messages, passes tokens on, and tells chains what has changed; everything where older rules did
     so."""
@@ -93,14 +89,14 @@ def step(
     for to, id, passed_version, is_later in passed(ids, before.tokens, tokens, led_to, leads_to, version + rewritten):
         outbox.tokens.append((to.key, Token(id, passed_version, is_later)))
     standing = {is_later for _, is_later in tokens.values() if is_later is not None}
-    is_deep = target is not None and (True in standing or (hop == LAST and False in standing))
+    is_deep = target is not None and (True in standing or (hop.is_last and False in standing))
     told = before.told
     if is_deep != before.is_deep or (is_deep and new) or by_other_rules:
         told += 1
         untold = {} if not is_deep else new if before.is_deep and not by_other_rules else edges
-        outbox.deep.append((CHAINS, Deep(key, hop, told, is_deep, untold)))
+        outbox.deep.append((CHAINS, Deep(key, hop.number, told, is_deep, untold)))
     return DepthState(tokens, target, version, edges, is_deep, told, rewritten, RULES_VERSION), outbox
 
 
-def _next(hop: int, target: str | None) -> Destination | None:
-    return Destination("hop", target) if target is not None and hop < LAST else None
+def _next(hop: Hop, target: str | None) -> Destination | None:
+    return Destination("hop", target) if target is not None and not hop.is_last else None

@@ -36,7 +36,7 @@ from msgspec.structs import replace
 from transforms.core.facts import Known
 from transforms.core.identity import contact, crowd
 from transforms.core.identity.passing import Destination, passed
-from transforms.core.identity.protocol import HOPS, Label, Member, Members, Pointer, ProtocolMessage, keep_newest
+from transforms.core.identity.protocol import Hop, Label, Member, Members, Pointer, ProtocolMessage, keep_newest
 from transforms.core.rows import Upsert
 from transforms.core.rules_version import RULES_VERSION, UNVERSIONED
 
@@ -73,7 +73,7 @@ def size(state: HouseholdState) -> int:
 
 
 def step(
-    hop: int, key: str, state: HouseholdState | None, inbox: Iterable[Member | Label | Pointer]
+    hop: Hop, key: str, state: HouseholdState | None, inbox: Iterable[Member | Label | Pointer]
 ) -> tuple[HouseholdState, HouseholdOutbox]:
     """Keeps the newest messages, and writes or passes on what they change; everything where older rules did so."""
     inbox = list(inbox)
@@ -135,17 +135,17 @@ def _leading(state: HouseholdState) -> tuple[Label | None, Pointer | None, bool]
     return state.label, state.pointer, state.is_followed
 
 
-def _is_alone(hop: int, state: HouseholdState) -> bool:
+def _is_alone(hop: Hop, state: HouseholdState) -> bool:
     """Whether none but the members can be in the contact."""
-    return hop == 1 and not state.is_followed and state.label is None and state.pointer is None
+    return hop.number == 1 and not state.is_followed and state.label is None and state.pointer is None
 
 
-def _destination(hop: int, key: str, state: HouseholdState) -> Destination:
+def _destination(hop: Hop, key: str, state: HouseholdState) -> Destination:
     """Where the members are passed on to. After the last hop a chain id leads to its own contact, until its label has
     come."""
     if state.label is not None and state.label.label is not None:
         return Destination("contact", state.label.label)
-    if state.pointer is not None and hop < HOPS:
+    if state.pointer is not None and not hop.is_last:
         return Destination("hop", state.pointer.target)
     return Destination("contact", key)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -12,6 +12,14 @@ from transforms.core.stamps import Stamp
 HOPS: Final = 3
 """How many users an id's path of earliest edges is followed by. A path with so many chain ids is replayed by chains: an
 anonymous id → an e-mail address → an id → a CRM's id has two of them."""
+
+
+class Hop(NamedTuple):
+    """Which of the hops a stage is used for, counted from 1."""
+
+    number: int
+    is_last: bool
+
 
 CHAINS: Final = ""
 """The one key of the stage chains; no id is empty."""

@@ -7,30 +7,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from random import Random
 from typing import Any
-
-import pytest
 
 from judge import resolve
 from tests.transforms.core.identity.network import Network
 from transforms.core.facts import Known
-from transforms.core.identity import depth, household
+from transforms.core.identity.protocol import HOPS
 from transforms.core.stamps import Stamp
 
 Edge = tuple[Stamp, str, str]
-
-
-@contextmanager
-def hops(count: int) -> Iterator[None]:
-    """Has households follow a path for so many hops."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(household, "HOPS", count)
-        patch.setattr(depth, "LAST", count - 1)
-        patch.setattr("tests.transforms.core.identity.network.HOPS", count)
-        yield
 
 
 def edges(rng: Random) -> list[Edge]:
@@ -65,10 +51,10 @@ def tables(network: Network) -> tuple[dict[str, str], dict[str, set[str]]]:
     )
 
 
-def is_right(seed: int) -> bool:
+def is_right(seed: int, hops: int = HOPS) -> bool:
     """Whether the stages write what the replay gives: after each of some phases, with all that came until then."""
     rng = Random(seed)
-    network = Network(rng)
+    network = Network(rng, hops=hops)
     drawn = edges(rng)
     rng.shuffle(drawn)
     sent: list[Edge] = []
@@ -77,12 +63,12 @@ def is_right(seed: int) -> bool:
         for _ in range(rng.randint(1, len(drawn))):
             stamp, previous, user = edge = drawn.pop()
             sent.append(edge)
-            network.send("person", previous, Known(out={user: stamp}))
-            network.send("person", user, Known(named=True))
+            network.send("Person", previous, Known(out={user: stamp}))
+            network.send("Person", user, Known(named=True))
             if rng.random() < 0.5:
                 id = rng.choice((previous, user))
                 identified.add(id)
-                network.send("person", id, Known(seen=(stamp, stamp)))
+                network.send("Person", id, Known(seen=(stamp, stamp)))
             while rng.random() < 0.6 and network.step():
                 pass
         network.drain()
@@ -95,10 +81,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.transforms.core.identity.dense")
     parser.add_argument("--histories", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--hops", type=int, default=3)
+    parser.add_argument("--hops", type=int, default=HOPS)
     given = parser.parse_args()
-    with hops(given.hops):
-        wrong = [seed for seed in range(given.seed, given.seed + given.histories) if not is_right(seed)]
+    seeds = range(given.seed, given.seed + given.histories)
+    wrong = [seed for seed in seeds if not is_right(seed, given.hops)]
     print(f"{given.histories:,} dense histories, {given.hops} hops: {len(wrong):,} differences {wrong[:20] or ''}")
     return 1 if wrong else 0
 

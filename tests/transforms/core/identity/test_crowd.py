@@ -11,7 +11,9 @@ from transforms.core.facts import Known
 from transforms.core.identity import contact, crowd, household
 from transforms.core.identity.contact import ContactState
 from transforms.core.identity.household import HouseholdState
-from transforms.core.identity.protocol import Label, Member
+from transforms.core.identity.protocol import Hop, Label, Member
+
+FIRST = Hop(1, False)
 
 IDENTIFIED = Known(seen=((1, "m"), (1, "m")))
 BARE = Known()
@@ -24,7 +26,7 @@ def arrivals(first: int, count: int) -> list[Member]:
 
 def home(count: int) -> HouseholdState:
     """The household of a user with so many bare ids."""
-    state, _ = household.step(1, "user", None, [USER, *arrivals(0, count)])
+    state, _ = household.step(FIRST, "user", None, [USER, *arrivals(0, count)])
     return state
 
 
@@ -48,7 +50,7 @@ def test_arrivals_leave_the_crowd_packed(
     state = home(5_000)
     assert state.crowd, what
     monkeypatch.setattr(crowd, "_decode", refuse)
-    _, outbox = household.step(1, "user", state, inbox)
+    _, outbox = household.step(FIRST, "user", state, inbox)
     assert len(outbox.identities) == written
 
 
@@ -61,7 +63,7 @@ def test_a_state_holds_at_most_two_thousand_unpacked() -> None:
 
 def test_previous_ids_are_the_first_whatever_is_packed() -> None:
     state = home(5_000)
-    _, outbox = household.step(1, "user", state, [Member("a", (0, 1), BARE), Member("b", (0, 1), BARE)])
+    _, outbox = household.step(FIRST, "user", state, [Member("a", (0, 1), BARE), Member("b", (0, 1), BARE)])
     (upsert,) = outbox.contacts
     assert isinstance(upsert.row, Contact)
     assert upsert.row.previous_ids == ("a", "b", *(member.id for member in arrivals(0, 998)))
@@ -69,7 +71,7 @@ def test_previous_ids_are_the_first_whatever_is_packed() -> None:
 
 def test_a_label_passes_the_crowd_on_too() -> None:
     state = home(5_000)
-    state, outbox = household.step(1, "user", state, [Label(1, "new")])
+    state, outbox = household.step(FIRST, "user", state, [Label(1, "new")])
     assert len(outbox.members) == 5_001
     assert state.crowd
     merged, rows = contact.step("new", None, [message for _, message in outbox.members if isinstance(message, Member)])
@@ -91,16 +93,16 @@ def test_a_label_passes_the_crowd_on_too() -> None:
 def test_the_newest_message_about_a_member_of_the_crowd_counts(
     what: str, message: Member, expected: tuple[tuple[int, ...], Known | None]
 ) -> None:
-    state, _ = household.step(1, "user", home(5_000), [message])
+    state, _ = household.step(FIRST, "user", home(5_000), [message])
     assert crowd.unpacked(state.members, state.crowd)["device-004000"] == expected, what
 
 
 def test_a_late_departure_does_not_take_a_member_away_that_an_older_arrival_hides() -> None:
     came_back = Member("device-004000", (2, 2), BARE)
-    state, _ = household.step(1, "user", None, [USER, *arrivals(0, 4_000), came_back, *arrivals(4_001, 1_000)])
+    state, _ = household.step(FIRST, "user", None, [USER, *arrivals(0, 4_000), came_back, *arrivals(4_001, 1_000)])
     assert "device-004000" not in state.members
-    state, _ = household.step(1, "user", state, [Member("device-004000", (0, 0), BARE)])
-    state, _ = household.step(1, "user", state, [Member("device-004000", (1, 1), None)])
+    state, _ = household.step(FIRST, "user", state, [Member("device-004000", (0, 0), BARE)])
+    state, _ = household.step(FIRST, "user", state, [Member("device-004000", (1, 1), None)])
     assert crowd.unpacked(state.members, state.crowd)["device-004000"] == ((2, 2), BARE)
 
 

@@ -41,7 +41,7 @@ def run(rng: Random, parts: Iterable[Iterable[Message]], config: Config) -> dict
         for message in part:
             for learned in facts(message, product):
                 for id, known in learned.persons:
-                    network.send("person", id, known)
+                    network.send("Person", id, known)
             while rng.random() < 0.7 and network.step():
                 pass
         if rng.random() < 0.5:
@@ -91,7 +91,7 @@ def test_versions_never_go_backwards() -> None:
     for message in history(rng, 200):
         for learned in facts(message, connections(CONFIGS["mixed"])):
             for id, known in learned.persons:
-                network.send("person", id, known)
+                network.send("Person", id, known)
         network.drain()
         for place, upsert in network.rows.items():
             assert upsert.version >= greatest.get(place, upsert.version)

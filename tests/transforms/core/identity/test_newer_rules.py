@@ -21,7 +21,9 @@ from transforms.core.accounts import Way
 from transforms.core.contacts import ContactRows
 from transforms.core.facts import AccountKnown, Known
 from transforms.core.identity import chains, contact, depth, household, person
-from transforms.core.identity.protocol import UNSENT, Edge, Member
+from transforms.core.identity.protocol import UNSENT, Edge, Hop, Member
+
+FIRST = Hop(1, False)
 
 HISTORIES = 120
 STAGES = (person, depth, chains, household, contact, account_rows)
@@ -91,7 +93,7 @@ def send(network: Network, messages: Iterable[Message], config: Config) -> None:
     for message in messages:
         for learned in facts(message, product):
             for id, known in learned.persons:
-                network.send("person", id, known)
+                network.send("Person", id, known)
 
 
 @pytest.mark.parametrize("versions", [(0, 1), (1, 2), (2, 1)], ids=["unversioned", "update", "rollback"])
@@ -149,7 +151,7 @@ def test_a_contact_that_any_message_meets_is_right_without_the_log(rule: str) ->
         met = rng.sample(ids, min(2, len(ids)))
         with rules(2):
             for id in met:
-                network.send("person", id, Known())
+                network.send("Person", id, Known())
             network.drain()
         tables, expected = identity_tables(network), judged(replay(map(line, messages), CONFIGS["mixed"]))
         for id in met:
@@ -183,10 +185,10 @@ def test_the_crowd_of_a_heavy_contact_is_written_anew() -> None:
     span = ((1, "m"), (1, "m"))
     with rules(1, RULES["other identities"]):
         arrivals = [Member(id, (1, 1), Known()) for id in devices]
-        state, _ = household.step(1, "u", None, [Member("u", (0, 1), Known(seen=span)), *arrivals])
+        state, _ = household.step(FIRST, "u", None, [Member("u", (0, 1), Known(seen=span)), *arrivals])
     assert state.crowd
     with rules(2):
-        state, outbox = household.step(1, "u", state, [])
+        state, outbox = household.step(FIRST, "u", state, [])
     assert state.crowd
     assert {upsert.key[0]: upsert.row for upsert in outbox.identities} == {
         "u": None,
@@ -233,6 +235,6 @@ def test_a_household_takes_back_what_a_person_wrote_by_other_rules(sent_under: i
         _, sent = person.step("phone", state, [Known(out={"ann": (2, "m2")})])
     with rules(2):
         for key, message in sent.members:
-            network.send("household1", key, message)
+            network.send("Household1", key, message)
         network.drain()
     assert not network.table("contacts")

@@ -12,9 +12,11 @@ from transforms.core.accounts import Way
 from transforms.core.facts import Known
 from transforms.core.identity import household, person
 from transforms.core.identity.person import PersonState
-from transforms.core.identity.protocol import Label, Member
+from transforms.core.identity.protocol import Hop, Label, Member
 from transforms.core.rows import Upsert
 from transforms.core.stamps import Stamp
+
+FIRST = Hop(1, False)
 
 
 def at(number: int) -> Stamp:
@@ -95,19 +97,19 @@ def test_an_id_that_an_older_program_left_to_its_household_goes_on_there() -> No
 
 def test_the_household_writes_anew_what_stays_and_takes_back_what_does_not() -> None:
     now = identified(2, "other")
-    _, outbox = household.step(1, "u", None, [Member("u", (0, 1), now, identified(1))])
+    _, outbox = household.step(FIRST, "u", None, [Member("u", (0, 1), now, identified(1))])
     assert keys(outbox.contacts) == [(("u",), (0, 1), True)]
     assert keys(outbox.memberships) == [(("u", "acme"), (0, 1), False), (("u", "other"), (0, 1), True)]
 
 
 def test_the_household_takes_the_rows_back_of_one_who_has_left() -> None:
-    _, outbox = household.step(1, "u", None, [Member("u", (1, 1), None, identified(1))])
+    _, outbox = household.step(FIRST, "u", None, [Member("u", (1, 1), None, identified(1))])
     assert keys(outbox.contacts) == [(("u",), (0, 1), False)]
 
 
 def test_a_household_that_has_a_label_takes_them_back_as_well() -> None:
-    state, _ = household.step(1, "u", None, [Label(1, "w")])
-    _, outbox = household.step(1, "u", state, [Member("u", (0, 1), identified(1), identified(1))])
+    state, _ = household.step(FIRST, "u", None, [Label(1, "w")])
+    _, outbox = household.step(FIRST, "u", state, [Member("u", (0, 1), identified(1), identified(1))])
     assert keys(outbox.contacts) == [(("u",), (0, 2), False)]
     assert [key for key, _ in outbox.members] == ["w"]
 
@@ -119,11 +121,11 @@ def test_they_are_taken_over_however_late_the_person_says_so() -> None:
     others = Member("x", (1, 1), Known())
     for order in permutations((first, then, others)):
         network = Network(Random(7))
-        network.send("person", "u", identified(1))
+        network.send("Person", "u", identified(1))
         network.drain()
         state = None
         for message in order:
-            state, rows = household.step(1, "u", state, [message])
+            state, rows = household.step(FIRST, "u", state, [message])
             network.write("contacts", rows.contacts)
             network.write("memberships", rows.memberships)
         assert not network.table("contacts"), order

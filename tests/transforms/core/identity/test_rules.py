@@ -63,8 +63,8 @@ def test_through_the_stages_in_every_order(what: str, text: str, expected: dict[
 
 def send(network: Network, edge: Edge) -> None:
     if edge.previous != edge.user:
-        network.send("person", edge.previous, Known(out={edge.user: edge.stamp}))
-        network.send("person", edge.user, Known(named=True))
+        network.send("Person", edge.previous, Known(out={edge.user: edge.stamp}))
+        network.send("Person", edge.user, Known(named=True))
 
 
 def test_a_chain_has_no_length_limit() -> None:
