@@ -22,7 +22,7 @@ from transforms.core.accounts import Way
 from transforms.core.facts import AccountKnown, Known, learn, learn_account
 from transforms.core.identity import chains, household, person
 from transforms.core.identity.protocol import CHAINS, Deep, Hop, Member, ProtocolMessage
-from transforms.core.identity.stages import Stage, stages
+from transforms.core.identity.stages import IdentityStage, stages
 
 Fact = tuple[str, Known]
 Call = list[Fact]
@@ -114,7 +114,7 @@ class Job:
                 persons[id] = [_KNOWN.encode(fact)]
         return persons
 
-    def _step(self, stage: Stage, key: str, inbox: Iterable[Any]) -> Any:
+    def _step(self, stage: IdentityStage, key: str, inbox: Iterable[Any]) -> Any:
         encoded = self._states.get((stage.name, key))
         coder = _STATES[stage.name]
         after, outbox = stage.step(key, None if encoded is None else coder.decode(encoded), inbox)

@@ -14,7 +14,7 @@ from transforms import metrics
 from transforms.core.contacts import MAX_PREVIOUS_IDS
 from transforms.core.facts import Known, learn
 from transforms.core.identity import chains, contact, depth, household, person
-from transforms.core.identity.stages import TABLES, Stage, stages
+from transforms.core.identity.stages import TABLES, IdentityStage, stages
 from transforms.core.rows import Upsert
 from transforms.keyed_step import JoinFn, KeyedStep
 from transforms.windows import Arrival
@@ -57,7 +57,7 @@ class ResolveIdentities(beam.PTransform):
             "memberships": _together(rows["memberships"], "Memberships"),
         }
 
-    def _keyed(self, stage: Stage) -> KeyedStep:
+    def _keyed(self, stage: IdentityStage) -> KeyedStep:
         return KeyedStep(
             stage.step,
             stage.state,

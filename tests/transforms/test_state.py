@@ -34,7 +34,7 @@ def test_the_states_have_something_in_every_field() -> None:
             held[step].update(_filled(fields))
     assert held["Person"] >= {"known.traits", "known.audiences", "known.seen", "known.connections", "known.accounts"}
     assert held["Person"] >= {"known.deleted", "known.out", "known.named", "version", "written"}
-    assert held["Depth1"] >= {"tokens", "target", "version", "edges", "is_deep", "told"}
+    assert held["Depth1"] >= {"tokens", "target", "version", "edges", "is_deep", "sent"}
     assert held["Chains"] >= {"edges", "deep", "labels", "version"}
     assert held["Household1"] >= {"members", "label.version", "label.label", "written", "is_followed"}
     assert held["Household1"] >= {"pointer.version", "pointer.target"}

@@ -44,7 +44,7 @@ class DepthState(msgspec.Struct, array_like=True, gc=False):
     version: int = 0
     edges: dict[str, Stamp] = {}
     is_deep: bool = False
-    told: int = 0
+    sent: int = 0
     rewritten: int = 0
     rules: int = UNVERSIONED
 
@@ -90,12 +90,12 @@ def step(
         outbox.tokens.append((to.key, Token(id, passed_version, is_later)))
     standing = {is_later for _, is_later in tokens.values() if is_later is not None}
     is_deep = target is not None and (True in standing or (hop.is_last and False in standing))
-    told = before.told
+    sent = before.sent
     if is_deep != before.is_deep or (is_deep and new) or by_other_rules:
-        told += 1
-        untold = {} if not is_deep else new if before.is_deep and not by_other_rules else edges
-        outbox.deep.append((CHAINS, Deep(key, hop.number, told, is_deep, untold)))
-    return DepthState(tokens, target, version, edges, is_deep, told, rewritten, RULES_VERSION), outbox
+        sent += 1
+        unsent = {} if not is_deep else new if before.is_deep and not by_other_rules else edges
+        outbox.deep.append((CHAINS, Deep(key, hop.number, sent, is_deep, unsent)))
+    return DepthState(tokens, target, version, edges, is_deep, sent, rewritten, RULES_VERSION), outbox
 
 
 def _next(hop: Hop, target: str | None) -> Destination | None:

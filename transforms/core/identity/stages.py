@@ -14,7 +14,7 @@ from transforms.core.identity.protocol import HOPS, Hop
 TABLES: Final = ("contacts", "identities", "memberships")
 
 
-class Stage(NamedTuple):
+class IdentityStage(NamedTuple):
     """A stage: its step, with the types of its state and outbox, and what measures a state. `sends` has the stages that
     messages of a field go to; `writes` are the tables that it has rows for, each a field of that name."""
 
@@ -27,12 +27,12 @@ class Stage(NamedTuple):
     writes: tuple[str, ...] = ()
 
 
-def stages(hops: int = HOPS) -> tuple[Stage, ...]:
+def stages(hops: int = HOPS) -> tuple[IdentityStage, ...]:
     """All stages, each before those that it sends to, where a path is followed for so many hops."""
     households = tuple(f"Household{hop}" for hop in range(1, hops + 1))
     depths = tuple(f"Depth{hop}" for hop in range(1, hops))
     return (
-        Stage(
+        IdentityStage(
             "Person",
             person.step,
             person.PersonState,
@@ -42,7 +42,7 @@ def stages(hops: int = HOPS) -> tuple[Stage, ...]:
             ("contacts", "memberships"),
         ),
         *(
-            Stage(
+            IdentityStage(
                 name,
                 partial(depth.step, Hop(hop, hop == len(depths))),
                 depth.DepthState,
@@ -52,9 +52,11 @@ def stages(hops: int = HOPS) -> tuple[Stage, ...]:
             )
             for hop, name in enumerate(depths, 1)
         ),
-        Stage("Chains", chains.step, chains.ChainsState, chains.ChainsOutbox, chains.size, {"labels": households}),
+        IdentityStage(
+            "Chains", chains.step, chains.ChainsState, chains.ChainsOutbox, chains.size, {"labels": households}
+        ),
         *(
-            Stage(
+            IdentityStage(
                 name,
                 partial(household.step, Hop(hop, hop == len(households))),
                 household.HouseholdState,
@@ -65,5 +67,5 @@ def stages(hops: int = HOPS) -> tuple[Stage, ...]:
             )
             for hop, name in enumerate(households, 1)
         ),
-        Stage("Contact", contact.step, contact.ContactState, contact.ContactOutbox, contact.size, {}, TABLES),
+        IdentityStage("Contact", contact.step, contact.ContactState, contact.ContactOutbox, contact.size, {}, TABLES),
     )
