@@ -26,6 +26,8 @@ GCP = [
 ]
 """Google's clients: for BigQuery, Pub/Sub, gs:// paths and Dataflow. What needs them names this extra where they are
 missing (`transforms/core/google_clients.py`)."""
+RECEIVER = ["uvloop~=0.23.0 ; sys_platform != 'win32' and platform_python_implementation == 'CPython'"]
+"""What a receiver of many calls needs besides: uvicorn takes it where it is there."""
 REPORT = ["vl-convert-python~=1.9"]  # draws the charts of pipeline.report
 """What the report needs besides."""
 
@@ -61,13 +63,14 @@ setup(
         "sqlglot~=30.0",
         "tenacity~=9.0",
         "uvicorn~=0.54.0",
-        "uvloop~=0.23.0 ; sys_platform != 'win32' and platform_python_implementation == 'CPython'",
     ],
     extras_require={
         "gcp": GCP,
+        "receiver": RECEIVER,
         "report": REPORT,
         "dev": [
             *GCP,
+            *RECEIVER,
             *REPORT,
             "google-cloud-dataflow-client~=0.13.0",
             "google-cloud-monitoring~=2.30",
