@@ -133,7 +133,7 @@ def test_nothing_takes_minutes_in_silence(monkeypatch: pytest.MonkeyPatch) -> No
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
         told = list(module.told(module.lines(process)))
     assert len(told) > 2
-    assert set(told[-2:]) == {"still looking packages up: 1, now duckdb, 0 s"}
+    assert all(line.startswith("still looking packages up: 1, now duckdb, ") for line in told[-2:])
 
 
 EXTRAS = {
