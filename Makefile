@@ -3,7 +3,7 @@
 PYTHON := python3.11 python3.12 python3.13 python3.10 python3.14 python3
 
 .DEFAULT_GOAL := help
-.PHONY: help run stream live report gcp test lint bench fuzz faults template launch receiver-image receiver-deploy clean
+.PHONY: help run stream live report gcp test lint bench fuzz faults release template launch receiver-image receiver-deploy clean
 .PHONY: installed installed-gcp installed-report installed-dev
 
 help: ## Show this list
@@ -49,6 +49,9 @@ faults: installed-dev ## Ten times each: kills, lost connections, a warehouse th
 	.venv/bin/python -m tests.strict_runner --messages=200000 --seed=0 --threads=1
 	.venv/bin/python -m tests.strict_runner --messages=20000 --seed=1 --latency=0.05 --threads=50 --goals
 	for interruption in stop drain update; do .venv/bin/python -m tests.strict_runner --messages=2000 --interrupt=$$interruption || exit 1; done
+
+release: installed-dev ## Make the sdist and the wheel in dist/, check them, and run the sample where the wheel alone is installed: URL=...
+	.venv/bin/python .ci/release.py --url=$(URL)
 
 # ---- Dataflow: docs/dataflow.md ----
 

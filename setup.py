@@ -1,4 +1,13 @@
+import os
+import re
+from pathlib import Path
+
 from setuptools import setup
+
+VERSION = "0.1.0"
+"""The one place of it: https://semver.org. CHANGELOG.md says what a version brings."""
+URL = os.environ.get("SEGMENT_BIGQUERY_URL", "")
+"""The repository's address, which `make release` gives."""
 
 PACKAGES = [
     "judge",
@@ -31,10 +40,34 @@ RECEIVER = ["uvloop~=0.23.0 ; sys_platform != 'win32' and platform_python_implem
 REPORT = ["vl-convert-python~=1.9"]  # draws the charts of pipeline.report
 """What the report needs besides."""
 
+
+def long_description() -> str:
+    """README.md, whose links go to the repository. The images are built without it."""
+    readme = Path(__file__).with_name("README.md")
+    text = readme.read_text("utf-8") if readme.exists() else ""
+    return re.sub(r"\]\((?!https?:|#)", f"]({URL}/blob/v{VERSION}/", text) if URL else text
+
+
+def links() -> dict[str, str]:
+    if not URL:
+        return {}
+    return {
+        "Source": URL,
+        "Documentation": f"{URL}/tree/v{VERSION}/docs",
+        "Changelog": f"{URL}/blob/v{VERSION}/CHANGELOG.md",
+        "Issues": f"{URL}/issues",
+    }
+
+
 setup(
     name="segment-bigquery",
-    version="0.1.0",
+    version=VERSION,
     description="Segment calls from Pub/Sub or files to events, contacts and accounts in BigQuery or DuckDB",
+    long_description=long_description(),
+    long_description_content_type="text/markdown",
+    url=URL,
+    project_urls=links(),
+    keywords=["segment", "bigquery", "duckdb", "apache-beam", "dataflow", "identity-resolution"],
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=PACKAGES,
@@ -96,10 +129,21 @@ setup(
         ]
     },
     classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Information Technology",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
         "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
         "Programming Language :: Python :: 3.14",
+        "Topic :: Database",
+        "Topic :: Internet :: Log Analysis",
+        "Topic :: System :: Distributed Computing",
+        "Typing :: Typed",
     ],
 )

@@ -140,7 +140,7 @@ EXTRAS = {
     **dict.fromkeys(("run", "stream", "live"), ""),
     "report": "-report",
     "gcp": "-gcp",
-    **dict.fromkeys(("test", "lint", "bench", "fuzz", "faults"), "-dev"),
+    **dict.fromkeys(("test", "lint", "bench", "fuzz", "faults", "release"), "-dev"),
 }
 
 
