@@ -6,17 +6,23 @@ python -m tests.light_install MODULE ARGUMENT…
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.machinery
+import io
+import json
 import re
 import runpy
+import subprocess
 import sys
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
+from unittest import mock
 
-SETUP: Final = Path(__file__).parents[1] / "setup.py"
+ROOT: Final = Path(__file__).parents[1]
+SETUP: Final = ROOT / "setup.py"
 _SHARED: Final = "google"
 """A package that many distributions have a part of."""
 
@@ -83,8 +89,39 @@ class Light(importlib.machinery.PathFinder):
         return super().find_spec(fullname, path, target)
 
 
+class Ran(NamedTuple):
+    """How a command ended."""
+
+    status: int
+    output: str
+    errors: str
+
+
+def ran(commands: Sequence[Sequence[str]]) -> list[Ran]:
+    """What commands do there, each a module and its arguments: one after the other, in one new process."""
+    command = [sys.executable, "-m", "tests.light_install"]
+    done = subprocess.run(command, input=json.dumps(commands), cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    return [Ran(*each) for each in json.loads(done.stdout)]
+
+
+def _ran_here(words: Sequence[str]) -> Ran:
+    output, errors = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", list(words)),
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(errors),
+    ):
+        try:
+            runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+            status = 0
+        except SystemExit as exit:
+            status = exit.code if isinstance(exit.code, int) else 0 if exit.code is None else 1
+            if isinstance(exit.code, str):  # which Python prints
+                errors.write(f"{exit.code}\n")
+    return Ran(status, output.getvalue(), errors.getvalue())
+
+
 if __name__ == "__main__":
     Light.left_out = frozenset(left_out() - {"judge", "pipeline", "receiver", "schemas", "transforms"})
     sys.meta_path[sys.meta_path.index(importlib.machinery.PathFinder)] = Light
-    del sys.argv[0]
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    print(json.dumps([_ran_here(words) for words in json.load(sys.stdin)]))

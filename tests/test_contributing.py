@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 EXAMPLES = GUIDE.partition("## Two examples")[2].partition("\n## ")[0]
+pytestmark = pytest.mark.timeout(900)
 GENERATED = {"docs/warehouse.md", "docs/glossary.md"}
 PACKAGES = (
     "benchmarks",
@@ -145,6 +146,5 @@ def test_an_example_changes_what_it_says_and_what_is_generated(done: dict[str, D
     assert {name for name in regenerated if not name.startswith("tests/golden/")} <= GENERATED
 
 
-@pytest.mark.timeout(900)
 def test_an_example_is_all_that_there_is_to_do(folder: Path, done: dict[str, Done]) -> None:
     run(folder, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *CHECKS)
