@@ -11,18 +11,10 @@ quicker_beam.install()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a fixture of their module go to one process, so that it is set up once. Those that may take
-    longest begin first, so that no process ends with them while the others have nothing left to do."""
+    """Tests that share a fixture of their module go to one process, so that it is set up once."""
     for item in items:
         if isinstance(item, pytest.Function) and _shares_a_fixture(item):
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
-    items.sort(key=_timeout_s, reverse=True)
-
-
-def _timeout_s(item: pytest.Item) -> float:
-    """The time that a test has, where it has one of its own."""
-    marker = item.get_closest_marker("timeout")
-    return float(marker.args[0]) if marker else 0.0
 
 
 def _shares_a_fixture(test: pytest.Function) -> bool:
