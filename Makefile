@@ -1,53 +1,57 @@
-# Every target sets up .venv by itself, and again only when setup.py or constraints.txt has changed.
-# The first of these that works is used. For another: make clean, then make test PYTHON=python3.12
+# Every target sets up in .venv what it needs, and again only when setup.py or constraints.txt has changed.
+# The first of these that works is used, for a new .venv. For another, which makes .venv anew: make test PYTHON=python3.12
 PYTHON := python3.11 python3.12 python3.13 python3.10 python3.14 python3
 
-INSTALLED := .venv/.installed
-
 .DEFAULT_GOAL := help
-.PHONY: help run stream live report test lint bench fuzz faults template launch receiver-image receiver-deploy clean
+.PHONY: help run stream live report gcp test lint bench fuzz faults release template launch receiver-image receiver-deploy clean
+.PHONY: installed installed-gcp installed-report installed-dev
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(INSTALLED) ## Run the job on the example events into warehouse.duckdb
+run: installed ## Run the job on the example events into warehouse.duckdb
 	.venv/bin/python -m pipeline --input=examples/events.jsonl --connections=examples/connections.yaml --warehouse=duckdb:///warehouse.duckdb
 
-report: $(INSTALLED) ## Draw what warehouse.duckdb holds as report.html; where there is none, of the example events
+report: installed-report ## Draw what warehouse.duckdb holds as report.html; where there is none, of the example events
 	@test -e warehouse.duckdb || $(MAKE) --no-print-directory run
 	.venv/bin/python -m pipeline.report --warehouse=duckdb:///warehouse.duckdb --output=report.html
 
-stream: $(INSTALLED) ## Show a job that goes on: files come into a directory, and the tables grow
+gcp: installed-gcp ## Install Google's clients in .venv, for BigQuery, Pub/Sub, gs:// files and Dataflow
+
+stream: installed ## Show a job that goes on: files come into a directory, and the tables grow
 	.venv/bin/python -m examples.stream
 
-live: $(INSTALLED) ## Show the whole way: receiver, job, and a page on which each click becomes a row
+live: installed ## Show the whole way: receiver, job, and a page on which each click becomes a row
 	.venv/bin/python -m examples.live
 
 # One process more than there are cores: many tests wait. TESTS is for pytest: make test TESTS='tests/pipeline -x'
 WORKERS = $(shell echo $$(($$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)))
 TESTS :=
 
-test: $(INSTALLED) ## Run every test that needs no cloud
+test: installed-dev ## Run every test that needs no cloud
 	.venv/bin/python -m pytest -n $(WORKERS) --dist=loadgroup --durations=20 --durations-min=5 $(TESTS)
 
-lint: $(INSTALLED) ## Check style, format and types
+lint: installed-dev ## Check style, format and types
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
-bench: $(INSTALLED) ## Measure speed and memory
+bench: installed-dev ## Measure speed and memory
 	.venv/bin/python -m benchmarks
 
-fuzz: $(INSTALLED) ## Judge 10,000 random histories by the replay (a quarter of an hour)
+fuzz: installed-dev ## Judge 10,000 random histories by the replay (a quarter of an hour)
 	.venv/bin/python -m tests.fuzz
 	.venv/bin/python -m tests.fuzz --histories=2000 --seed=1000000 --prism
 	.venv/bin/python -m tests.fuzz --values=400000
 
-faults: $(INSTALLED) ## Ten times each: kills, lost connections, a warehouse that is away; a runner as strict as Dataflow (an hour)
+faults: installed-dev ## Ten times each: kills, lost connections, a warehouse that is away; a runner as strict as Dataflow (an hour)
 	.venv/bin/python -m tests.faults
 	.venv/bin/python -m tests.strict_runner --messages=200000 --seed=0 --threads=1
 	.venv/bin/python -m tests.strict_runner --messages=20000 --seed=1 --latency=0.05 --threads=50 --goals
 	for interruption in stop drain update; do .venv/bin/python -m tests.strict_runner --messages=2000 --interrupt=$$interruption || exit 1; done
+
+release: installed-dev ## Make the sdist and the wheel in dist/, check them, and run the sample where the wheel alone is installed: URL=...
+	.venv/bin/python .ci/release.py --url=$(URL)
 
 # ---- Dataflow: docs/dataflow.md ----
 
@@ -97,10 +101,12 @@ clean: ## Remove .venv, caches, build files, benchmark data and the examples' wa
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))
+# A Python that is named here is meant, whatever .venv was made with.
+CHOSEN = $(if $(filter command environment override,$(firstword $(origin PYTHON))),--this-python)
 
-$(INSTALLED): setup.py constraints.txt
+installed installed-gcp installed-report installed-dev:
 	@python=; supported=; \
-	for candidate in $(PYTHON); do \
+	for candidate in $(PYTHON) $(if $(CHOSEN),,.venv/bin/python); do \
 		"$$candidate" -c '$(SUPPORTED)' 2>/dev/null || continue; \
 		supported=$${supported:-$$candidate}; \
 		if "$$candidate" -c 'import ensurepip, venv' 2>/dev/null; then python=$$candidate; break; fi; \
@@ -112,7 +118,4 @@ $(INSTALLED): setup.py constraints.txt
 		echo "$$supported cannot make a virtual environment. Debian and Ubuntu: apt-get install $$supported-venv" >&2; \
 		exit 1; \
 	fi; \
-	echo "Setting up .venv with $$("$$python" --version): a few minutes, once"; \
-	.venv/bin/python -m pip --version >/dev/null 2>&1 || "$$python" -m venv --clear .venv
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 -c constraints.txt -e '.[dev]'
-	@touch $@
+	"$$python" .ci/environment.py $(addprefix --extra=,$(patsubst installed-%,%,$(filter installed-%,$@))) $(CHOSEN)

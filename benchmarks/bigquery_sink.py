@@ -32,8 +32,8 @@ from benchmarks.data import calls
 from pipeline.job_kind import BATCH_RUNNER
 from pipeline.warehouses import JobRun
 from pipeline.warehouses.bigquery.append_stream import AppendStream
-from pipeline.warehouses.bigquery.catalog import Dataset
 from pipeline.warehouses.bigquery.clients import EMULATOR
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.protobuf import RowEncoder
 from pipeline.warehouses.bigquery.sink import AppendRows
 from schemas.tables import EVENTS, Event, Timestamp, Type

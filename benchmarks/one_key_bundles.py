@@ -16,7 +16,7 @@ from msgspec import Raw
 
 from benchmarks.bigquery_sink import events
 from pipeline.warehouses.bigquery.append_stream import Delivery
-from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.event_rows import EventRows, in_shard
 from pipeline.warehouses.bigquery.event_streams import GATHERED_FOR_S, AppendEventsFn
 from pipeline.warehouses.bigquery.gathering import GATHERED_FOR_S as KEYED_FOR_S

@@ -19,8 +19,13 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
-from google.api_core.exceptions import AlreadyExists, GoogleAPIError
-from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
+from transforms.core import google_clients
+
+try:
+    from google.api_core.exceptions import AlreadyExists, GoogleAPIError
+    from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
+except ImportError as error:
+    sys.exit(f"examples.publish: {google_clients.missing(error)}")
 
 SAMPLE = Path(__file__).with_name("events.jsonl")
 _UNDER_WAY = 2_000

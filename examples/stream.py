@@ -20,14 +20,14 @@ from pathlib import Path
 
 import duckdb
 
-from examples import emulator, publish
+from examples import emulator
 from pipeline.__main__ import main as segment_pipeline
 from pipeline.progress import ReportedCounts
 from pipeline.run import stop
 from pipeline.warehouses.duckdb.database import Database
 from transforms import metrics
 
-SAMPLE = publish.SAMPLE
+SAMPLE = Path(__file__).with_name("events.jsonl")
 TOPIC = "projects/larkspur-demo/topics/segment-calls"
 SUBSCRIPTION = "projects/larkspur-demo/subscriptions/segment-calls"
 TABLES = ("events", "identity_calls", "contacts", "accounts", "identities", "memberships", "dead_letters")
@@ -100,6 +100,8 @@ def write_files(folder: Path, lines: Iterable[bytes], rate: float, ended: thread
 def _subscription() -> Iterator[tuple[str, Publish]]:
     """(the job's option, what publishes to it) of a subscription of the emulator that the environment names, or of one
     of our own."""
+    from examples import publish  # needs Google's clients
+
     with contextlib.ExitStack() as running:
         if emulator.HOST not in os.environ:
             os.environ[emulator.HOST] = running.enter_context(emulator.started())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -63,6 +64,7 @@ def non_empty(value: Json) -> bool:
     return isinstance(value, str) and value != ""
 
 
+@functools.lru_cache(maxsize=4096)
 def plain(name: str) -> str:
     """A field's name without case, `_` and spaces."""
     return name.replace("_", "").replace(" ", "").lower()
@@ -79,8 +81,10 @@ def write_key_to_null(fields: Object) -> Object:
 
 def spelling(item: Object, name: str) -> str | None:
     """How the item spells the field: as the spec does, else in the first other way. A null counts as absent."""
-    present = [key for key, value in item.items() if value is not None]
-    return name if name in present else next((key for key in present if plain(key) == plain(name)), None)
+    if item.get(name) is not None:
+        return name
+    wanted = plain(name)
+    return next((key for key, value in item.items() if value is not None and plain(key) == wanted), None)
 
 
 def named(item: Object, name: str) -> Json:

@@ -9,6 +9,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from apache_beam.io.filesystems import FileSystems
@@ -33,6 +34,7 @@ from pipeline.connections_file import load_connections
 from pipeline.errors import REDACTED, UsageError, choice, is_secret, printable, value_without_secrets
 from pipeline.job_kind import BATCH_RUNNER, STREAMING_RUNNER, JobKind
 from pipeline.sources import Source, SourceKind
+from transforms.core import google_clients
 from transforms.core.connections import DEFAULT, Connections
 
 _RUNNERS = ("FnApiRunner", "PrismRunner", "DirectRunner", "DataflowRunner", "FlinkRunner", "SparkRunner")
@@ -185,6 +187,8 @@ def parse(argv: Sequence[str]) -> tuple[Settings, PipelineOptions]:
     if not bounded and runner == "DirectRunner":
         runner = STREAMING_RUNNER  # it would choose so too, where it can
     kind = _kind_of_job(runner, bounded=bounded)
+    if kind.on_dataflow:
+        _check_dataflow_client(runner)
     settings = Settings(
         sources=tuple(source.source(value, kind, names) for source, value in inputs),
         history=given.history,
@@ -455,6 +459,14 @@ def _kind_of_job(runner: str, *, bounded: bool) -> JobKind:
         remedy = f"leave it out: the job then runs on {STREAMING_RUNNER}"
         raise UsageError(problem, remedy, option="--runner", value=runner)
     return JobKind.of(bounded=bounded, runner=runner)
+
+
+def _check_dataflow_client(runner: str) -> None:
+    """Raises UsageError where Beam cannot give a job to Dataflow for want of Google's clients."""
+    try:
+        import_module("apache_beam.runners.dataflow.internal.apiclient")
+    except ImportError as error:
+        raise google_clients.missing(error, option="--runner", value=runner) from None
 
 
 def _check_beam(options: PipelineOptions, runner: str) -> None:

@@ -16,6 +16,7 @@ from receiver.debugger.application import Debugger
 from receiver.server import Server
 from receiver.sink import Sink, Unavailable
 from receiver.sources import Sources, load_connections, load_sources
+from transforms.core import google_clients
 from transforms.core.usage_errors import UsageError, printable, without_secrets
 
 _USAGE_STATUS = 2
@@ -71,9 +72,11 @@ def sink(options: Options, sources: Sources) -> Sink:
                 path = options.connections
                 raise UsageError(str(error), "rename it", option="--connections", value=path) from None
         return DirectorySink(options.directory)
-    from receiver.sinks.pubsub import PubSubSink
-
     assert options.topic is not None
+    try:
+        from receiver.sinks.pubsub import PubSubSink
+    except ImportError as error:
+        raise google_clients.missing(error, option="--topic", value=options.topic) from None
     published: Sink = PubSubSink(options.topic)
     if options.spool is None:
         return published

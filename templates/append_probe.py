@@ -19,16 +19,22 @@ from typing import Annotated, Any, Final
 
 import grpc
 import msgspec
-from google.api_core.exceptions import GoogleAPICallError
-from google.cloud import bigquery
-from google.cloud.bigquery_storage_v1 import BigQueryWriteClient, types
-from google.cloud.bigquery_storage_v1.types import AppendRowsRequest, AppendRowsResponse
-from grpc_status import rpc_status
+
+from transforms.core import google_clients
+
+try:
+    from google.api_core.exceptions import GoogleAPICallError
+    from google.cloud import bigquery
+    from google.cloud.bigquery_storage_v1 import BigQueryWriteClient, types
+    from google.cloud.bigquery_storage_v1.types import AppendRowsRequest, AppendRowsResponse
+    from grpc_status import rpc_status
+except ImportError as error:
+    sys.exit(f"templates.append_probe: {google_clients.missing(error)}")
 
 from pipeline.warehouses.bigquery import catalog, ddl
-from pipeline.warehouses.bigquery.catalog import Dataset, UnusableDatasetError
 from pipeline.warehouses.bigquery.changes import CHANGE_SEQUENCE_NUMBER, CHANGE_TYPE, DELETE, UPSERT, sequence_number
 from pipeline.warehouses.bigquery.clients import write_client
+from pipeline.warehouses.bigquery.dataset import Dataset, UnusableDatasetError, dataset
 from pipeline.warehouses.bigquery.protobuf import RowEncoder
 from schemas.tables import Json, Row, Table, Timestamp, Write
 
@@ -292,12 +298,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--warehouse", required=True, help="bigquery://PROJECT/DATASET")
     url = parser.parse_args(argv).warehouse
-    dataset = catalog.dataset(url)
-    if dataset is None:
+    named = dataset(url)
+    if named is None:
         parser.error(f"--warehouse={url}: is not the URL of a dataset; give bigquery://PROJECT/DATASET")
     try:
         with catalog.usable():
-            Probe(dataset, lambda line: print(line, flush=True)).ask(QUESTIONS)
+            Probe(named, lambda line: print(line, flush=True)).ask(QUESTIONS)
     except UnusableDatasetError as error:
         print(f"--warehouse={url}: {error}", file=sys.stderr)
         return 2

@@ -7,7 +7,7 @@
 # It makes a bucket, a dataset, a topic, a subscription, an image repository, two secrets, a service on Cloud Run and three
 # service accounts, all with names of their own, and removes them at its end, also when it is interrupted; --keep leaves
 # them. It refuses to run where one of them exists already. One job of one or two small workers runs for most of the hour:
-# some tens of cents, by the prices of 2026. You need roles/owner, `gcloud auth login`, `gcloud auth application-default login`, and .venv (make run).
+# some tens of cents, by the prices of 2026. You need roles/owner, `gcloud auth login`, `gcloud auth application-default login`, and .venv (make gcp).
 set -euo pipefail
 export CLOUDSDK_CORE_DISABLE_PROMPTS=1
 
@@ -141,7 +141,7 @@ clean() {
 # ---- before anything is made ----
 
 [[ -f templates/setup.sh ]] || stop "start it from the root of the repository"
-command -v "$PYTHON" >/dev/null || stop "there is no $PYTHON: run make run first"
+command -v "$PYTHON" >/dev/null || stop "there is no $PYTHON: run make gcp first"
 gcloud auth application-default print-access-token --quiet >/dev/null 2>&1 ||
     stop "there are no credentials for Python: run gcloud auth application-default login"
 ! bq show --dataset "$PROJECT:$DATASET" >/dev/null 2>&1 </dev/null ||

@@ -141,8 +141,11 @@ NAMES = {
 }
 """The words that name sources and warehouses, by the registry that may use them."""
 PRODUCT = "segment-bigquery"
-OTHERS = {"IsADirectoryError", "TemporaryDirectory", "tempfile.TemporaryDirectory", "temp_directory", "bigquery_config"}
-"""Python's own names, a setting of DuckDB's and a field of Pub/Sub's."""
+OTHERS = {
+    *("IsADirectoryError", "TemporaryDirectory", "tempfile.TemporaryDirectory", "temp_directory", "bigquery_config"),
+    "apache_beam.io.gcp.internal.clients.bigquery",
+}
+"""Python's own names, a setting of DuckDB's, a field of Pub/Sub's and a module of Beam's."""
 
 
 def words(module: str) -> Iterator[str]:

@@ -121,7 +121,7 @@ def require() -> None:
     except ImportError:
         raise UsageError(
             "charts need the package vl-convert-python, which the extra named report installs",
-            "pip install -c constraints.txt '.[report]'",
+            "pip install 'segment-bigquery[report]'",
         ) from None
 
 

@@ -7,8 +7,8 @@ from typing import Final
 from pipeline.sources.base import Source, SourceKind
 from pipeline.sources.directory import DirectoryKind
 from pipeline.sources.files import FilesKind
-from pipeline.sources.pubsub import SubscriptionKind
 from pipeline.sources.redelivery import RedeliveryKind
+from pipeline.sources.subscription_kind import SubscriptionKind
 
 __all__ = ["KINDS", "Source", "SourceKind"]
 

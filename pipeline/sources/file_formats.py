@@ -12,8 +12,8 @@ from typing import Final
 import msgspec
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
-from google.api_core.exceptions import Forbidden, NotFound
 
+from pipeline import remote_files
 from pipeline.errors import printable, shortened
 
 _BEGINNING_BYTES: Final = 64 << 10
@@ -54,16 +54,15 @@ def likely_mistake(paths: Iterable[str]) -> str:
 
 def beginning(path: str) -> bytes:
     """The first bytes of a file, decompressed where it is gzip; none where it cannot be read."""
-    with (
-        contextlib.suppress(OSError, NotFound, Forbidden),
-        FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file,
-    ):
-        data: bytes = file.read(_BEGINNING_BYTES)
-        if data.startswith(b"\x1f\x8b"):
-            with contextlib.suppress(zlib.error):
-                return zlib.decompressobj(31).decompress(data, _BEGINNING_BYTES)
-        return data
-    return b""
+    try:
+        with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+            data: bytes = file.read(_BEGINNING_BYTES)
+    except remote_files.unreadable():
+        return b""
+    if data.startswith(b"\x1f\x8b"):
+        with contextlib.suppress(zlib.error):
+            return zlib.decompressobj(31).decompress(data, _BEGINNING_BYTES)
+    return data
 
 
 def look(data: bytes) -> str:

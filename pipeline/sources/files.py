@@ -24,9 +24,8 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
 from apache_beam.pvalue import PBegin, PCollection
 from apache_beam.transforms.core import RestrictionProvider
-from google.api_core.exceptions import Forbidden, NotFound
 
-from pipeline import work_items
+from pipeline import remote_files, work_items
 from pipeline.errors import printable, reason, shortened
 from pipeline.job_kind import JobKind
 from pipeline.plurals import counted
@@ -52,9 +51,6 @@ _GZIP_WINDOW: Final = 31
 _CHECKSUM: Final = re.compile("incorrect (data|length) check")
 """What zlib says where a member's data do not fit their checksum, which stands behind them."""
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-
-_UNREADABLE: Final = (OSError, NotFound, Forbidden)
-"""What reading fails with."""
 
 Line = bytes | Received
 """A line as it is, or what was kept of one beyond the size limit."""
@@ -191,7 +187,7 @@ class _Pieces(RestrictionProvider):
         try:
             with _open(path) as opened:
                 return OffsetRange(0, _GZIP_END if is_gzip(opened) else max(size, 1))
-        except _UNREADABLE as error:
+        except remote_files.unreadable() as error:
             if not _is_lost(path, error):
                 raise
             return OffsetRange(0, max(size, 1))  # told where it is read
@@ -242,7 +238,7 @@ class _ReadBlocksFn(metrics.CountingFn):
             with _open(path) as opened:
                 if (yield from self._plain(opened, tracker)):
                     self._check_size(path, opened, size)
-        except _UNREADABLE as error:
+        except remote_files.unreadable() as error:
             if not _is_lost(path, error):
                 raise
             self._note_lost(path, reason(error))

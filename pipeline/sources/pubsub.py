@@ -6,11 +6,9 @@ read it has been committed: what is fused with it has written the message's rows
 
 from __future__ import annotations
 
-import argparse
 import os
-import re
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Final
@@ -27,17 +25,14 @@ from google.api_core import exceptions
 from google.api_core.retry import Retry
 
 from pipeline.errors import UsageError
-from pipeline.job_kind import JobKind
 from pipeline.sources.endless import END, Endless, advance, later
 from pipeline.sources.subscriber import EMULATOR, FINAL, PulledBatch, Subscriber, connect, passes
+from pipeline.sources.subscription_kind import refused
 from pipeline.warehouses import JobRun, Warehouse
 from schemas.tables import Timestamp
 from transforms import metrics
 from transforms.core.reader import Received
 
-_PROJECT_ID: Final = r"[a-z][-a-z0-9:.]{4,61}[a-z0-9]"
-_SUBSCRIPTION_ID: Final = r"(?!goog)[A-Za-z][-A-Za-z0-9_.~+%]{2,254}"
-_SUBSCRIPTION: Final = re.compile(f"projects/{_PROJECT_ID}/subscriptions/{_SUBSCRIPTION_ID}")
 _READERS: Final = 2
 _BUNDLE_S: Final = 0.5
 _BUNDLE_MESSAGES: Final = 10_000
@@ -45,31 +40,6 @@ _BUNDLE_BYTES: Final = 16_000_000
 """How long a bundle gathers messages, and how many: a warehouse writes many rows for little more than one."""
 _RESUME_S: Final = 0.1
 _START_S: Final = 15.0
-
-
-class SubscriptionKind:
-    """`--input_subscription`: a Pub/Sub subscription."""
-
-    option: Final = "input_subscription"
-    usage: Final = "--input_subscription=projects/P/subscriptions/S"
-    bounded: Final = False
-    is_local: Final = False
-
-    def add_option(self, group: argparse._ArgumentGroup) -> None:
-        group.add_argument(
-            "--input_subscription",
-            metavar="projects/P/subscriptions/S",
-            help="A Pub/Sub subscription, which the job follows without end. With files as well, they are the history "
-            "that comes before it. Default: none. Example: --input_subscription=projects/acme-web/subscriptions/calls",
-        )
-
-    def check(self, value: str) -> None:
-        if not _SUBSCRIPTION.fullmatch(value):
-            problem = "is a topic" if "/topics/" in value else "is not the full name of a subscription"
-            raise _refused(value, problem, "give projects/PROJECT_ID/subscriptions/SUBSCRIPTION_ID")
-
-    def source(self, value: str, kind: JobKind, connections: Collection[str]) -> Subscription:
-        return Subscription(value, native=kind.on_dataflow)
 
 
 @dataclass(frozen=True)
@@ -209,7 +179,7 @@ def check_subscription(name: str) -> None:
     except (*FINAL, exceptions.ServerError, exceptions.RetryError) as error:
         raise explained(error, name) from None
     if subscription.push_config.push_endpoint or subscription.bigquery_config.table:
-        raise _refused(name, "delivers by itself", "make another one of the type pull")
+        raise refused(name, "delivers by itself", "make another one of the type pull")
 
 
 def explained(error: Exception, name: str) -> UsageError:
@@ -217,19 +187,15 @@ def explained(error: Exception, name: str) -> UsageError:
     cause = error.cause if isinstance(error, exceptions.RetryError) else error
     message = getattr(cause, "message", None) or str(cause)
     if isinstance(cause, exceptions.NotFound):
-        return _refused(name, "there is no such subscription", "make it, or correct the name")
+        return refused(name, "there is no such subscription", "make it, or correct the name")
     if isinstance(cause, exceptions.Forbidden):
         remedy = "grant pubsub.subscriptions.consume and .get on it: roles/pubsub.subscriber and roles/pubsub.viewer"
-        return _refused(name, f"may not be read: {message}", remedy)
+        return refused(name, f"may not be read: {message}", remedy)
     if isinstance(cause, (google.auth.exceptions.GoogleAuthError, exceptions.Unauthorized)):
         remedy = f"run gcloud auth application-default login, or name an emulator in {EMULATOR}"
-        return _refused(name, "there are no Google Cloud credentials that are valid", remedy)
+        return refused(name, "there are no Google Cloud credentials that are valid", remedy)
     if isinstance(cause, exceptions.ServerError):
         emulator = os.environ.get(EMULATOR)
         problem = f"Pub/Sub does not answer{f' at {EMULATOR}={emulator}' if emulator else ''}: {message}"
-        return _refused(name, problem, "start the emulator" if emulator else "look at the network")
-    return _refused(name, f"cannot be read: {message}", "make a subscription of the type pull")
-
-
-def _refused(name: str, problem: str, remedy: str) -> UsageError:
-    return UsageError(problem, remedy, option="--input_subscription", value=name)
+        return refused(name, problem, "start the emulator" if emulator else "look at the network")
+    return refused(name, f"cannot be read: {message}", "make a subscription of the type pull")

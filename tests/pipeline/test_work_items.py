@@ -20,7 +20,7 @@ from pipeline.sources.files import ReadFiles
 from pipeline.warehouses import JobRun
 from pipeline.warehouses.bigquery import catalog, read_rows, sweep
 from pipeline.warehouses.bigquery.append_stream import AppendStream
-from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.history import ReadLog
 from pipeline.warehouses.bigquery.sink import UpsertRows
 from pipeline.warehouses.bigquery.sweep import UnreadKeys

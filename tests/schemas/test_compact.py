@@ -9,7 +9,8 @@ from google.cloud import bigquery
 
 from pipeline.schema_command import main
 from pipeline.warehouses.bigquery import ddl
-from pipeline.warehouses.bigquery.catalog import Dataset, connect, create
+from pipeline.warehouses.bigquery.catalog import connect, create
+from pipeline.warehouses.bigquery.dataset import Dataset
 from schemas import compact, tables
 from tests.bigquery_double import BigQueryDouble
 from tests.schemas import googlesql

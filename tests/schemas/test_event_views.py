@@ -14,7 +14,8 @@ from google.cloud import bigquery
 
 from pipeline.schema_command import main
 from pipeline.warehouses.bigquery import ddl
-from pipeline.warehouses.bigquery.catalog import Dataset, connect, create
+from pipeline.warehouses.bigquery.catalog import connect, create
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.duckdb import file as duckdb_file
 from schemas import event_views, tables, views
 from schemas.event_views import EventProperty

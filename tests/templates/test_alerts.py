@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import yaml
@@ -13,45 +12,11 @@ from google.cloud.monitoring_v3 import AlertPolicy
 from google.protobuf.json_format import ParseDict
 
 from receiver import metrics as receiver_metrics
+from tests.templates.monitored import NAMED, check_counters, check_metrics, filtered, selected
 from transforms import metrics
 
 ROOT = Path(__file__).parents[2]
 POLICIES = sorted((ROOT / "templates" / "alerts").glob("*.yaml"))
-
-DOCUMENTED = Path(__file__).with_name("documented_metrics.txt")
-"""Says where it is from, and of when."""
-
-
-class Metric(NamedTuple):
-    """A metric as Google documents it."""
-
-    type: str
-    kind: str
-    value_type: str
-    resource: str
-    labels: frozenset[str]
-    resource_labels: frozenset[str]
-
-
-def documented() -> Iterator[Metric]:
-    resource, resource_labels = "", frozenset[str]()
-    for line in DOCUMENTED.read_text("utf-8").splitlines():
-        if line.startswith("["):
-            resource, _, labels = line.strip("[]").partition(": ")
-            resource_labels = frozenset(labels.split())
-        elif not line.startswith("#"):
-            name, kind, value_type, _, *own = line.split()
-            yield Metric(name, kind, value_type, resource, frozenset(own), resource_labels)
-
-
-def in_promql(name: str) -> str:
-    """A metric's name there: https://cloud.google.com/monitoring/promql/promql-mapping"""
-    service, _, path = name.partition("/")
-    return f"{re.sub(r'[^a-z_]', '_', service)}:{re.sub(r'[^a-z_]', '_', path)}"
-
-
-METRICS = {each.type: each for each in documented()}
-IN_PROMQL = {in_promql(name): each for name, each in METRICS.items()}
 
 each_policy = pytest.mark.parametrize("path", POLICIES, ids=[path.stem for path in POLICIES])
 
@@ -86,57 +51,15 @@ def test_monitoring_takes_it(path: Path) -> None:
     assert all(condition.display_name and condition.WhichOneof("condition") for condition in policy.conditions)
 
 
-def filtered(text: str) -> tuple[Metric, dict[str, str]]:
-    """The metric of a filter, and the labels that it compares, by `metric.` or `resource.` and their name."""
-    (name,) = re.findall(r'metric\.type = "([^"]+)"', text)
-    (resource,) = re.findall(r'resource\.type = "(\w+)"', text)
-    assert METRICS[name].resource == resource
-    return METRICS[name], dict(re.findall(r"((?:metric|resource)\.labels\.\w+) =\s+(\S+)", text))
-
-
 OWN = re.compile(r"\bsegment_receiver_(\w+)")
 """A metric of the receiver's own, as Managed Service for Prometheus has it."""
-NAMED = {"job": "segment", "receiver": "segment-receiver"}
-"""The names of the job and its subscription, and of the receiver's service, which the policies are for."""
-PLACES = ("job_name", "subscription_id", "service_name")
-
-
-def selected(text: str) -> list[tuple[Metric, dict[str, str]]]:
-    """The metrics that a query selects, each with the labels that it compares."""
-    found = re.findall(r"(\w+_googleapis_com:\w+)\{([^}]*)\}", text)
-    assert len(found) == text.count("googleapis_com")
-    return [(IN_PROMQL[name], dict(re.findall(r'(\w+)=~?"([^"]*)"', labels))) for name, labels in found]
 
 
 @each_policy
 def test_it_watches_metrics_that_google_documents_by_labels_that_they_have(path: Path) -> None:
     for text in conditions(path):
-        if OWN.search(text):
-            continue  # the receiver's own: below
-        if "googleapis_com:" not in text:
-            metric, compared = filtered(text)
-            known = {f"metric.labels.{each}" for each in metric.labels}
-            known |= {f"resource.labels.{each}" for each in metric.resource_labels}
-            assert set(compared) <= known
-            assert f'"{NAMED[subject(path)]}"' in {compared.get(f"resource.labels.{place}") for place in PLACES}
-            continue
-        for metric, labels in selected(text):
-            assert labels.pop("monitored_resource") == metric.resource
-            assert set(labels) <= metric.labels | metric.resource_labels
-            assert NAMED[subject(path)] in {labels.get(place) for place in PLACES}
-            assert metric.value_type in {"INT64", "DOUBLE"}
-        grouped = {
-            label for labels in re.findall(r"(?:by|on) \(([^)]*)\)", text) for label in labels.split(", ") if label
-        }
-        assert grouped <= set.intersection(*({*each.labels, *each.resource_labels} for each, _ in selected(text)))
-
-
-@each_policy
-def test_only_a_gauge_is_asked_for_its_difference(path: Path) -> None:
-    """PromQL's `delta` is of gauges; it would double what a metric of the kind DELTA tells, which has a `rate`."""
-    for text in conditions(path):
-        for function, name in re.findall(r"(delta|rate)\((\w+:\w+)\{", text):
-            assert IN_PROMQL[name].kind == ("GAUGE" if function == "delta" else "DELTA")
+        if not OWN.search(text):  # the receiver's own: below
+            assert check_metrics(text) == {NAMED[subject(path)]}
 
 
 def test_a_percentile_is_of_a_distribution() -> None:
@@ -174,13 +97,8 @@ def test_a_start_is_no_lag() -> None:
 
 @each_policy
 def test_it_watches_counters_that_are_declared(path: Path) -> None:
-    families = {counter.of("") if counter.labels else counter.name for counter in metrics.COUNTERS}
-    distributions = {f"{each.name}_MAX" for each in metrics.DISTRIBUTIONS}
     for text in conditions(path):
-        if "user_counter" in text:
-            counted = set(re.findall(r'"([a-z]+-[a-z-]+(?::|_MAX|(?=")))', text))
-            assert counted
-            assert counted <= families | distributions
+        check_counters(text)
 
 
 def test_it_watches_metrics_that_the_receiver_has() -> None:

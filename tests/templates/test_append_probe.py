@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.dataset import Dataset
 from templates import append_probe
 from templates.append_probe import Probe
 from tests.bigquery_double import BigQueryDouble

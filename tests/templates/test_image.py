@@ -122,6 +122,15 @@ def test_an_image_is_pinned_and_its_beam_is_the_one_that_is_locked() -> None:
     assert launcher.IMAGE in variables()
 
 
+def test_docker_is_given_what_the_images_copy() -> None:
+    given = {line[1:] for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if line.startswith("!")}
+    texts = (DOCKERFILE, (ROOT / "templates" / "receiver" / "Dockerfile").read_text("utf-8"))
+    copied = [
+        words.split()[:-1] for text in texts for words in re.findall(r"^COPY (?!--from)(.*)$", text, re.MULTILINE)
+    ]
+    assert {Path(source).parts[0] for sources in copied for source in sources} == given
+
+
 def test_only_what_is_installed_can_be_imported(image: Installed) -> None:
     assert sorted(path.name for path in image.folder.iterdir()) == ["LICENSE", "constraints.txt", "launcher.py"]
     found = image.run("-c", "import pipeline, schemas, transforms; print(pipeline.__file__)")

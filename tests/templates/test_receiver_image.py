@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 
 from tests import kept
+from tests.light_install import project, required_by
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "templates" / "receiver"
@@ -87,39 +88,12 @@ def distributions(module: str) -> set[str]:
     if rest and len(names) > 1:
         start = "/".join(module.split(".")[:2])
         names = {name for name in names if any(str(file).startswith(start) for file in metadata.files(name) or ())}
-    return {normal(name) for name in names}
-
-
-def normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def needed_by(name: str) -> set[str]:
-    """The packages that a package requires, without extras, and theirs."""
-    found: set[str] = set()
-    waiting = [name]
-    while waiting:
-        each = waiting.pop()
-        if each in found:
-            continue
-        found.add(each)
-        for requirement in metadata.requires(each) or ():
-            if "extra ==" not in requirement:
-                waiting += [normal(re.split(r"[^\w.-]", requirement)[0])] if installed(requirement) else []
-    return found
-
-
-def installed(requirement: str) -> bool:
-    try:
-        metadata.distribution(re.split(r"[^\w.-]", requirement)[0])
-    except metadata.PackageNotFoundError:
-        return False
-    return True
+    return {project(name) for name in names}
 
 
 def test_what_the_receiver_imports_is_required_and_nothing_else() -> None:
-    names = {normal(re.split(r"[^\w.-]", line)[0]) for line in required()}
-    brought = set().union(*(needed_by(name) for name in names))
+    names = {project(line) for line in required()}
+    brought = set().union(*(required_by(name) for name in names))
     assert {module: distributions(module) for module in imported() if not distributions(module) & brought} == {}
     used = set().union(*(distributions(module) for module in imported()))
     assert names - used <= LOADED_BY_OTHERS | OF_THE_RULES

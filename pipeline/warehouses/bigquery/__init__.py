@@ -1,8 +1,10 @@
-"""BigQuery as the warehouse: its Storage Write and Read APIs, change data capture, and queries."""
+"""BigQuery as the warehouse: its Storage Write and Read APIs, change data capture, and queries.
+
+Only `warehouse`, and what it imports, needs Google's clients: a kind of warehouse is there without them.
+"""
 
 from __future__ import annotations
 
 from pipeline.warehouses.bigquery.kind import BigQueryKind
-from pipeline.warehouses.bigquery.warehouse import BigQueryWarehouse
 
-__all__ = ["BigQueryKind", "BigQueryWarehouse"]
+__all__ = ["BigQueryKind"]

@@ -16,7 +16,7 @@ from apache_beam.pvalue import AsSingleton, PCollection, TaggedOutput
 from pipeline.warehouses import base
 from pipeline.warehouses.base import JobRun
 from pipeline.warehouses.bigquery import catalog
-from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.load_jobs import PARTITIONS, Loader, Loading
 from pipeline.warehouses.bigquery.partition_range import DAY_US, SplitByDay, append_of, partition_time
 from pipeline.warehouses.bigquery.sink import AppendRows, LogCalls

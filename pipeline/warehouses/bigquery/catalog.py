@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 from google.api_core.exceptions import (
     BadRequest,
@@ -33,13 +32,13 @@ from google.cloud.bigquery.table import PrimaryKey, TableConstraints
 from requests import RequestException
 
 from pipeline.warehouses.bigquery import ddl
+from pipeline.warehouses.bigquery.dataset import Dataset, UnusableDatasetError
 from pipeline.warehouses.bigquery.news import NEWS
 from schemas import tables, upgrade, views
 from schemas.tables import Column, Mode, Table, Write
 from schemas.upgrade import IncompatibleSchemaError
 
 _log = logging.getLogger(__name__)
-_URL = re.compile(r"bigquery://([a-z0-9][-a-z0-9:.]*)/(\w{1,1024})", re.ASCII)
 _DESCRIPTION = "Segment calls as events, contacts and accounts"
 _LOGIN = "log in with: gcloud auth application-default login"
 _ROLES = (
@@ -55,35 +54,6 @@ _DAY_MS: Final = 86_400_000
 _TIME: Final = bigquery.StandardSqlDataType(bigquery.StandardSqlTypeNames.TIMESTAMP)
 _STANDARD_TYPES: Final = {"INTEGER": "INT64", "BOOLEAN": "BOOL", "FLOAT": "FLOAT64", "RECORD": "STRUCT"}
 """GoogleSQL's names of the types that the REST API calls by older ones."""
-
-
-class Dataset(NamedTuple):
-    """A dataset of a project, which also pays for the queries."""
-
-    project: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.project}.{self.name}"
-
-    def path(self, table: Table) -> str:
-        """The resource name of a table."""
-        return f"projects/{self.project}/datasets/{self.name}/tables/{table.name}"
-
-
-class UnusableDatasetError(Exception):
-    """Why a dataset cannot be used, in one line: the problem, and what would be right."""
-
-    def __init__(self, problem: str, remedy: str) -> None:
-        super().__init__(f"{problem}; {remedy}")
-        self.problem = problem
-        self.remedy = remedy
-
-
-def dataset(url: str) -> Dataset | None:
-    """The dataset of `bigquery://PROJECT/DATASET`, or None for anything else."""
-    match = _URL.fullmatch(url)
-    return Dataset(*match.groups()) if match else None
 
 
 def connect(project: str, location: str | None = None) -> bigquery.Client:

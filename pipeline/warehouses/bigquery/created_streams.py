@@ -23,7 +23,7 @@ from pipeline.warehouses.bigquery.answers import (
 )
 from pipeline.warehouses.bigquery.append_stream import ROW_OVERHEAD_BYTES, AppendStream, Delivery
 from pipeline.warehouses.bigquery.appends import Appender, WriteFailed, words_of
-from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.protobuf import RowEncoder
 from pipeline.warehouses.bigquery.sifting import NoneAcceptedError, sift
 from schemas.tables import Table

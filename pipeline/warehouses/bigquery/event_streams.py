@@ -17,8 +17,8 @@ from apache_beam.utils.timestamp import Timestamp as BeamTimestamp
 
 from pipeline.warehouses.bigquery import partition_range
 from pipeline.warehouses.bigquery.append_stream import Delivery
-from pipeline.warehouses.bigquery.catalog import Dataset
 from pipeline.warehouses.bigquery.created_streams import CreatedStreams
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.event_rows import EventRows, in_shard
 from pipeline.warehouses.bigquery.sealed_rows import Flushed, Position, Streams, flush
 from pipeline.warehouses.clock import now_us

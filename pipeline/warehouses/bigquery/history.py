@@ -10,7 +10,7 @@ from apache_beam.pvalue import PBegin, PCollection
 
 from pipeline.warehouses.base import JobRun
 from pipeline.warehouses.bigquery import statements
-from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.queries import query
 from pipeline.warehouses.bigquery.query_step import QueryFn
 from pipeline.warehouses.bigquery.read_rows import ReadRows, ReadRowsFn

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pipeline.errors import UsageError
-from pipeline.warehouses.bigquery import catalog, ddl
-from pipeline.warehouses.bigquery.catalog import Dataset, UnusableDatasetError
-from pipeline.warehouses.bigquery.view_schema import BigQueryViewSchema
-from pipeline.warehouses.bigquery.warehouse import BigQueryWarehouse
+from pipeline.warehouses.bigquery import ddl
+from pipeline.warehouses.bigquery.dataset import Dataset, UnusableDatasetError, dataset
 from schemas import compact
+from transforms.core import google_clients
+
+if TYPE_CHECKING:
+    from pipeline.warehouses.bigquery.view_schema import BigQueryViewSchema
+    from pipeline.warehouses.bigquery.warehouse import BigQueryWarehouse
 
 _DATASET: Final = re.compile(r"(?:[\w.:-]+\.)?\w+", re.ASCII)
 
@@ -30,7 +33,10 @@ class BigQueryKind:
         self._dataset(url)
 
     def open(self, url: str, *, create: bool, update: bool) -> BigQueryWarehouse:
-        return BigQueryWarehouse(self._dataset(url), create, update)
+        dataset = self._dataset(url)
+        with _clients(url):
+            from pipeline.warehouses.bigquery.warehouse import BigQueryWarehouse
+        return BigQueryWarehouse(dataset, create, update)
 
     def ddl(self, dataset: str | None) -> Iterator[str]:
         if dataset is not None and not _DATASET.fullmatch(dataset):
@@ -41,6 +47,8 @@ class BigQueryKind:
 
     def create(self, url: str, location: str | None) -> tuple[str, ...]:
         dataset = self._dataset(url)
+        with _clients(url):
+            from pipeline.warehouses.bigquery import catalog
         try:
             return catalog.create(catalog.connect(dataset.project), dataset, location)
         except UnusableDatasetError as error:
@@ -52,14 +60,26 @@ class BigQueryKind:
     @contextmanager
     def view_schema(self, url: str, name: str) -> Iterator[BigQueryViewSchema]:
         dataset = self._dataset(url)
+        with _clients(url):
+            from pipeline.warehouses.bigquery import catalog
+            from pipeline.warehouses.bigquery.view_schema import BigQueryViewSchema
         try:
             yield BigQueryViewSchema(catalog.connect(dataset.project), dataset, Dataset(dataset.project, name))
         except UnusableDatasetError as error:
             raise UsageError(error.problem, error.remedy, option="--warehouse", value=url) from None
 
     def _dataset(self, url: str) -> Dataset:
-        dataset = catalog.dataset(url)
-        if dataset is None:
+        named = dataset(url)
+        if named is None:
             remedy = "give bigquery://PROJECT_ID/DATASET, such as bigquery://acme-data/segment"
             raise UsageError("is not the URL of a dataset", remedy, option="--warehouse", value=url)
-        return dataset
+        return named
+
+
+@contextmanager
+def _clients(url: str) -> Iterator[None]:
+    """Imports Google's clients, or what needs them. Raises UsageError where they are not installed."""
+    try:
+        yield
+    except ImportError as error:
+        raise google_clients.missing(error, option="--warehouse", value=url) from None

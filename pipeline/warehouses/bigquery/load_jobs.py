@@ -27,7 +27,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_bef
 
 from pipeline.warehouses.base import JobRun
 from pipeline.warehouses.bigquery.appends import WriteFailed
-from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.json_numbers import as_bigquery_writes
 from pipeline.warehouses.clock import now_us
 from schemas.tables import Column, Mode, Row, Table, Timestamp, Type

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
 
-from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.clock import now_us
 from schemas.tables import Row, Table, Timestamp
 from transforms.core import times

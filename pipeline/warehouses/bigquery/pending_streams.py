@@ -21,8 +21,8 @@ from apache_beam.utils.windowed_value import WindowedValue
 from pipeline.warehouses.bigquery.answers import RequestTooLarge, RowsRefused, StreamUnusable
 from pipeline.warehouses.bigquery.append_stream import Delivery
 from pipeline.warehouses.bigquery.appends import WriteFailed
-from pipeline.warehouses.bigquery.catalog import Dataset
 from pipeline.warehouses.bigquery.created_streams import CreatedStreams
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.event_rows import EventRows, in_shard
 from pipeline.warehouses.logged_calls import in_global_window
 from schemas.tables import Table

@@ -14,7 +14,8 @@ from google.cloud.bigquery.table import RowIterator
 from msgspec.structs import replace
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from pipeline.warehouses.bigquery.catalog import MAX_STALENESS, Dataset, UnusableDatasetError, usable
+from pipeline.warehouses.bigquery.catalog import MAX_STALENESS, usable
+from pipeline.warehouses.bigquery.dataset import Dataset, UnusableDatasetError
 from pipeline.warehouses.bigquery.news import NEWS
 from schemas.tables import Column, Mode, Table, Type
 

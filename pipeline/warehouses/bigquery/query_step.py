@@ -5,7 +5,7 @@ from __future__ import annotations
 import apache_beam as beam
 
 from pipeline.warehouses.bigquery import catalog
-from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.dataset import Dataset
 
 
 class QueryFn(beam.DoFn):

@@ -27,8 +27,8 @@ from msgspec.structs import replace
 
 from pipeline import work_items
 from pipeline.warehouses.bigquery import statements
-from pipeline.warehouses.bigquery.catalog import Dataset
 from pipeline.warehouses.bigquery.clients import read_client
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.queries import query
 from pipeline.warehouses.bigquery.query_step import QueryFn
 from pipeline.warehouses.bigquery.read_session import GONE, open_stream, record_batches

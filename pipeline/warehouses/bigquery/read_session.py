@@ -14,7 +14,8 @@ from google.api_core.exceptions import FailedPrecondition, NotFound
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient
 from google.cloud.bigquery_storage_v1.types import DataFormat, ReadSession
 
-from pipeline.warehouses.bigquery.catalog import Dataset, usable
+from pipeline.warehouses.bigquery.catalog import usable
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.news import NEWS
 from schemas.tables import Table
 

@@ -21,7 +21,7 @@ from pipeline.warehouses import base
 from pipeline.warehouses.base import JobRun
 from pipeline.warehouses.bigquery import statements
 from pipeline.warehouses.bigquery.any_day import WriteCalls, WriteEvents
-from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.queries import plain, query
 from pipeline.warehouses.bigquery.query_step import QueryFn
 from pipeline.warehouses.bigquery.read_rows import ReadRows, ReadRowsFn

@@ -21,8 +21,8 @@ from pipeline.warehouses.base import JobRun
 from pipeline.warehouses.bigquery import partition_range
 from pipeline.warehouses.bigquery.append_stream import ROW_OVERHEAD_BYTES, AppendStream, Delivery
 from pipeline.warehouses.bigquery.appends import Appender, SentRows, WriteFailed
-from pipeline.warehouses.bigquery.catalog import Dataset
 from pipeline.warehouses.bigquery.changes import CHANGE_SEQUENCE_NUMBER, CHANGE_TYPE, DELETE, UPSERT, sequence_number
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.gathering import GATHERED_FOR_S, GatherUpserts
 from pipeline.warehouses.bigquery.partition_range import partition_time
 from pipeline.warehouses.bigquery.protobuf import RowEncoder

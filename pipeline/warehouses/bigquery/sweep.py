@@ -17,7 +17,7 @@ from apache_beam.pvalue import PCollection
 from pipeline import work_items
 from pipeline.warehouses.base import JobRun
 from pipeline.warehouses.bigquery import statements
-from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.queries import query, query_freshest
 from pipeline.warehouses.bigquery.query_step import QueryFn
 from pipeline.warehouses.bigquery.sink import UpsertRows

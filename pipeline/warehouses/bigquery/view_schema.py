@@ -8,7 +8,7 @@ from typing import Any
 from google.cloud import bigquery
 
 from pipeline.warehouses.bigquery import catalog, ddl
-from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.queries import query
 from schemas.views import View
 

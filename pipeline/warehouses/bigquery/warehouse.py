@@ -22,7 +22,7 @@ from pipeline.warehouses.base import Contents, GoogleSql, JobRun, Parameters
 from pipeline.warehouses.bigquery import catalog, statements
 from pipeline.warehouses.bigquery.any_day import WriteCalls, WriteEvents
 from pipeline.warehouses.bigquery.append_stream import AppendStream
-from pipeline.warehouses.bigquery.catalog import Dataset, UnusableDatasetError
+from pipeline.warehouses.bigquery.dataset import Dataset, UnusableDatasetError
 from pipeline.warehouses.bigquery.event_streams import AppendEvents
 from pipeline.warehouses.bigquery.history import ReadLog
 from pipeline.warehouses.bigquery.pending_streams import AppendPending

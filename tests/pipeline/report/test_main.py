@@ -90,7 +90,7 @@ def test_a_missing_package_is_named_with_its_extra(
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
         "python -m pipeline.report: charts need the package vl-convert-python, which the extra named report installs; "
-        "pip install -c constraints.txt '.[report]'"
+        "pip install 'segment-bigquery[report]'"
     )
 
 

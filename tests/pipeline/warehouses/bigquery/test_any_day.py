@@ -16,7 +16,7 @@ from pipeline.options import parse
 from pipeline.warehouses import base, open_warehouse
 from pipeline.warehouses.base import JobRun
 from pipeline.warehouses.bigquery.any_day import _LoadEventsFn
-from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.load_jobs import PARTITIONS, Loading
 from schemas.tables import DEAD_LETTERS, EVENTS
 from tests.bigquery_double import BigQueryDouble

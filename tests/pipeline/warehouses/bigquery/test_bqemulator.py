@@ -15,7 +15,7 @@ from google.cloud import bigquery
 from pipeline.options import parse
 from pipeline.run import run
 from pipeline.warehouses.bigquery import catalog
-from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.dataset import Dataset
 from schemas import tables, views
 from tests import bqemulator
 

@@ -12,7 +12,8 @@ from pipeline.errors import UsageError
 from pipeline.schema_command import main
 from pipeline.warehouses.bigquery import catalog
 from pipeline.warehouses.bigquery import ddl as bigquery_ddl
-from pipeline.warehouses.bigquery.catalog import Dataset, UnusableDatasetError, connect, create, lacking, usable
+from pipeline.warehouses.bigquery.catalog import connect, create, lacking, usable
+from pipeline.warehouses.bigquery.dataset import Dataset, UnusableDatasetError, dataset
 from pipeline.warehouses.bigquery.warehouse import BigQueryWarehouse
 from schemas import tables, views
 from schemas.tables import Write
@@ -61,7 +62,7 @@ def got(client: bigquery.Client, name: str) -> bigquery.Table:
     ],
 )
 def test_a_url_names_a_project_and_a_dataset(url: str, expected: Dataset | None) -> None:
-    assert catalog.dataset(url) == expected
+    assert dataset(url) == expected
 
 
 def test_a_new_warehouse_has_every_table_and_view(client: bigquery.Client) -> None:

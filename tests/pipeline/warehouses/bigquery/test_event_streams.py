@@ -14,8 +14,8 @@ from pipeline.warehouses import JobRun
 from pipeline.warehouses.bigquery.answers import StreamUnusable
 from pipeline.warehouses.bigquery.append_stream import AppendStream, Delivery
 from pipeline.warehouses.bigquery.appends import WriteFailed
-from pipeline.warehouses.bigquery.catalog import Dataset
 from pipeline.warehouses.bigquery.created_streams import CreatedStreams
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.event_streams import AppendEvents, AppendEventsFn
 from pipeline.warehouses.bigquery.partition_range import DAY_US
 from pipeline.warehouses.bigquery.protobuf import RowEncoder

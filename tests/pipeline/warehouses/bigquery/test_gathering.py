@@ -11,7 +11,7 @@ from apache_beam.utils.timestamp import Timestamp as BeamTimestamp
 
 from pipeline.warehouses import JobRun
 from pipeline.warehouses.bigquery.append_stream import Delivery
-from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.gathering import _GatherFn, _in_bucket
 from pipeline.warehouses.bigquery.sink import UpsertRows
 from schemas.tables import CONTACTS, Contact, Timestamp

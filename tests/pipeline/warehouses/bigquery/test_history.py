@@ -18,7 +18,7 @@ from pipeline import work_items
 from pipeline.warehouses import JobRun
 from pipeline.warehouses.bigquery import catalog, read_rows, statements
 from pipeline.warehouses.bigquery import ddl as bigquery_ddl
-from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.history import ReadLog, written_until
 from pipeline.warehouses.bigquery.queries import query
 from schemas.tables import IDENTITY_CALLS, Timestamp

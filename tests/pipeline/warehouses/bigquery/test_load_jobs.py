@@ -20,7 +20,7 @@ from requests import Timeout
 from pipeline.warehouses import JobRun
 from pipeline.warehouses.bigquery import catalog, load_jobs
 from pipeline.warehouses.bigquery.appends import WriteFailed
-from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.load_jobs import Loader, Loading
 from schemas.tables import (
     CONTACTS,

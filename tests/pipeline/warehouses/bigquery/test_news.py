@@ -12,8 +12,8 @@ from google.api_core.exceptions import BadRequest, Forbidden, GoogleAPICallError
 from google.cloud import bigquery
 
 from pipeline.warehouses.bigquery import catalog, news, read_session
-from pipeline.warehouses.bigquery.catalog import Dataset, UnusableDatasetError
 from pipeline.warehouses.bigquery.clients import read_client
+from pipeline.warehouses.bigquery.dataset import Dataset, UnusableDatasetError
 from pipeline.warehouses.bigquery.news import NEWS_S, News
 from pipeline.warehouses.bigquery.queries import query, query_freshest
 from schemas.tables import CONTACTS, IDENTITY_CALLS

@@ -14,7 +14,7 @@ from msgspec import structs
 
 from pipeline.warehouses import JobRun
 from pipeline.warehouses.bigquery import partition_range
-from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.partition_range import DAY_US, SplitByDay, appendable, partition_time, refusal
 from pipeline.warehouses.bigquery.sink import AppendFn, LogFn
 from schemas.tables import CONTACTS, DEAD_LETTERS, EVENTS, IDENTITY_CALLS, Contact, DeadLetter, Row, Table, Timestamp

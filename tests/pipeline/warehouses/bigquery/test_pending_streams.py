@@ -13,7 +13,7 @@ from apache_beam.pvalue import TaggedOutput
 from pipeline.warehouses import JobRun
 from pipeline.warehouses.bigquery.append_stream import Delivery
 from pipeline.warehouses.bigquery.appends import WriteFailed
-from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.pending_streams import AppendPending, PendingStream, _AppendFn, _CommitFn
 from pipeline.warehouses.bigquery.sink import AppendRows
 from schemas.tables import DEAD_LETTERS, EVENTS, Table

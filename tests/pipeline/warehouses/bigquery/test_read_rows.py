@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from pipeline import work_items
 from pipeline.warehouses.bigquery import catalog, read_rows, read_session, statements
 from pipeline.warehouses.bigquery import ddl as bigquery_ddl
-from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.history import written_until
 from pipeline.warehouses.bigquery.read_rows import ReadRows, ReadRowsFn, RowRange, UnreadRows, ranges
 from schemas.tables import IDENTITY_CALLS, Timestamp

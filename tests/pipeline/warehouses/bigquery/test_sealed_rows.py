@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from pipeline.warehouses.bigquery.answers import RequestTooLarge, RowsRefused, StreamUnusable
 from pipeline.warehouses.bigquery.append_stream import Delivery
-from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.event_rows import EventRows
 from pipeline.warehouses.bigquery.event_streams import AppendEventsFn
 from pipeline.warehouses.bigquery.protobuf import RowEncoder

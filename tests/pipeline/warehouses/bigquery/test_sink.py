@@ -22,7 +22,7 @@ from msgspec import Raw, structs
 from pipeline.warehouses import JobRun, base
 from pipeline.warehouses.bigquery.append_stream import Delivery
 from pipeline.warehouses.bigquery.appends import WriteFailed
-from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.sink import AppendFn, AppendRows, LogCalls, LogFn, UpsertFn, UpsertRows
 from schemas.tables import (
     ACCOUNTS,

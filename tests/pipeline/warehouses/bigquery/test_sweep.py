@@ -14,7 +14,7 @@ from pipeline import work_items
 from pipeline.warehouses import JobRun
 from pipeline.warehouses.bigquery import catalog, statements, sweep
 from pipeline.warehouses.bigquery.append_stream import AppendStream
-from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.sink import UpsertRows
 from schemas.tables import CONTACTS, KEYED, MEMBERSHIPS, Membership, Timestamp
 from tests.bigquery_double import BigQueryDouble

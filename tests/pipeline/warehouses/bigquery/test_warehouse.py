@@ -22,7 +22,7 @@ from pipeline.errors import UsageError
 from pipeline.warehouses import JobRun, Warehouse, open_warehouse
 from pipeline.warehouses.bigquery import catalog, statements
 from pipeline.warehouses.bigquery import ddl as bigquery_ddl
-from pipeline.warehouses.bigquery.catalog import Dataset
+from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.queries import MAX_STALENESS_LABEL, query_freshest
 from schemas.tables import (
     ALL,
