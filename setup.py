@@ -13,6 +13,7 @@ PACKAGES = [
     "receiver.debugger",
     "receiver.sinks",
     "schemas",
+    "segment_pipeline",
     "transforms",
     "transforms.core",
     "transforms.core.identity",
@@ -33,6 +34,7 @@ setup(
         "pipeline": ["py.typed", "report/sql/*.sql"],
         "receiver": ["py.typed", "debugger/page/*"],
         "schemas": ["py.typed", "sql/*.sql"],
+        "segment_pipeline": ["py.typed"],
         "transforms": ["py.typed"],
     },
     python_requires=">=3.10,<3.15",
@@ -81,7 +83,7 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "segment-pipeline = pipeline.__main__:main",
+            "segment-pipeline = segment_pipeline.__main__:main",
             "segment-receiver = receiver.__main__:main",
         ]
     },

@@ -24,6 +24,7 @@ PACKAGES = (
     "pipeline",
     "receiver",
     "schemas",
+    "segment_pipeline",
     "templates",
     "tests",
     "transforms",
