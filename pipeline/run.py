@@ -23,9 +23,10 @@ from pipeline.job_kind import STREAMING_RUNNER, JobKind
 from pipeline.options import Settings
 from pipeline.plurals import counted
 from pipeline.progress import Progress
+from pipeline.snapshots import Snapshots
 from pipeline.sources import Source
 from pipeline.summary import Summary
-from pipeline.warehouses import JobRun, Warehouse, open_warehouse
+from pipeline.warehouses import JobRun, Warehouse, kind_of, open_warehouse
 from transforms import metrics
 
 _log = logging.getLogger(__name__)
@@ -83,10 +84,12 @@ def _run(settings: Settings, options: PipelineOptions, shown_options: str) -> Su
     started = time.monotonic()
     try:
         job, pipeline = _prepared(settings, options, shown_options, warehouse)
-        with _RUNNING.reading(settings.sources), _interpreter_for_jobs(), Progress():
+        with _RUNNING.reading(settings.sources), _interpreter_for_jobs(), Progress(), _snapshots(settings) as snapshots:
             result = pipeline.run()
             result.wait_until_finish()
         warehouse.finish(job)
+        if snapshots is not None:
+            snapshots.renew()
     except RuntimeError:
         failures = (warehouse.explain(), *(source.explain() for source in settings.sources))
         if (failure := next(filter(None, failures), None)) is not None:
@@ -117,6 +120,14 @@ def stop() -> None:
     """Has a job without end read no more, write what it has read, close its windows, and end. Any thread, and a
     signal's handler, may call it."""
     _RUNNING.stop()
+
+
+def _snapshots(settings: Settings) -> contextlib.AbstractContextManager[Snapshots | None]:
+    """Keeps the copy of the warehouse, where one is asked for, while the block lasts."""
+    if settings.snapshot is None:
+        return contextlib.nullcontext()
+    snapshot = kind_of(settings.warehouse).snapshot(settings.warehouse, settings.snapshot)
+    return Snapshots(snapshot, settings.snapshot, settings.snapshot_every)
 
 
 def _check(sources: tuple[Source, ...]) -> None:

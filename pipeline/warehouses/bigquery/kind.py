@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from pipeline.errors import UsageError
+from pipeline.snapshots import Snapshot
 from pipeline.warehouses.bigquery import catalog, ddl
 from pipeline.warehouses.bigquery.catalog import Dataset, UnusableDatasetError
 from pipeline.warehouses.bigquery.view_schema import BigQueryViewSchema
@@ -48,6 +49,10 @@ class BigQueryKind:
 
     def compaction(self, url: str) -> str:
         return ddl.in_dataset(compact.SCRIPT, str(self._dataset(url)))
+
+    def snapshot(self, url: str, path: str) -> Snapshot:
+        problem = f"copies a warehouse that is a file; {url} can be read while jobs write it"
+        raise UsageError(problem, "leave it out", option="--snapshot", value=path)
 
     @contextmanager
     def view_schema(self, url: str, name: str) -> Iterator[BigQueryViewSchema]:
