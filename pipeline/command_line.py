@@ -34,7 +34,8 @@ class CommandParser(argparse.ArgumentParser):
         self._check_repeated(words)
         return super().parse_known_args(words, namespace)
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> argparse.Namespace:  # type: ignore[override]
+        options: argparse.Namespace
         options, unknown = self.parse_known_args(args, namespace)
         if unknown:
             raise self._unknown(unknown[0])

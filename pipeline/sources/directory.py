@@ -90,6 +90,10 @@ class Directory:
     may_be_late: ClassVar[bool] = False
     reads_warehouse: ClassVar[bool] = False
 
+    @property
+    def bytes(self) -> int:
+        return 0
+
     def check(self) -> None:
         if not os.path.isdir(self.path):
             problem = "is no directory" if os.path.exists(self.path) else "there is no such directory"

@@ -140,6 +140,10 @@ class Warehouse(Protocol):
     def finish(self, job: JobRun) -> None:
         """Enters the end of the job."""
 
+    def row_counts(self) -> Mapping[str, int]:
+        """How many rows each table has now, for whoever watches a job of this process; of a warehouse where that is not
+        known at once, nothing."""
+
     def explain(self) -> UsageError | None:
         """Why the job failed, where it was for the warehouse."""
 

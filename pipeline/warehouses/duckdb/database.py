@@ -127,7 +127,7 @@ class Database:
         cursor = new_cursor(database._connection)
         try:
             return [int(scalar(cursor, f"SELECT count(*) FROM {quoted(name)}")) for name in tables]
-        except duckdb.CatalogException:
+        except (duckdb.CatalogException, duckdb.ConnectionException, *FAILURES):  # which the job itself tells
             return []
 
     @classmethod
