@@ -15,6 +15,12 @@ from pipeline.errors import SecretlessFormatter, UsageError, choice, is_encodabl
 
 USAGE_STATUS: Final = 2
 INTERRUPTED_STATUS: Final = 130
+EXIT_STATUS: Final = (
+    "Exit status: 0 when it is done, or a job without end was stopped by Ctrl-C or SIGTERM; 1 when nothing of the "
+    "input could be read or a file was lost; 2 for a usage error; 130 when Ctrl-C ended it at once: a job on files at "
+    "the first, one without end at the second. The same command goes on from what was written."
+)
+"""What the job's help says, since whoever stops it by hand asks."""
 _CLOSED_PIPE_STATUS: Final = 141
 """As of a program that a closed pipe has ended."""
 _REPLACING: Final = (argparse._StoreAction, argparse._StoreConstAction)

@@ -28,7 +28,7 @@ from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.transforms.resources import resource_hints_from_options
 
 from pipeline import sources, warehouses
-from pipeline.command_line import CommandParser
+from pipeline.command_line import EXIT_STATUS, CommandParser
 from pipeline.connections_file import load_connections
 from pipeline.errors import REDACTED, UsageError, choice, is_secret, printable, value_without_secrets
 from pipeline.job_kind import BATCH_RUNNER, STREAMING_RUNNER, JobKind
@@ -308,7 +308,7 @@ def _own_help() -> str:
         description="Turns Segment calls into warehouse tables: events, contacts, accounts, and who belongs to whom.",
         epilog="Every option of Apache Beam is accepted as well, such as --runner=DataflowRunner; --help_beam shows "
         f"all. Without --runner, a job that ends with its input uses {BATCH_RUNNER}, one without end "
-        f"{STREAMING_RUNNER}.",
+        f"{STREAMING_RUNNER}. {EXIT_STATUS}",
         add_help=False,
     )
     SegmentOptions._add_argparse_args(parser)

@@ -104,8 +104,8 @@ def _overview() -> str:
             *_columns([("--help", "show this; COMMAND --help shows the options of a command"), _VERSION_ROW]),
             "",
             f"{PROGRAM} --input=... is short for {PROGRAM} run --input=...",
-            "Exit status: 0 done, or a stream stopped by hand; 1 found something wrong; 2 a",
-            "usage error, in one line; 130 interrupted (Ctrl-C).",
+            "Exit status: 0 done, or a job without end stopped by Ctrl-C or SIGTERM; 1 data",
+            "that are wrong; 2 a usage error, in one line; 130 ended at once by Ctrl-C.",
         ]
     )
 

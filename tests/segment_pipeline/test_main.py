@@ -135,3 +135,12 @@ def test_the_job_is_started_as_before(capsys: pytest.CaptureFixture[str]) -> Non
         assert start(["--history=all"]) == 2
         assert capsys.readouterr().err == "segment-pipeline: --history=all: is unknown; choose from warehouse, none\n"
     assert sys.modules["pipeline.__main__"].main is pipeline.__main__.main
+
+
+def test_the_help_and_the_documents_say_alike_what_stopping_by_hand_means(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    for text in (capsys.readouterr().out, (ROOT / "docs" / "commands.md").read_text("utf-8")):
+        words = " ".join(text.replace("`", "").split())
+        assert "a job without end" in words
+        assert "Ctrl-C ended it at once: a job on files at the first, one without end at the second" in words
