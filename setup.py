@@ -22,6 +22,7 @@ PACKAGES = [
     "receiver.debugger",
     "receiver.sinks",
     "schemas",
+    "segment_pipeline",
     "transforms",
     "transforms.core",
     "transforms.core.identity",
@@ -76,6 +77,7 @@ setup(
         "pipeline": ["py.typed", "report/sql/*.sql"],
         "receiver": ["py.typed", "debugger/page/*"],
         "schemas": ["py.typed", "sql/*.sql"],
+        "segment_pipeline": ["py.typed"],
         "transforms": ["py.typed"],
     },
     python_requires=">=3.10,<3.15",
@@ -124,7 +126,7 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "segment-pipeline = pipeline.__main__:main",
+            "segment-pipeline = segment_pipeline.__main__:main",
             "segment-receiver = receiver.__main__:main",
         ]
     },

@@ -39,6 +39,11 @@ GROUP BY ALL
 ORDER BY events DESC, name
 LIMIT 5
 """
+HEADINGS = (
+    ("", "", "", "identity", "", "", "", "", "dead"),
+    ("sec.", "messages", "events", "calls", "contacts", "accounts", "identities", "memberships", "letters"),
+)
+_WIDTHS = (4, 9, 8, 9, 9, 9, 11, 12, 8)
 _LOOK_S = 2.0
 _WINDOWS = 2
 """So many windows after the last message was read its rows are written."""
@@ -139,15 +144,20 @@ def _job(source: str, publish_lines: Publish, file: Path, rate: float, window_s:
         publisher.join()
 
 
+def table_line(values: Iterable[object]) -> str:
+    """One line of the table, as wide as a terminal at the most."""
+    return "".join(f"{value:>{width}}" for value, width in zip(values, _WIDTHS, strict=True))
+
+
 def _watch(counts: ReportedCounts, file: Path, published: int, window_s: float, ended: threading.Event) -> None:
     """Prints how many rows there are, and has the job stop when all has been written."""
-    print("".join(f"{title:>15}" for title in ("seconds", "messages", *TABLES)), flush=True)
+    print("\n".join(map(table_line, HEADINGS)), flush=True)
     started = time.monotonic()
     last = None
     while not ended.wait(_LOOK_S):
         if rows := Database.row_counts(str(file), TABLES):
             shown = (round(time.monotonic() - started), counts.messages, *rows)
-            print("".join(f"{count:15,}" for count in shown), flush=True)
+            print(table_line(f"{count:,}" for count in shown), flush=True)
         if last is None and counts.messages >= published:
             last = time.monotonic()
         if last is not None and time.monotonic() > last + _WINDOWS * window_s:

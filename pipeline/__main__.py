@@ -30,8 +30,9 @@ _STOPPING = "stopping: writes what was read, and closes the window; once more en
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the job that the arguments ask for. A job without end is done when it is told to stop.
 
-    Returns 0 when it is done, 1 where a file of the input was lost or nothing of the input could be read, 2 for a usage
-    error, reported in one line, and 130 when it was interrupted.
+    Returns 0 when it is done, or was stopped; 1 where a file of the input was lost or nothing of the input could be
+    read; 2 for a usage error, reported in one line; and 130 when an interrupt ended it at once: of a job on files the
+    first, of one without end the second.
     """
     atexit.register(gc.freeze)  # at its end Python need not look for garbage in all that was loaded
     command_line.log_to_standard_error()

@@ -27,7 +27,7 @@ from transforms.core import times
 from transforms.core.connections import Connections
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, program: str = "") -> int:
     """Compares, and prints what differs. Returns 0 where nothing does, 1 where something does, 2 for a mistake."""
     parser = commands.WarehouseParser(
         "pipeline.audit",
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="NUMBER",
         help="How many differences are shown. Default: 100.",
     )
-    return commands.run(parser, _audit, argv)
+    return commands.run(parser, _audit, argv, program)
 
 
 def _audit(options: argparse.Namespace) -> int:

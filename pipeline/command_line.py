@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NoReturn, TextIO
 
-from pipeline.errors import SecretlessFormatter, UsageError, is_encodable
+from pipeline.errors import SecretlessFormatter, UsageError, choice, is_encodable
 
 USAGE_STATUS: Final = 2
 INTERRUPTED_STATUS: Final = 130
+EXIT_STATUS: Final = (
+    "Exit status: 0 when it is done, or a job without end was stopped by Ctrl-C or SIGTERM; 1 when nothing of the "
+    "input could be read or a file was lost; 2 for a usage error; 130 when Ctrl-C ended it at once: a job on files at "
+    "the first, one without end at the second. The same command goes on from what was written."
+)
+"""What the job's help says, since whoever stops it by hand asks."""
 _CLOSED_PIPE_STATUS: Final = 141
 """As of a program that a closed pipe has ended."""
 _REPLACING: Final = (argparse._StoreAction, argparse._StoreConstAction)
@@ -33,8 +40,33 @@ class CommandParser(argparse.ArgumentParser):
         self._check_repeated(words)
         return super().parse_known_args(words, namespace)
 
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> argparse.Namespace:  # type: ignore[override]
+        options: argparse.Namespace
+        options, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            raise self._unknown(unknown[0])
+        return options
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, f"{self.prog} --help shows the options")
+
+    def _unknown(self, word: str) -> UsageError:
+        """What is wrong with an argument that the parser has no use for."""
+        if not word.startswith("-"):
+            return UsageError("is no option", f"{self.prog} --help shows the options", value=word)
+        name = word.partition("=")[0]
+        known = set(self._option_string_actions)
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                known = known.union(*(parser._option_string_actions for parser in action.choices.values()))
+        close = difflib.get_close_matches("--" + name.lstrip("-").lower(), sorted(known), n=1)
+        remedy = f"did you mean {close[0]}?" if close else f"{self.prog} --help shows the options"
+        return UsageError("unknown option", remedy, option=name)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            option = action.option_strings[-1] if action.option_strings else ""
+            raise UsageError("is unknown", choice(value, action.choices), option=option, value=value)
 
     def _check_repeated(self, words: Sequence[str]) -> None:
         given = set()

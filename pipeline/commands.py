@@ -1,5 +1,5 @@
-"""What the commands on a warehouse share: `python -m pipeline.audit`, `pipeline.explain`,
-`pipeline.purge` and `pipeline.report`."""
+"""What the commands on a warehouse or an input share: `python -m pipeline.audit`, `pipeline.check`,
+`pipeline.explain`, `pipeline.purge` and `pipeline.report`."""
 
 from __future__ import annotations
 
@@ -35,8 +35,13 @@ class WarehouseParser(CommandParser):
         )
 
 
-def run(parser: WarehouseParser, command: Callable[[argparse.Namespace], int], argv: Sequence[str] | None) -> int:
-    """Runs a command on its arguments, and returns its exit status, as `command_line.run` does."""
+def run(
+    parser: CommandParser, command: Callable[[argparse.Namespace], int], argv: Sequence[str] | None, program: str = ""
+) -> int:
+    """Runs a command on its arguments, and returns its exit status, as `command_line.run` does. `program` is what the
+    user has typed to start it, where that is not the parser's own; the command gets it among its options."""
+    parser.prog = program or parser.prog
+    parser.set_defaults(program=parser.prog)
     return command_line.run(parser.prog, lambda: command(parser.parse_args(argv)))
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 
-from apache_beam.io.filesystem import BeamIOError
-
 from transforms.core.usage_errors import (
     REDACTED,
     UsageError,
@@ -42,6 +40,8 @@ class SecretlessFormatter(logging.Formatter):
 
 def reason(error: Exception) -> str:
     """Why a file could not be used, without the wrapping of Beam's file systems."""
+    from apache_beam.io.filesystem import BeamIOError  # a second to load, and no command's help needs it
+
     cause: BaseException = error
     while isinstance(cause, BeamIOError) and cause.exception_details:
         cause = next(iter(cause.exception_details.values()))

@@ -77,7 +77,7 @@ class Explanation:
     calls: Mapping[str, Call]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, program: str = "") -> int:
     """Explains an id. Returns 0, or 1 where no call of the log names it, or 2 for a mistake of the user's."""
     parser = commands.WarehouseParser(
         "pipeline.explain",
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--html", metavar="FILE", help="Draws the person as a page into this file, beside what is printed."
     )
-    return commands.run(parser, _explain, argv)
+    return commands.run(parser, _explain, argv, program)
 
 
 def _explain(options: argparse.Namespace) -> int:

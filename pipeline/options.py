@@ -29,7 +29,7 @@ from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.transforms.resources import resource_hints_from_options
 
 from pipeline import sources, warehouses
-from pipeline.command_line import CommandParser
+from pipeline.command_line import EXIT_STATUS, CommandParser
 from pipeline.connections_file import load_connections
 from pipeline.errors import REDACTED, UsageError, choice, is_secret, printable, value_without_secrets
 from pipeline.job_kind import BATCH_RUNNER, STREAMING_RUNNER, JobKind
@@ -42,7 +42,10 @@ _PROGRAM = "segment-pipeline"
 _AT_LEAST_ONCE = "streaming_mode_at_least_once"
 _DESCRIBED = "--help and --help_beam say what it takes"
 _SHORTEST_WINDOW_S = 0.001
+_SHORTEST_SNAPSHOT_S = 0.1
 _LONGEST_S = 365 * 86400
+LOCAL = ("snapshot", "snapshot_every")
+"""Options that mean nothing where no process of this machine writes the warehouse, as on Dataflow."""
 _MOST_SHARDS = 1_000
 _MOST_WORKERS = 64
 """Beam starts them all at once: a thousand take longer than any job."""
@@ -100,6 +103,21 @@ class SegmentOptions(PipelineOptions):
             "`python -m schemas create` does. Those of a local file are always made. Default: true. "
             "Example: --create=false",
         )
+        group.add_argument(
+            "--snapshot",
+            metavar="FILE",
+            help="A copy of a local warehouse that anybody can open while the job runs, which has the warehouse for "
+            "itself. It is renewed while the job runs and at its end, in one step, so that it is always whole. "
+            "Default: none. Example: --snapshot=copy.db",
+        )
+        group.add_argument(
+            "--snapshot_every",
+            type=float,
+            default=60.0,
+            metavar="SECONDS",
+            help="How many seconds pass at least between two copies; the job waits while one is made. Default: 60. "
+            "Example: --snapshot_every=10",
+        )
         group = parser.add_argument_group("connections")
         group.add_argument(
             "--connections",
@@ -148,8 +166,9 @@ class Settings:
 
     `sources` are what the job reads beside the history, none where it only rebuilds; `warehouse` is the URL as given;
     `create` says whether the job makes what is missing there; `update` that it takes over from a running Dataflow job;
-    `alias_window` and `deduplicate_for` are seconds; `event_shards` is how many streams events go to; `runner` is a
-    runner's name as Beam knows it.
+    `alias_window` and `deduplicate_for` are seconds; `event_shards` is how many streams events go to; `snapshot`
+    is the path of the warehouse's copy, None where none is kept, which is renewed every `snapshot_every` seconds;
+    `runner` is a runner's name as Beam knows it.
     """
 
     sources: tuple[Source, ...]
@@ -162,6 +181,8 @@ class Settings:
     alias_window: float
     deduplicate_for: float
     event_shards: int
+    snapshot: str | None
+    snapshot_every: float
     runner: str
     kind: JobKind
 
@@ -200,6 +221,8 @@ def parse(argv: Sequence[str]) -> tuple[Settings, PipelineOptions]:
         alias_window=given.alias_window,
         deduplicate_for=given.deduplicate_for,
         event_shards=given.event_shards,
+        snapshot=given.snapshot,
+        snapshot_every=given.snapshot_every,
         runner=runner,
         kind=kind,
     )
@@ -289,7 +312,7 @@ def _own_help() -> str:
         description="Turns Segment calls into warehouse tables: events, contacts, accounts, and who belongs to whom.",
         epilog="Every option of Apache Beam is accepted as well, such as --runner=DataflowRunner; --help_beam shows "
         f"all. Without --runner, a job that ends with its input uses {BATCH_RUNNER}, one without end "
-        f"{STREAMING_RUNNER}.",
+        f"{STREAMING_RUNNER}. {EXIT_STATUS}",
         add_help=False,
     )
     SegmentOptions._add_argparse_args(parser)
@@ -402,7 +425,7 @@ def _unknown(word: str, parser: argparse.ArgumentParser) -> UsageError:
 
 def _check_rules(given: argparse.Namespace) -> None:
     """What the options say by themselves and of each other, without a look at any file."""
-    for name in ("connection", "connections", "warehouse", *(source.option for source in sources.KINDS)):
+    for name in ("connection", "connections", "snapshot", "warehouse", *(source.option for source in sources.KINDS)):
         if getattr(given, name) == "":
             raise UsageError("is empty", "give it a value, or leave it out", option=f"--{name}", value="")
     inputs = _inputs(given)
@@ -423,8 +446,11 @@ def _check_rules(given: argparse.Namespace) -> None:
         raise UsageError(problem, "leave one of the two out", option="--redeliver", value=given.redeliver)
     if given.warehouse is None:
         raise UsageError("is required", f"give {warehouses.url_forms()}", option="--warehouse")
-    warehouses.kind_of(given.warehouse)
-    for name, shortest in (("alias_window", _SHORTEST_WINDOW_S), ("deduplicate_for", 0)):
+    kind = warehouses.kind_of(given.warehouse)
+    if given.snapshot is not None:
+        kind.snapshot(given.warehouse, given.snapshot)
+    ranges = (("alias_window", _SHORTEST_WINDOW_S), ("deduplicate_for", 0), ("snapshot_every", _SHORTEST_SNAPSHOT_S))
+    for name, shortest in ranges:
         seconds: float = getattr(given, name)
         if not shortest <= seconds <= _LONGEST_S:
             remedy = f"give a number of seconds from {shortest} to {_LONGEST_S}"

@@ -20,6 +20,7 @@ import msgspec
 from rich.console import Console
 
 from pipeline import commands
+from pipeline.command_line import INTERRUPTED_STATUS
 from pipeline.errors import UsageError
 from pipeline.options import options_without_secrets, parse
 from pipeline.run import run
@@ -32,7 +33,6 @@ from transforms.core.hashed_ids import keyed_hash, promoted, replaced
 from transforms.core.named_ids import named_calls
 from transforms.core.stamps import Stamp
 
-_INTERRUPTED_STATUS: Final = 130
 _OWN_JOB: Final = "pipeline.purge"
 """What the options of a job begin with that a purge has run."""
 _KEY: Final = "SEGMENT_PURGE_KEY"
@@ -88,7 +88,7 @@ class Remains:
     plain: Mapping[str, int]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, program: str = "") -> int:
     """Purges a person. Returns 0, or 1 where no delete call of the log names the person or something is left, or 2 for
     a mistake."""
     parser = commands.WarehouseParser(
@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_true",
         help=f"Leaves {_KEYED_TABLES} as they are until the next job.",
     )
-    return commands.run(parser, _purge, argv)
+    return commands.run(parser, _purge, argv, program)
 
 
 def _purge(options: argparse.Namespace) -> int:
@@ -281,16 +281,16 @@ def _rebuild(options: argparse.Namespace) -> None:
     if options.connections is not None:
         arguments.append(f"--connections={options.connections}")
     settings, beam_options = parse(arguments)
-    before = signal.signal(signal.SIGINT, _end_interrupted)  # as an exception it would be the failure of some step
+
+    def end_interrupted(*_: object) -> None:
+        os.write(sys.stderr.fileno(), f"{options.program}: interrupted; the same command finishes it\n".encode())
+        os._exit(INTERRUPTED_STATUS)
+
+    before = signal.signal(signal.SIGINT, end_interrupted)  # as an exception it would be the failure of some step
     try:
         run(settings, beam_options, f"{_OWN_JOB} {options_without_secrets(arguments)}")
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _end_interrupted(*_: object) -> None:
-    os.write(sys.stderr.fileno(), b"python -m pipeline.purge: interrupted; the same command finishes it\n")
-    os._exit(_INTERRUPTED_STATUS)
 
 
 def _attributes(text: str | None) -> Mapping[str, object]:

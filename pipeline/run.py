@@ -8,7 +8,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -22,10 +22,12 @@ from pipeline.graph import build
 from pipeline.job_kind import STREAMING_RUNNER, JobKind
 from pipeline.options import Settings
 from pipeline.plurals import counted
-from pipeline.progress import Progress
+from pipeline.progress import Expected, Progress
+from pipeline.snapshots import Snapshots
 from pipeline.sources import Source
 from pipeline.summary import Summary
-from pipeline.warehouses import JobRun, Warehouse, open_warehouse
+from pipeline.warehouses import JobRun, Warehouse, kind_of, open_warehouse
+from schemas.tables import IDENTITY_CALLS
 from transforms import metrics
 
 _log = logging.getLogger(__name__)
@@ -36,8 +38,11 @@ _COLLECT: Final = (50_000, 20, 50)
 """How seldom Python looks for cycles of garbage: a job makes next to none, and a look walks all that is alive."""
 
 
-_IN_SUMMARY: Final = (metrics.READ, metrics.RECEIVED, metrics.LOST, metrics.REREAD)
-"""Counters that have a line of their own in the summary."""
+_IN_SUMMARY: Final = (
+    *(metrics.READ, metrics.RECEIVED, metrics.LOST, metrics.REREAD),
+    *(metrics.READ_BYTES, metrics.LOG_ROWS),
+)
+"""Counters that have a line of their own in the summary, or are for the progress alone."""
 
 
 class _Running:
@@ -83,10 +88,14 @@ def _run(settings: Settings, options: PipelineOptions, shown_options: str) -> Su
     started = time.monotonic()
     try:
         job, pipeline = _prepared(settings, options, shown_options, warehouse)
-        with _RUNNING.reading(settings.sources), _interpreter_for_jobs(), Progress():
+        progress = _progress(settings, warehouse, job)
+        with _RUNNING.reading(settings.sources), _interpreter_for_jobs(), progress, _snapshots(settings) as snapshots:
             result = pipeline.run()
             result.wait_until_finish()
         warehouse.finish(job)
+        if snapshots is not None:
+            snapshots.renew()
+        rows = warehouse.row_counts()
     except RuntimeError:
         failures = (warehouse.explain(), *(source.explain() for source in settings.sources))
         if (failure := next(filter(None, failures), None)) is not None:
@@ -98,7 +107,7 @@ def _run(settings: Settings, options: PipelineOptions, shown_options: str) -> Su
     if unacknowledged:
         messages = counted(unacknowledged, "message")
         _log.warning("%s could not be acknowledged; what comes again counts once", messages)
-    return _summary(result.metrics(), settings.sources, warehouse, time.monotonic() - started)
+    return _summary(result.metrics(), settings.sources, warehouse, rows, time.monotonic() - started)
 
 
 def launch(settings: Settings, options: PipelineOptions, shown_options: str) -> PipelineResult:
@@ -117,6 +126,23 @@ def stop() -> None:
     """Has a job without end read no more, write what it has read, close its windows, and end. Any thread, and a
     signal's handler, may call it."""
     _RUNNING.stop()
+
+
+def _progress(settings: Settings, warehouse: Warehouse, job: JobRun) -> Progress:
+    """Shows how far the job is: of what ends by itself, its part; of what does not, the rows of the tables."""
+    rows = warehouse.row_counts()
+    history = rows.get(IDENTITY_CALLS.name, 0) if job.log_until is not None else 0
+    if not settings.kind.bounded:
+        return Progress(rows=warehouse.row_counts)
+    return Progress(expected=Expected(bytes=sum(source.bytes for source in settings.sources), log_rows=history))
+
+
+def _snapshots(settings: Settings) -> contextlib.AbstractContextManager[Snapshots | None]:
+    """Keeps the copy of the warehouse, where one is asked for, while the block lasts."""
+    if settings.snapshot is None:
+        return contextlib.nullcontext()
+    snapshot = kind_of(settings.warehouse).snapshot(settings.warehouse, settings.snapshot)
+    return Snapshots(snapshot, settings.snapshot, settings.snapshot_every)
 
 
 def _check(sources: tuple[Source, ...]) -> None:
@@ -155,7 +181,14 @@ def _interpreter_for_jobs() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _summary(results: MetricResults, sources: tuple[Source, ...], warehouse: Warehouse, elapsed_s: float) -> Summary:
+def _summary(
+    results: MetricResults,
+    sources: tuple[Source, ...],
+    warehouse: Warehouse,
+    rows: Mapping[str, int],
+    elapsed_s: float,
+) -> Summary:
+    """`rows` are those that the tables have at the end."""
     counts = metrics.counts(results)
     notes = {
         counter.phrase(count): count
@@ -174,6 +207,7 @@ def _summary(results: MetricResults, sources: tuple[Source, ...], warehouse: War
         outcomes=metrics.family(counts, metrics.OUTCOMES),
         by_type=metrics.family(counts, metrics.TYPES),
         written=metrics.family(counts, metrics.WRITTEN),
+        rows=rows,
         dead_letters=metrics.family(counts, metrics.DEAD_LETTERS),
         notes=notes,
         unreadable=metrics.noted(results, metrics.UNREADABLE_PARTS),

@@ -22,9 +22,9 @@ _OWN_SCHEMAS: Final = ("main", "internal", "information_schema", "pg_catalog")
 _DIALECTS = {kind.dialect: kind for kind in warehouses.KINDS}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, program: str = _PROGRAM) -> int:
     """Runs one command and returns the exit status: 2, with a line for each problem, where it cannot be done."""
-    return command_line.run(_PROGRAM, lambda: _command(_parser().parse_args(argv)))
+    return command_line.run(program, lambda: _command(_parser(program).parse_args(argv)))
 
 
 def _command(options: argparse.Namespace) -> int:
@@ -47,8 +47,8 @@ def _command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _parser() -> CommandParser:
-    parser = CommandParser(prog=_PROGRAM, description="The tables and views of a warehouse.")
+def _parser(program: str) -> CommandParser:
+    parser = CommandParser(prog=program, description="The tables and views of a warehouse.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     purpose = "print the DDL of every table and view"

@@ -56,8 +56,10 @@ class Summary:
     """The counts of a job.
 
     `outcomes` are the first outcomes of what was read: `event`, `identity_call`, `dead_letter`, `duplicate`,
-    `conflicting`, `disabled`. `written` are rows by table, `dead_letters` messages by reason, `notes` other counts
-    worth a line, `unreadable` the files that could be read in part only, `lost` those that were gone, one line each.
+    `conflicting`, `disabled`. `written` are rows by table, where a keyed row counts as often as it was written; `rows`
+    are those that each table has now, none where that is not known. `dead_letters` are messages by reason, `notes`
+    other counts worth a line, `unreadable` the files that could be read in part only, `lost` those that were gone, one
+    line each.
     `reread` is how many dead letters were read again, `unreadable_letters` how many cannot be, by cause.
     `warehouse_hint` is the command that opens the warehouse, `query` one to try there. `likely_mistake` says what the
     input looks like that is not one JSON object a line, and is empty where that is not known.
@@ -75,6 +77,7 @@ class Summary:
     query: str
     lost: tuple[str, ...] = ()
     likely_mistake: str = ""
+    rows: Mapping[str, int] = field(default_factory=dict)
     reread: int = 0
     unreadable_letters: Mapping[str, int] = field(default_factory=dict)
 
@@ -120,12 +123,12 @@ def render(summary: Summary, console: Console) -> None:
         _say(console, f"! Read in part only: {line}", "yellow")
     if notes := ", ".join(f"{count:,} {name}" for name, count in summary.notes.items() if count):
         _say(console, f"Also: {notes}")
-    titled = {
-        "read by type": summary.by_type,
-        "rows written": summary.written,
-        "dead letters": summary.dead_letters,
-    }
-    tables = [_table(title, counts) for title, counts in titled.items() if any(counts.values())]
+    tables = [
+        _table("read by type", summary.by_type),
+        _table("rows written", summary.written, summary.rows),
+        _table("dead letters", summary.dead_letters),
+    ]
+    tables = [table for table in tables if table.row_count]
     console.print()
     if tables:
         _lay_out(tables, console)
@@ -172,13 +175,17 @@ def _letters(summary: Summary) -> Iterator[str]:
         yield f"{counted(count, 'dead letter')} left, not read again: {_UNREADABLE_LETTERS[cause]}"
 
 
-def _table(title: str, counts: Mapping[str, int]) -> Table:
+def _table(title: str, counts: Mapping[str, int], totals: Mapping[str, int] | None = None) -> Table:
+    """The counts that are not zero, the largest first; with `totals`, beside what there is in all."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column(title, no_wrap=True)
     table.add_column("", justify="right", no_wrap=True)
-    for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-        if count:
-            table.add_row(Text(printable(name)), f"{count:,}")
+    if totals:
+        table.add_column("in all", justify="right", no_wrap=True)
+    names = {name for numbers in (counts, totals or {}) for name, number in numbers.items() if number}
+    for name in sorted(names, key=lambda name: (-counts.get(name, 0), -(totals or {}).get(name, 0), name)):
+        of_all = [f"{totals.get(name, 0):,}"] if totals else []
+        table.add_row(Text(printable(name)), f"{counts.get(name, 0):,}", *of_all)
     return table
 
 

@@ -26,6 +26,7 @@ PACKAGES = (
     "pipeline",
     "receiver",
     "schemas",
+    "segment_pipeline",
     "templates",
     "tests",
     "transforms",

@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 GLOSSARY = ROOT / "docs" / "glossary.md"
-PACKAGES = ("schemas", "transforms", "pipeline", "receiver", "templates", "judge")
+PACKAGES = ("schemas", "transforms", "pipeline", "receiver", "templates", "judge", "segment_pipeline")
 BLOCK = re.compile(r"(<!-- classes: [^\n]* -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 FILLERS = {"beside", "each", "found", "said", "taken", "there", "told"}
 """Words that stand for anything: never the name of a variable, a parameter or a function."""

@@ -1,4 +1,6 @@
-"""Imports go one way, schemas ← transforms ← pipeline ← templates, and the core is pure: no Beam, no I/O, no clock."""
+"""Imports go one way, schemas ← transforms ← pipeline ← templates, and the core is pure: no Beam, no I/O, no clock.
+
+The command `segment_pipeline` stands over all that a user starts, and loads none of it before it is asked for."""
 
 from __future__ import annotations
 
@@ -38,6 +40,8 @@ CORE_MAY_IMPORT = {
 CLOCKS = {"now", "utcnow", "today", "fromtimestamp", "utcfromtimestamp", "time", "time_ns", "monotonic", "perf_counter"}
 JUDGE = "judge"
 RECEIVER = "receiver"
+COMMAND = "segment_pipeline"
+"""What starts the programs of all the others, and nothing imports."""
 INPUT_AND_OUTPUT = {"open", "print", "input", "exec", "eval", "__import__", "breakpoint"}
 
 
@@ -79,7 +83,7 @@ def test_imports_go_one_way(module: str) -> None:
     if module == DOOR:
         return  # it has a test of its own
     layer = LAYERS.index(module.partition("/")[0])
-    above = {*LAYERS[layer + 1 :], *OUTSIDE, RECEIVER}
+    above = {*LAYERS[layer + 1 :], *OUTSIDE, RECEIVER, COMMAND}
     assert [name for name in imports(module) if within(name, above)] == []
 
 
@@ -106,12 +110,12 @@ def test_the_core_does_not_load_beam() -> None:
 
 @pytest.mark.parametrize("module", modules(JUDGE))
 def test_the_judge_shares_no_code_with_what_it_judges(module: str) -> None:
-    assert [name for name in imports(module) if within(name, {*LAYERS, *OUTSIDE})] == []
+    assert [name for name in imports(module) if within(name, {*LAYERS, *OUTSIDE, COMMAND})] == []
 
 
 @pytest.mark.parametrize("module", modules(RECEIVER))
 def test_the_receiver_stands_beside_the_pipeline(module: str) -> None:
-    own = [name for name in imports(module) if within(name, {*LAYERS, *OUTSIDE, JUDGE, "apache_beam"})]
+    own = [name for name in imports(module) if within(name, {*LAYERS, *OUTSIDE, JUDGE, COMMAND, "apache_beam"})]
     assert [name for name in own if not within(name, {"schemas", "transforms.core"}) and name != "transforms"] == []
 
 
@@ -121,6 +125,16 @@ def test_the_receiver_does_not_load_beam() -> None:
     loaded = set(ran.stdout.split())
     assert "receiver.application" in loaded
     assert [name for name in loaded if within(name, {"apache_beam", "duckdb", "pipeline", "pyarrow"})] == []
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["aduit"]])
+def test_the_command_loads_no_program_before_it_is_asked_for(words: list[str]) -> None:
+    program = f"import sys, {COMMAND}.__main__ as command; command.main({words}); print(*sorted(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(ran.stdout.split())
+    heavy = {"apache_beam", "duckdb", "grpc", "pyarrow", "receiver", "rich", "pipeline.__main__", "pipeline.options"}
+    assert f"{COMMAND}.__main__" in loaded
+    assert [name for name in loaded if within(name, heavy)] == []
 
 
 DOOR = "schemas/__main__.py"

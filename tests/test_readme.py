@@ -24,7 +24,7 @@ import pytest
 
 import pipeline.graph
 from examples import publish, stream
-from pipeline import audit, explain, purge
+from pipeline import audit, check, explain, purge
 from pipeline.__main__ import main
 from pipeline.connections_file import load_connections
 from pipeline.options import SegmentOptions
@@ -33,6 +33,7 @@ from pipeline.schema_command import main as create_tables
 from pipeline.warehouses.bigquery import ddl as bigquery_ddl
 from receiver.__main__ import main as receive
 from schemas import tables, views
+from segment_pipeline.__main__ import main as segment_pipeline
 from templates import cost
 from tests.schemas import googlesql
 from tests.strict_runner import __main__ as strict_runner
@@ -283,6 +284,7 @@ def known_options() -> frozenset[str]:
         (create_tables, ["compact", "--help"]),
         (create_tables, ["event_views", "--help"]),
         (audit.main, ["--help"]),
+        (check.main, ["--help"]),
         (explain.main, ["--help"]),
         (report, ["--help"]),
         (publish.main, ["--help"]),
@@ -294,6 +296,8 @@ def known_options() -> frozenset[str]:
     ]:
         with contextlib.redirect_stdout(output), pytest.raises(SystemExit):
             program(arguments)
+    with contextlib.redirect_stdout(output):
+        segment_pipeline(["--help"])
     return frozenset(["--keep", "--update", "--record", *re.findall(r"(?<![\w-])--[a-z]\w*", output.getvalue())])
 
 

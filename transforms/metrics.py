@@ -56,7 +56,9 @@ class Notes:
     meaning: str
 
 
-RECEIVED = Counter("received-messages", "messages that the sources gave, and calls of the history")
+RECEIVED = Counter("received-messages", "messages that the sources gave")
+READ_BYTES = Counter("read-bytes", "bytes of the input's files that were read, as they are stored")
+LOG_ROWS = Counter("read-log-rows", "rows of the log of earlier jobs that were read: the history")
 READ = Counter("read-calls", "calls read from this job's input, one for each item of a batch")
 TYPES = Counter("typed-calls", "calls read whose type could be told", labels="type")
 UNREADABLE_TIMES = Counter(
@@ -181,6 +183,8 @@ LOST_FILES = Notes("lost-file-lines", "the files that could not be read, and why
 
 COUNTERS = (
     RECEIVED,
+    READ_BYTES,
+    LOG_ROWS,
     READ,
     TYPES,
     UNREADABLE_TIMES,
@@ -212,6 +216,9 @@ COUNTERS = (
 )
 DISTRIBUTIONS = (APPEND_BYTES, IN_FLIGHT, LAG, WINDOW_KEYS, EDGES, TOKENS, CHAIN_EDGES, RESIDENTS, MEMBERS)
 NOTES = (UNREADABLE_PARTS, LOST_FILES)
+
+PUBLISHING = "publishing"
+"""What observers alone are told, as a count: the keyed rows of a bounded job are about to be shown."""
 
 
 class Observer(Protocol):
@@ -246,10 +253,10 @@ class Tally(collections.Counter[str]):
         self[OUTCOMES.of("dead_letter")] += calls
         self[DEAD_LETTERS.of(reason)] += calls
 
-    def received(self) -> None:
+    def received(self, counter: Counter = RECEIVED) -> None:
         """Counts a message of a source whose bundles are long, and reports now and then."""
-        self[RECEIVED.name] += 1
-        if self[RECEIVED.name] == _REPORTED_MESSAGES:
+        self[counter.name] += 1
+        if self[counter.name] == _REPORTED_MESSAGES:
             self.report()
 
     def report(self) -> None:
@@ -269,6 +276,12 @@ class CountingFn(beam.DoFn):
 
     def finish_bundle(self) -> Any:
         self.tally.report()
+
+
+def tell(name: str) -> None:
+    """Has the observers see one count that is none of Beam's counters."""
+    for observer in tuple(_observers):
+        observer.counted({name: 1})
 
 
 def observe(distribution: Distribution, value: int) -> None:

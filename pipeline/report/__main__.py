@@ -22,7 +22,7 @@ from schemas.tables import Timestamp
 _MOST_STEPS: Final = 10
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, program: str = "") -> int:
     """Writes a report. Returns 0, or 2 for a mistake of the user's."""
     parser = commands.WarehouseParser(
         "pipeline.report",
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="NAME,NAME",
         help=f"The names of 2 to {_MOST_STEPS} events, in the order in which people are to do them.",
     )
-    return commands.run(parser, _report, argv)
+    return commands.run(parser, _report, argv, program)
 
 
 def _report(options: argparse.Namespace) -> int:

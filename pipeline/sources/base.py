@@ -35,6 +35,11 @@ class Source(Protocol):
     def reads_warehouse(self) -> bool:
         """Whether its messages are in the warehouse: a job on them alone needs one that was written."""
 
+    @property
+    def bytes(self) -> int:
+        """How many bytes it has to read, as they are stored; 0 where it has no files, or no end."""
+        return 0
+
     def check(self) -> None:
         """Raises UsageError where the source cannot be read. It is called once, before the job writes anything."""
 
@@ -66,6 +71,10 @@ class BoundedSource:
     bounded: ClassVar[bool] = True
     may_be_late: ClassVar[bool] = False
     reads_warehouse: ClassVar[bool] = False
+
+    @property
+    def bytes(self) -> int:
+        return 0
 
     def check(self) -> None:
         pass

@@ -29,7 +29,7 @@ from pipeline.errors import UsageError, reason
 from pipeline.job_kind import JobKind
 from pipeline.sources.directory_reader import DirectoryReader, ReadBlock
 from pipeline.sources.endless import END, Endless, advance, later
-from pipeline.sources.files import note_unreadable
+from pipeline.sources.files import Line, note_unreadable
 from pipeline.warehouses import JobRun, Warehouse
 from schemas.tables import Timestamp
 from transforms import metrics
@@ -89,6 +89,10 @@ class Directory:
     bounded: ClassVar[bool] = False
     may_be_late: ClassVar[bool] = False
     reads_warehouse: ClassVar[bool] = False
+
+    @property
+    def bytes(self) -> int:
+        return 0
 
     def check(self) -> None:
         if not os.path.isdir(self.path):
@@ -176,15 +180,18 @@ class _ReadFn(metrics.CountingFn):
         self.tally[metrics.BLANK.name] += len(block.lines) - len(messages)
         self.tally.report()
         for line in messages:
-            if isinstance(line, Received):
-                message = Received(line.payload, block.attributes, block.completed_at, too_large=line.too_large)
-            else:
-                message = Received(line, block.attributes, block.completed_at)
-            yield WindowedValue(message, arrived_at, _GLOBAL)
+            yield WindowedValue(received(block, line), arrived_at, _GLOBAL)
 
     def _report_lags(self, reader: DirectoryReader) -> None:
         for lag_ms in reader.pop_lags_ms():
             metrics.observe(metrics.LAG, lag_ms)
+
+
+def received(block: ReadBlock, line: Line) -> Received:
+    """The message of a line: its connection is that of the block's sub-directory, its time that of its file."""
+    if isinstance(line, Received):
+        return Received(line.payload, block.attributes, block.completed_at, too_large=line.too_large)
+    return Received(line, block.attributes, block.completed_at)
 
 
 def _refused(path: str, problem: str, remedy: str) -> UsageError:

@@ -97,6 +97,10 @@ class Files(BoundedSource):
 
     label: ClassVar[str] = "Files"
 
+    @property
+    def bytes(self) -> int:
+        return sum(size for _, size in self.listing)
+
     def read(self, warehouse: Warehouse, job: JobRun) -> ReadFiles:
         return ReadFiles(self.patterns, self.listing)
 
@@ -255,14 +259,21 @@ class _ReadBlocksFn(metrics.CountingFn):
         metrics.note(metrics.LOST_FILES, line)
         _log.warning("%s", line)
 
+    def _count_bytes(self, start: int, end: int) -> None:
+        self.tally[metrics.READ_BYTES.name] += max(0, end - start)
+        self.tally.report()
+
     def _plain(self, opened: BinaryIO, tracker: Any) -> Generator[list[Line], None, bool]:
         """Gives the lines of a piece of a plain file; returns whether those were all, and nothing was deferred."""
         start, end = tracker.current_restriction().start, tracker.current_restriction().stop
         put_out = 0
         for block in blocks(opened.read, _first_line(opened, start)):
             if not tracker.try_claim(block.last_start):
-                yield block.before(tracker.current_restriction().stop).unmarked()
+                before = block.before(tracker.current_restriction().stop)
+                self._count_bytes(before.start, before.start + sum(len(line) + 1 for line in before.whole()))
+                yield before.unmarked()
                 return True
+            self._count_bytes(block.start, block.end)
             yield block.unmarked()
             put_out += block.end - block.start
             if put_out >= work_items.BYTES:
@@ -275,11 +286,13 @@ class _ReadBlocksFn(metrics.CountingFn):
         """Gives the lines of a gzip file from where the restriction starts."""
         start = tracker.current_restriction().start
         reading = _kept.take((path, size, start)) or _GzipReading(path, start)
-        put_out = 0
+        put_out, read_bytes = 0, reading.read_bytes if start else 0
         for block in reading.blocks:
             if not tracker.try_claim(block.end - 1):
                 reading.opened.close()
                 return
+            self._count_bytes(read_bytes, reading.read_bytes)
+            read_bytes = reading.read_bytes
             yield block.unmarked()
             put_out += block.end - block.start
             if put_out >= work_items.BYTES:
@@ -287,6 +300,7 @@ class _ReadBlocksFn(metrics.CountingFn):
                 tracker.defer_remainder()
                 return
         tracker.try_claim(_GZIP_END)
+        self._count_bytes(read_bytes, size)
         with reading.opened:
             if reading.problem:
                 note_unreadable(self.tally, f"{shortened(path)}: {reading.problem}")
@@ -307,6 +321,11 @@ class _GzipReading:
     @property
     def problem(self) -> str:
         return self._gunzip.problem
+
+    @property
+    def read_bytes(self) -> int:
+        """How far it is in the file as it is stored."""
+        return self._gunzip.position
 
 
 class _KeptReadings:
@@ -376,6 +395,10 @@ class Block(msgspec.Struct, frozen=True):
             at += 1 + (len(line) if isinstance(line, bytes) else 0)
         return Block(self.start, self.last_start, self.end, lines)
 
+    def whole(self) -> Iterator[bytes]:
+        """The lines that were kept whole."""
+        return (line for line in self.lines if isinstance(line, bytes))
+
     def unmarked(self) -> list[Line]:
         """The lines, without the byte order mark that may begin a file."""
         if self.start == 0 and self.lines and isinstance(first := self.lines[0], bytes):
@@ -430,6 +453,11 @@ class Gunzip:
         self._pending = b""
         self._read_bytes = 0
         self._member_start = 0
+
+    @property
+    def position(self) -> int:
+        """How much of the file, as it is stored, was decompressed."""
+        return self._read_bytes - len(self._pending)
 
     def read(self, size: int) -> bytes:
         """At most `size` bytes of what the file holds, none at its end."""

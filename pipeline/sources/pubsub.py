@@ -58,6 +58,10 @@ class Subscription:
         """Messages of Dataflow's own source may be, by as long as Pub/Sub keeps one. Ours never are."""
         return self.native
 
+    @property
+    def bytes(self) -> int:
+        return 0
+
     def check(self) -> None:
         check_subscription(self.name)
 

@@ -10,6 +10,7 @@ import apache_beam as beam
 import msgspec
 
 from pipeline.errors import UsageError
+from pipeline.snapshots import Snapshot
 from schemas.tables import Table, Timestamp
 from schemas.views import View
 from transforms import coders
@@ -139,6 +140,10 @@ class Warehouse(Protocol):
     def finish(self, job: JobRun) -> None:
         """Enters the end of the job."""
 
+    def row_counts(self) -> Mapping[str, int]:
+        """How many rows each table has now, for whoever watches a job of this process; of a warehouse where that is not
+        known at once, nothing."""
+
     def explain(self) -> UsageError | None:
         """Why the job failed, where it was for the warehouse."""
 
@@ -220,6 +225,10 @@ class WarehouseKind(Protocol):
     def compaction(self, url: str) -> str:
         """The script that removes copies of events, for whoever runs it by a clock. Raises UsageError where there are
         none."""
+
+    def snapshot(self, url: str, path: str) -> Snapshot:
+        """The copy, in a file at this path, of a warehouse that a job of this process has open, or will have. Raises
+        UsageError where there can be none."""
 
     def view_schema(self, url: str, name: str) -> AbstractContextManager[ViewSchema]:
         """A schema of views of this warehouse, made where it is missing. Raises UsageError."""

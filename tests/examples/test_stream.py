@@ -37,6 +37,14 @@ def test_the_tables_grow_until_all_is_written(
     assert (tmp_path / "stream.duckdb").exists()
 
 
+def test_a_line_of_the_table_fits_a_terminal() -> None:
+    values = ("999", "999,999", "999,999", "99,999", "99,999", "99,999", "99,999", "99,999", "9,999")
+    lines = [*map(stream.table_line, stream.HEADINGS), stream.table_line(values)]
+    assert {len(line) for line in lines} == {79}
+    assert lines[2].split() == list(values)
+    assert len(values) == 2 + len(stream.TABLES)
+
+
 @pytest.mark.parametrize(
     ("what", "missing", "line"),
     [("java", ("java",), "needs Java 17"), ("gcloud", ("java", "gcloud"), "install the Google Cloud CLI")],

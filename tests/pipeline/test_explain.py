@@ -407,7 +407,7 @@ def test_the_connections_file_is_the_one_that_is_given(
         (["--warehouse=duckdb:///{folder}/text", "--id=a"], "is not a DuckDB file; name another file"),
         (["--warehouse=mysql:///x", "--id=a"], "is no warehouse's URL; give duckdb:///FILE or bigquery"),
         (["--warehouse=duckdb:///{folder}/none.duckdb"], "the following arguments are required: --id; python -m"),
-        (["--id=a", "--warehouse=x", "--ids=b"], "unrecognized arguments: --ids=b; python -m pipeline.explain --help"),
+        (["--id=a", "--warehouse=x", "--ids=b"], "--ids: unknown option; did you mean --id?"),
         (["--id=a", "--warehouse=x", "--connections=none.yaml"], "--connections=none.yaml: no such file; give a YAML"),
         (["--id=", "--warehouse=x"], "--id='': is blank; give a userId or an anonymousId"),
         (["--id", " \t", "--warehouse=x"], "--id=' \\t': is blank; give a userId or an anonymousId"),

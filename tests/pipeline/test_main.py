@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import json
 import os
 import re
@@ -341,15 +340,6 @@ def test_a_mistake_shows_no_traceback_and_nothing_else(tmp_path: Path) -> None:
         "segment-pipeline: --input=none.jsonl: no such file; give a file, or a pattern, in quotes, that matches one\n"
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", expected)
-
-
-def test_the_console_script_is_the_program(tmp_path: Path) -> None:
-    entry = re.search(r'"segment-pipeline = ([\w.]+):(\w+)"', (ROOT / "setup.py").read_text())
-    assert entry
-    assert getattr(importlib.import_module(entry[1]), entry[2]) is main
-    script = f"import sys; from {entry[1]} import {entry[2]}; sys.exit({entry[2]}())"
-    ended = command("--history=all", code=script, folder=tmp_path)
-    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
 
 
 def test_a_second_job_on_a_file_is_told_who_has_it(tmp_path: Path) -> None:

@@ -43,6 +43,8 @@ GIVEN = Settings(
     alias_window=60.0,
     deduplicate_for=86400.0,
     event_shards=16,
+    snapshot=None,
+    snapshot_every=60.0,
     runner="FnApiRunner",
     kind=JobKind.BATCH,
 )
@@ -134,6 +136,11 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("BigQuery", [INPUT, "--warehouse=bigquery://p/d"], replace(GIVEN, warehouse="bigquery://p/d")),
         ("an absolute path", [INPUT, "--warehouse=duckdb:////x.db"], replace(GIVEN, warehouse="duckdb:////x.db")),
         ("the default's name", [WAREHOUSE, INPUT, "--connection=default"], replace(GIVEN, connection="default")),
+        (
+            "a copy to look at",
+            [WAREHOUSE, INPUT, "--snapshot=s.duckdb", "--snapshot_every=5"],
+            replace(GIVEN, snapshot="s.duckdb", snapshot_every=5.0),
+        ),
         (
             "times",
             [WAREHOUSE, INPUT, "--alias_window=.5", "--deduplicate_for", "0", "--event_shards=64"],
@@ -322,6 +329,14 @@ RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, F
         ("for ever", [INPUT, WAREHOUSE, "--alias_window=inf"], "--alias_window=inf: is out of range"),
         ("too short for Beam", [INPUT, WAREHOUSE, "--alias_window=1e-9"], "--alias_window=1e-09: is out of range"),
         ("no shard at all", [INPUT, WAREHOUSE, "--event_shards=0"], "give a number from 1 to 1000"),
+        (
+            "a copy of a dataset",
+            [INPUT, BIGQUERY, "--snapshot=s"],
+            "--snapshot=s: copies a warehouse that is a file; big",
+        ),
+        ("a copy on itself", [INPUT, WAREHOUSE, "--snapshot=w.duckdb"], "--snapshot=w.duckdb: is the warehouse itself"),
+        ("a copy without end", [INPUT, WAREHOUSE, "--snapshot_every=0"], "give a number of seconds from 0.1 to"),
+        ("a copy of no name", [INPUT, WAREHOUSE, "--snapshot="], "is empty; give it a value, or leave it out"),
         ("remembering less than nothing", [INPUT, WAREHOUSE, "--deduplicate_for=-1"], f"{TIMES} 0 to 31536000"),
         ("no connections", [INPUT, WAREHOUSE, "--connections=no.yaml"], "--connections=no.yaml: no such file; "),
         (

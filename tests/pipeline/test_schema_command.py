@@ -76,9 +76,10 @@ def test_create_refuses_an_incompatible_warehouse_with_a_line_a_column(
 
 MISTAKES = [
     ([], "the following arguments are required: COMMAND; python -m schemas --help shows"),
-    (["drop"], "argument COMMAND: invalid choice: 'drop' (choose from"),
-    (["ddl", "--dialect=mysql"], "argument --dialect: invalid choice: 'mysql' (choose from"),
-    (["ddl", "--dial=duckdb"], "unrecognized arguments: --dial=duckdb; python -m schemas --help"),
+    (["crate"], "crate: is unknown; did you mean create?"),
+    (["drop"], "drop: is unknown; choose from ddl, create, compact, event_views"),
+    (["ddl", "--dialect=mysql"], "--dialect=mysql: is unknown; choose from bigquery, duckdb"),
+    (["ddl", "--dial=duckdb"], "--dial: unknown option; did you mean --dialect?"),
     (
         ["create"],
         "the following arguments are required: --warehouse; python -m schemas create --help shows",

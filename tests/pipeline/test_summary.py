@@ -60,6 +60,24 @@ identify         880   contacts           300
 Open the warehouse:  duckdb warehouse.duckdb
 A query to try:      SELECT external_id, email, last_identified_at FROM contacts ORDER BY last_identified_at DESC LIMIT 10
 """  # noqa: E501
+STREAMED = replace(
+    EMPTY,
+    written={"events": 1200, "contacts": 512, "dead_letters": 0},
+    rows={"events": 9_001_200, "contacts": 126, "dead_letters": 3, "accounts": 0},
+)
+IN_ALL = """\
+0 messages in 0.0 s, 0 messages per second
+0 read = 0
+
+rows written              in all
+────────────────────────────────
+events         1,200   9,001,200
+contacts         512         126
+dead_letters       0           3
+
+Open the warehouse:  duckdb w
+A query to try:      SHOW TABLES
+"""
 NOTHING = """\
 0 messages in 0.0 s, 0 messages per second
 0 read = 0
@@ -129,6 +147,7 @@ def piped(summary: Summary, encoding: str = "utf-8", width: int | None = None) -
     [
         ("a whole job", SUMMARY, WHOLE),
         ("a job on nothing", EMPTY, NOTHING),
+        ("rows that were written again", STREAMED, IN_ALL),
         ("a table of zeros", replace(EMPTY, by_type={"page": 0}, written={"events": 0}), NOTHING),
         ("most is refused", MOSTLY_REFUSED, REFUSED),
         ("files are lost", FILES_LOST, LOST),

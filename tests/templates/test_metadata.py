@@ -17,7 +17,7 @@ import pytest
 from google.cloud.dataflow_v1beta3.types import ParameterType, TemplateMetadata
 from google.protobuf.json_format import ParseDict
 
-from pipeline import sources
+from pipeline import options, sources
 from pipeline.options import SegmentOptions
 
 METADATA = Path(__file__).parents[2] / "templates" / "metadata.json"
@@ -28,7 +28,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {each["name"]: each for each in DOCUMENT
 def grouped_options() -> Iterator[tuple[str, argparse.Action]]:
     """Every option of the job that means something on Dataflow, with the first word of its group's title, in the order
     of the help."""
-    local = {source.option for source in sources.KINDS if source.is_local}
+    local = {*options.LOCAL, *(source.option for source in sources.KINDS if source.is_local)}
     parser = argparse.ArgumentParser(add_help=False)
     SegmentOptions._add_argparse_args(parser)
     for group in parser._action_groups:

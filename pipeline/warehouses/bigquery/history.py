@@ -15,6 +15,7 @@ from pipeline.warehouses.bigquery.queries import query
 from pipeline.warehouses.bigquery.query_step import QueryFn
 from pipeline.warehouses.bigquery.read_rows import ReadRows, ReadRowsFn
 from schemas.tables import IDENTITY_CALLS, Timestamp
+from transforms import metrics
 from transforms.core import times
 from transforms.core.reader import Received
 from transforms.core.rules_version import RULES_VERSION
@@ -73,5 +74,5 @@ class _ReadFn(ReadRowsFn):
     def values(self, rows: pa.RecordBatch) -> Iterator[Received]:
         payloads = rows.column("payload").cast(pa.binary()).to_pylist()
         for payload, connection in zip(payloads, rows.column("connection").to_pylist(), strict=True):
-            self.tally.received()
+            self.tally.received(metrics.LOG_ROWS)
             yield Received(payload, connection=connection)

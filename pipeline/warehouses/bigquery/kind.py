@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from pipeline.errors import UsageError
+from pipeline.snapshots import Snapshot
 from pipeline.warehouses.bigquery import ddl
 from pipeline.warehouses.bigquery.dataset import Dataset, UnusableDatasetError, dataset
 from schemas import compact
@@ -56,6 +57,10 @@ class BigQueryKind:
 
     def compaction(self, url: str) -> str:
         return ddl.in_dataset(compact.SCRIPT, str(self._dataset(url)))
+
+    def snapshot(self, url: str, path: str) -> Snapshot:
+        problem = f"copies a warehouse that is a file; {url} can be read while jobs write it"
+        raise UsageError(problem, "leave it out", option="--snapshot", value=path)
 
     @contextmanager
     def view_schema(self, url: str, name: str) -> Iterator[BigQueryViewSchema]:

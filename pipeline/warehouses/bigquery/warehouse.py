@@ -8,7 +8,7 @@ version of each key, so that they may come in any order and any number of times.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
@@ -95,6 +95,9 @@ class BigQueryWarehouse:
         with self._usable():
             client = catalog.connect(self.dataset.project)
             query(client, statements.enter_end(str(self.dataset)), {"generation": job.generation})
+
+    def row_counts(self) -> Mapping[str, int]:
+        return {}
 
     def explain(self) -> UsageError | None:
         return None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +22,7 @@ from pipeline.warehouses.base import JobRun
 from pipeline.warehouses.clock import now_us
 from pipeline.warehouses.duckdb.arrow import misfits, upsert_batch
 from pipeline.warehouses.duckdb.file import FAILURES, UnusableFileError, connect, create, unusable
-from pipeline.warehouses.duckdb.sql import literal, new_cursor, quoted, scalar, stream
+from pipeline.warehouses.duckdb.sql import CATALOG, literal, new_cursor, quoted, scalar, stream
 from schemas.tables import (
     APPENDED,
     DEAD_LETTERS,
@@ -46,6 +49,9 @@ _KEYS_A_LOOK: Final = 1_000
 """So many keys are looked up in the index at once; for a greater share of a table DuckDB scans all of it."""
 _LETTERS_BYTES: Final = 16_000_000
 """So many bytes of dead letters are read at once, and one more."""
+_COPIED_BYTES: Final = 1 << 20
+_UNSUPPORTED: Final = (errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM)
+"""What the system answers where it does not copy between two file systems by itself."""
 _STAGED_CATALOG: Final = "staged"
 _STAGED: Final = f"{_STAGED_CATALOG}.main"
 """Where the rows of a bounded job wait, in memory; by its full name, since a file may have a schema of that name."""
@@ -81,7 +87,11 @@ class Database:
     _lock: Final = threading.Lock()
 
     def __init__(self, path: str) -> None:
+        self._path = path
         self._connection = connect(path)
+        self._copied: int | None = None
+        self._copied_at = -1
+        self._changes = 0
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="duckdb-writer")
         self._failure: UnusableFileError | None = None
         self._indexed = 0.0
@@ -117,7 +127,7 @@ class Database:
         cursor = new_cursor(database._connection)
         try:
             return [int(scalar(cursor, f"SELECT count(*) FROM {quoted(name)}")) for name in tables]
-        except duckdb.CatalogException:
+        except (duckdb.CatalogException, duckdb.ConnectionException, *FAILURES):  # which the job itself tells
             return []
 
     @classmethod
@@ -149,10 +159,31 @@ class Database:
         if database is not None:
             database._writer.shutdown()
             database._connection.close()
+            if database._copied is not None:
+                os.close(database._copied)
 
     def run(self, write: Any, *arguments: Any) -> Future[Any]:
         """Queues a write for the writing thread."""
-        return self._writer.submit(self._noted, write, *arguments)
+        return self._writer.submit(self._changing, write, *arguments)
+
+    def copy(self, path: str) -> Future[bool]:
+        """Queues a copy of the whole file, as it is between two writes, into another, for the writing thread. It gives
+        False, and copies nothing, where nothing was written since the last one. Raises OSError."""
+        return self._writer.submit(self._noted, self._copy, path)
+
+    def _copy(self, path: str) -> bool:
+        if self._copied_at == self._changes:
+            return False
+        self._connection.execute(f"CHECKPOINT {CATALOG}")  # the file then holds all, and nothing changes it meanwhile
+        if self._copied is None:
+            self._copied = os.open(self._path, os.O_RDONLY)  # until the end: to close it would give up DuckDB's lock
+        copy_bytes(self._copied, path)
+        self._copied_at = self._changes
+        return True
+
+    def _changing(self, write: Any, *arguments: Any) -> Any:
+        self._changes += 1
+        return self._noted(write, *arguments)
 
     def _noted(self, write: Any, *arguments: Any) -> Any:
         with self._noting():
@@ -403,6 +434,34 @@ class Database:
         if limit != self._limit:
             self._limit = limit
             self._connection.execute(f"SET memory_limit = '{limit}'")  # RESET would not reach its buffers
+
+
+def copy_bytes(source: int, path: str) -> None:
+    """Copies an open file into another, readable by those who can read the first. Raises OSError. On file systems that
+    can, both then share their blocks."""
+    status = os.fstat(source)
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.fchmod(target, status.st_mode & 0o777)
+        at = _copied_by_system(source, target, status.st_size)
+        while piece := os.pread(source, min(_COPIED_BYTES, status.st_size - at), at):
+            at += os.pwrite(target, piece, at)
+    finally:
+        os.close(target)
+
+
+def _copied_by_system(source: int, target: int, size: int) -> int:
+    """Copies what the system can copy by itself; returns how many bytes those are."""
+    at = 0
+    if sys.platform != "linux":
+        return at
+    try:
+        while at < size and (copied := os.copy_file_range(source, target, size - at, at, at)):
+            at += copied
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+    return at
 
 
 def _insert_new(cursor: duckdb.DuckDBPyConnection, table: Table, batch: pa.Table) -> int:

@@ -33,5 +33,5 @@ class _ReadLogFn(metrics.CountingFn):
         if job.log_until is None:
             return
         for payload, connection in Database.of(self.file).log(job.log_until):
-            self.tally.received()
+            self.tally.received(metrics.LOG_ROWS)
             yield Received(payload.encode(), connection=connection)

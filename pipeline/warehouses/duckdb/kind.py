@@ -13,6 +13,7 @@ import duckdb
 from pipeline.errors import UsageError, is_encodable
 from pipeline.warehouses.duckdb import ddl, file
 from pipeline.warehouses.duckdb.database import Database
+from pipeline.warehouses.duckdb.snapshot import SnapshotFile
 from pipeline.warehouses.duckdb.view_schema import DuckDbViewSchema
 from pipeline.warehouses.duckdb.warehouse import DuckDbWarehouse
 
@@ -61,6 +62,9 @@ class DuckDbKind:
 
     def compaction(self, url: str) -> str:
         raise UsageError("a file holds each message once", "leave it out", option="--print", value=None)
+
+    def snapshot(self, url: str, path: str) -> SnapshotFile:
+        return SnapshotFile(self._path(url), path)
 
     @contextmanager
     def view_schema(self, url: str, name: str) -> Iterator[DuckDbViewSchema]:

@@ -227,6 +227,7 @@ class _PublishFn(beam.DoFn):
         self.file = file
 
     def process(self, job: JobRun) -> None:
+        metrics.tell(metrics.PUBLISHING)
         database = Database.of(self.file)
         shown: dict[str, int] = database.run(database.publish, job).result()
         tally = metrics.Tally({metrics.WRITTEN.of(name): count for name, count in shown.items()})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Final
@@ -28,9 +28,10 @@ from pipeline.warehouses.duckdb.redelivery import InsertRedelivered, SelectDeadL
 from pipeline.warehouses.duckdb.rewrite import rewrite
 from pipeline.warehouses.duckdb.sink import InsertCalls, InsertRows, MergeRows, Publish
 from pipeline.warehouses.duckdb.sql import CATALOG, new_cursor
-from schemas.tables import APPENDED, IDENTITY_CALLS, JOBS, KEYED, Table, Timestamp
+from schemas.tables import APPENDED, DEAD_LETTERS, EVENTS, IDENTITY_CALLS, JOBS, KEYED, Table, Timestamp
 from schemas.upgrade import IncompatibleSchemaError
 
+_COUNTED: Final = (EVENTS.name, IDENTITY_CALLS.name, *(table.name for table in KEYED), DEAD_LETTERS.name)
 _WRITTEN: Final = "name the file that a job has written, or run the job on it first"
 
 
@@ -86,6 +87,10 @@ class DuckDbWarehouse:
             database.run(database.end, job).result()
         except FileFailedError as error:
             raise self.explain() or error from None
+
+    def row_counts(self) -> Mapping[str, int]:
+        counts = Database.row_counts(self.file, _COUNTED)
+        return dict(zip(_COUNTED, counts, strict=True)) if counts else {}
 
     def explain(self) -> UsageError | None:
         failure = Database.failure(self.file)

@@ -375,6 +375,24 @@ def check_source(patterns: Sequence[Path], expected: Sequence[bytes]) -> dict[st
     return metrics.counts(read_source(patterns, expected))
 
 
+@pytest.mark.parametrize("ending", [b"\n", b""])
+def test_the_bytes_that_were_read_come_to_those_of_the_files(
+    ending: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_BLOCK_BYTES", 300)
+    monkeypatch.setattr(files, "_SPLIT_BYTES", 1000)
+    monkeypatch.setattr(work_items, "BYTES", 700)
+    text = b"\n".join(b"%d" % index * (index % 7) for index in range(400)) + ending
+    (tmp_path / "a.jsonl").write_bytes(text)
+    (tmp_path / "b.gz").write_bytes(gzip.compress(text))
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(text)[:-40])
+    for name in ("a.jsonl", "b.gz", "cut.gz"):
+        path = tmp_path / name
+        results = (beam.Pipeline(runner="FnApiRunner") | ReadFiles((str(path),))).pipeline.run().metrics()
+        size = path.stat().st_size
+        assert size <= metrics.counts(results)[metrics.READ_BYTES.name] <= size + 1
+
+
 def test_overlapping_patterns_read_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "calls"
     folder.mkdir()

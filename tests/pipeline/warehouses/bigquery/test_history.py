@@ -89,7 +89,7 @@ def read(until: Timestamp | None, expected: list[Received]) -> Mapping[str, int]
 @pytest.mark.parametrize("count", [0, 1, 2500, CALLS])
 def test_a_job_reads_what_was_logged_when_it_started(count: int, double: BigQueryDouble) -> None:
     counted = read(Timestamp(NOON + count - 1), received(count))
-    assert counted == ({"received-messages": count} if count else {})
+    assert counted == ({"read-log-rows": count} if count else {})
 
 
 def rules_versions(double: BigQueryDouble) -> list[tuple[int, int | None]]:

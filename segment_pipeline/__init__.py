@@ -1,0 +1,1 @@
+"""The command `segment-pipeline`: one word for each program of this repository."""
