@@ -56,7 +56,7 @@ class Summary:
     """The counts of a job.
 
     `outcomes` are the first outcomes of what was read: `event`, `identity_call`, `dead_letter`, `duplicate`,
-    `conflicting`, `disabled`. `written` are rows by table, `dead_letters` messages by reason, `notes` other counts
+    `conflicting`, `disabled`. `written` are rows by table, `dead_letters` calls by reason, `notes` other counts
     worth a line, `unreadable` the files that could be read in part only, `lost` those that were gone, one line each.
     `reread` is how many dead letters were read again, `unreadable_letters` how many cannot be, by cause.
     `warehouse_hint` is the command that opens the warehouse, `query` one to try there. `likely_mistake` says what the
@@ -80,7 +80,7 @@ class Summary:
 
     @property
     def refused(self) -> int:
-        """Messages that became dead letters."""
+        """Calls that became dead letters."""
         return self.outcomes.get("dead_letter", 0)
 
     @property
@@ -99,7 +99,7 @@ class Summary:
 
     @property
     def missing(self) -> int:
-        """Messages that were read and have no outcome; below zero, outcomes without a message. Zero if all is right."""
+        """Calls that were read and have no outcome; below zero, outcomes without a call. Zero if all is right."""
         return self.read - sum(self.outcomes.values())
 
 
@@ -108,12 +108,12 @@ def render(summary: Summary, console: Console) -> None:
     for line in _warnings(summary):
         _say(console, line, "bold red")
     rate = round(summary.read / summary.elapsed_s) if summary.elapsed_s > 0 else 0
-    messages = counted(summary.read, "message")
-    _say(console, f"{messages} in {summary.elapsed_s:,.1f} s, {counted(rate, 'message')} per second", "bold")
+    calls = counted(summary.read, "call")
+    _say(console, f"{calls} in {summary.elapsed_s:,.1f} s, {counted(rate, 'call')} per second", "bold")
     _say(console, f"{summary.read:,} read = {_sum(summary.outcomes)}")
     if summary.missing:
         what = f"{summary.missing:,} without an outcome" if summary.missing > 0 else f"{-summary.missing:,} too many"
-        _say(console, f"!!! THE SUM IS WRONG: {what}. The tables may lack messages: please report it.", "bold red")
+        _say(console, f"!!! THE SUM IS WRONG: {what}. The tables may lack calls: please report it.", "bold red")
     for line in _letters(summary):
         _say(console, line)
     for line in summary.unreadable:

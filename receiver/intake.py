@@ -168,7 +168,7 @@ class Intake:
 def _without_calls(read: _Read, error: NoCalls) -> Accepted:
     """The bytes of a body that is no call are kept, where its sender is known."""
     if read.connection is None:
-        problem = "no write key: there is none in the headers, and the body is no JSON that could have one"
+        problem = "no write key: there is none in the headers, and the body is not JSON that could have one"
         raise RequestRefused(401, problem, "no_key") from None
     kept = [unreadable(read.connection.name, read.body)] if read.body else []
     return Accepted(read.connection, kept, 0, str(error))

@@ -46,7 +46,7 @@ PAGES = [*DOCUMENTS, GUIDE, ROOT / "examples" / "README.md"]
 MOST_LINES = 130
 """Of the README, which one reads to the end."""
 ELISION = "..."
-NOT_STABLE = re.compile(r"(?<= messages in )[\d,.]+ s, [\d,]+(?= messages per second)")
+NOT_STABLE = re.compile(r"(?<= calls in )[\d,.]+ s, [\d,]+(?= calls per second)")
 
 MISSPELLED = {"--inputs"}
 """What the documents show of a mistake."""

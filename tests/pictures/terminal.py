@@ -15,11 +15,11 @@ from typing import NamedTuple
 from rich.text import Text
 
 ROOT = Path(__file__).parents[2]
-COLUMNS = 112
+COLUMNS = 116
 SECONDS = ("1.2", "2,520")
 """What stands for the seconds and the rate of the machine that the picture is made on."""
 
-_TIMING = re.compile(r"(?<= messages in )([\d,.]+)(?= s, )|(?<= s, )([\d,]+)(?= messages per second)")
+_TIMING = re.compile(r"(?<= calls in )([\d,.]+)(?= s, )|(?<= s, )([\d,]+)(?= calls per second)")
 _SIZE, _ADVANCE, _LINE = 13.0, 7.83, 18.0
 _MARGIN, _BAR = 16.0, 34.0
 _FONT = "ui-monospace, SFMono-Regular, 'DejaVu Sans Mono', Menlo, Consolas, monospace"
