@@ -17,7 +17,7 @@ report: $(INSTALLED) ## Draw what warehouse.duckdb holds as report.html; where t
 	@test -e warehouse.duckdb || $(MAKE) --no-print-directory run
 	.venv/bin/python -m pipeline.report --warehouse=duckdb:///warehouse.duckdb --output=report.html
 
-stream: $(INSTALLED) ## Show a job that goes on: files come into a directory, and the tables grow
+stream: $(INSTALLED) ## Show a job without end: files come into a directory, and the tables grow
 	.venv/bin/python -m examples.stream
 
 live: $(INSTALLED) ## Show the whole way: receiver, job, and a page on which each click becomes a row

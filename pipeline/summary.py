@@ -1,4 +1,4 @@
-"""What a finished job tells: what was read, what became of it, and where to look at it."""
+"""What a finished job prints: what was read, what became of it, and where to look at it."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _HELP: Final = "An HTTP endpoint for Segment's webhooks and SDKs: stores each ca
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the receiver is told: exactly one of `topic` and `directory` is set."""
+    """The receiver's options: exactly one of `topic` and `directory` is set."""
 
     connections: str
     topic: str | None

@@ -254,12 +254,14 @@ def test_the_summary_of_the_job_is_shown(given: Answers) -> None:
 
 
 def test_the_price_that_the_readme_names_is_that_of_the_bills() -> None:
-    bills = re.findall(
-        r"\$([\d.]+) for a million (?:message|call)s; prices", (ROOT / "docs/cost.md").read_text("utf-8")
-    )
+    page = (ROOT / "docs" / "cost.md").read_text("utf-8")
+    bills = re.findall(r"\$([\d.]+) for a million messages; prices", page)
     (named,) = re.findall(r"\$([\d.]+) to \$([\d.]+) for a million", README.read_text("utf-8"))
-    without_receiver = sorted(map(float, bills))[:3]
-    assert [float(price) for price in named] == [without_receiver[0], without_receiver[-1]]
+    three_sizes = re.findall(r"^\| [\d,]+ \| [\d,]+(?: million)? \| \$([\d.]+) \| \$([\d,]+) \|$", page, re.MULTILINE)
+    assert len(three_sizes) == 3
+    assert [price for price, _ in three_sizes] == bills[:3]
+    assert [month for _, month in three_sizes] == re.findall(r"^\$([\d,]+) a month", page, re.MULTILINE)[:3]
+    assert list(named) == [bills[2], bills[0]]
 
 
 def test_dead_letters_can_be_read_again_as_documented(given: Answers) -> None:
