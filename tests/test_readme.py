@@ -43,6 +43,19 @@ GUIDE = ROOT / "CONTRIBUTING.md"
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = [*DOCUMENTS, GUIDE, ROOT / "examples" / "README.md"]
+READ_TWICE = (
+    *(
+        "What holds",
+        "Asking cheaply",
+        "Who is who\n",
+        "Going on\n",
+        "other eyes",
+        "speaks of",
+        "works off",
+        "put right",
+    ),
+    *("is no number", "belongs to no option", "can be read is read", "jobs believed", "which is told", "is told in"),
+)
 MOST_LINES = 130
 """Of the README, which one reads to the end."""
 ELISION = "..."
@@ -359,6 +372,17 @@ def test_every_option_mentioned_exists(document: Path, text: str) -> None:
     (`tests/templates/test_documents.py`), or have hyphens."""
     ours = _GOOGLES_COMMAND.sub("", _GOOGLES_SCRIPT.sub("", text))
     assert set(re.findall(r"(?<![\w-])--[a-z]\w*(?![\w-])", ours)) <= known_options() | MISSPELLED
+
+
+@by_page
+def test_no_sentence_must_be_read_twice(document: Path, text: str) -> None:
+    """Inversions and metaphors that the documents once had: a guard, not a proof."""
+    assert [words for words in READ_TWICE if words in text] == []
+
+
+def test_the_readme_leads_to_every_document() -> None:
+    linked = set(re.findall(r"\]\(docs/([\w-]+\.md)", README.read_text("utf-8")))
+    assert linked == {path.name for path in (ROOT / "docs").glob("*.md")}
 
 
 @by_page
