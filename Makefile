@@ -12,16 +12,16 @@ help: ## Show this list
 run: installed ## Run the job on the example events into warehouse.duckdb
 	.venv/bin/python -m pipeline --input=examples/events.jsonl --connections=examples/connections.yaml --warehouse=duckdb:///warehouse.duckdb
 
-report: installed-report ## Draw what warehouse.duckdb holds as report.html; where there is none, of the example events
+report: installed-report ## Draw what warehouse.duckdb holds as report.html; without one, of the example events
 	@test -e warehouse.duckdb || $(MAKE) --no-print-directory run
 	.venv/bin/python -m pipeline.report --warehouse=duckdb:///warehouse.duckdb --output=report.html
 
 gcp: installed-gcp ## Install Google's clients in .venv, for BigQuery, Pub/Sub, gs:// files and Dataflow
 
-stream: installed ## Show a job that goes on: files come into a directory, and the tables grow
+stream: installed ## Show a job without end: files come into a directory, and the tables grow
 	.venv/bin/python -m examples.stream
 
-live: installed ## Show the whole way: receiver, job, and a page on which each click becomes a row
+live: installed ## Show receiver and job, and a page on which each click becomes a row
 	.venv/bin/python -m examples.live
 
 # One process more than there are cores: many tests wait. TESTS is for pytest: make test TESTS='tests/pipeline -x'

@@ -20,11 +20,11 @@ from pipeline.run import run, stop
 from pipeline.summary import render
 
 _PROGRAM = "segment-pipeline"
-_INTERRUPTED = "interrupted; the same command goes on from what was written"
+_INTERRUPTED = "interrupted; the same command continues from what was written"
 _NOT_READ_STATUS = 1
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 _SHOW_CURSOR = "\x1b[?25h"
-_STOPPING = "stopping: writes what was read, and closes the window; once more ends at once"
+_STOPPING = "stopping: it writes what was read and closes the window; Ctrl-C again ends it at once"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -62,7 +62,7 @@ def _audit(options: argparse.Namespace) -> int:
     for reason, count in Counter(reason for reason, _ in tables.dead_letters).items():
         commands.say(console, f"{counted(count, 'call')} of the log cannot be read any more: {reason}", "yellow")
     for name in sorted({name for _, name in log}.difference(connection.name for connection in connections.connections)):
-        commands.say(console, f"The configuration has no connection {name!r}, which the log names.", "yellow")
+        commands.say(console, f"The connections file has no connection {name!r}, which the log names.", "yellow")
     if counts and last_job is not None and last_job["ended_at"] is None:
         commands.say(console, "The last job did not end: what it logged is in the tables after the next one.", "yellow")
     replayed = f"{counted(len(log), 'call')} of identity_calls replayed"

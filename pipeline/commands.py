@@ -55,7 +55,7 @@ def id_text(text: str) -> str:
 def count(text: str) -> int:
     """Reads a number of things."""
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no count: give a whole number from 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a count: give a whole number from 0")
     return int(text)
 
 

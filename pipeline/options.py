@@ -89,7 +89,7 @@ class SegmentOptions(PipelineOptions):
             "--history",
             choices=("warehouse", "none"),
             default="warehouse",
-            help="Whether the identity_calls already in the warehouse are read as well, so that the job goes on from "
+            help="Whether the identity_calls already in the warehouse are read as well, so that the job continues from "
             "everything received before. Default: warehouse. Example: --history=none",
         )
         group.add_argument(
@@ -138,8 +138,9 @@ class SegmentOptions(PipelineOptions):
             type=float,
             default=60.0,
             metavar="SECONDS",
-            help="How long facts are gathered before contacts and accounts are written. "
-            "Default: 60. Example: --alias_window=10",
+            help="How long a job without end gathers changes of contacts and accounts, from identify, group, alias and "
+            "delete calls, before it writes them. It never changes what they say. A job that ends with its input "
+            "writes them once. Default: 60. Example: --alias_window=10",
         )
         group.add_argument(
             "--deduplicate_for",
@@ -155,8 +156,8 @@ class SegmentOptions(PipelineOptions):
             type=int,
             default=16,
             metavar="N",
-            help="On Dataflow: how many streams of the warehouse events are appended to, exactly once. One for 300 "
-            "events a second at the peak is right. Default: 16. Example: --event_shards=64",
+            help="On Dataflow: how many streams of the warehouse events are appended to, exactly once. Take one "
+            "for each 300 events a second at the peak. Default: 16. Example: --event_shards=64",
         )
 
 

@@ -358,7 +358,7 @@ def _conclude(console: Console, id: str, person: Person, remains: Remains, hashe
             commands.say(console, f"{rows:,} of {name} up to the delete are left: {again}", "bold red")
     for name, rows in remains.plain.items():
         if rows:
-            commands.say(console, f"{rows:,} of {name} carry ids that are no hashes: {again}", "bold red")
+            commands.say(console, f"{rows:,} of {name} carry ids that are not hashes: {again}", "bold red")
     for name, rows in remains.later.items():
         if rows:
             commands.say(console, f"{rows:,} of {name} are left: they came after the delete", "yellow")

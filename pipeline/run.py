@@ -106,7 +106,7 @@ def _run(settings: Settings, options: PipelineOptions, shown_options: str) -> Su
         warehouse.close()
     if unacknowledged:
         messages = counted(unacknowledged, "message")
-        _log.warning("%s could not be acknowledged; what comes again counts once", messages)
+        _log.warning("%s could not be acknowledged; those come again, and count once", messages)
     return _summary(result.metrics(), settings.sources, warehouse, rows, time.monotonic() - started)
 
 

@@ -55,7 +55,7 @@ def _parser(program: str) -> CommandParser:
     command = commands.add_parser("ddl", help=purpose, description=purpose)
     default = warehouses.DEFAULT_DIALECT
     command.add_argument("--dialect", choices=sorted(_DIALECTS), default=default, help=f"default: {default}")
-    command.add_argument("--dataset", metavar="[PROJECT.]DATASET", help="where the tables are to be, if in a dataset")
+    command.add_argument("--dataset", metavar="[PROJECT.]DATASET", help="the dataset that the tables are in")
 
     purpose = "create the tables, columns and views that are missing; nothing is dropped"
     command = commands.add_parser("create", help=purpose, description=purpose)
@@ -74,7 +74,7 @@ def _parser(program: str) -> CommandParser:
     command.add_argument("--warehouse", required=True, metavar="URL", help=warehouses.url_forms())
     purpose = f"the schema that they are made in, or the dataset; default: {_EVENT_VIEWS}, or DATASET_{_EVENT_VIEWS}"
     command.add_argument("--into", metavar="NAME", help=purpose)
-    command.add_argument("--drop", action="store_true", help="drop the views of events that are there no more")
+    command.add_argument("--drop", action="store_true", help="drop the views of events that no longer occur")
     return parser
 
 
@@ -85,7 +85,7 @@ def _event_views(url: str, into: str | None, drop: bool) -> Iterator[str]:
         into = _EVENT_VIEWS if kind.is_local else f"{url.rpartition('/')[2]}_{_EVENT_VIEWS}"
     if not _SCHEMA.fullmatch(into) or into.lower() in _OWN_SCHEMAS:
         remedy = f"letters, digits and _, and none of {', '.join(_OWN_SCHEMAS)}"
-        raise UsageError("is no name of a schema for views", remedy, option="--into", value=into)
+        raise UsageError("cannot be the name of a schema for views", remedy, option="--into", value=into)
     with kind.view_schema(url, into) as schema:
         existing = schema.existing()
         shapes = event_views.properties(schema.rows(event_views.SHAPES))

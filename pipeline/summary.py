@@ -1,4 +1,4 @@
-"""What a finished job tells: what was read, what became of it, and where to look at it."""
+"""What a finished job prints: what was read, what became of it, and where to look at it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Summary:
 
     `outcomes` are the first outcomes of what was read: `event`, `identity_call`, `dead_letter`, `duplicate`,
     `conflicting`, `disabled`. `written` are rows by table, where a keyed row counts as often as it was written; `rows`
-    are those that each table has now, none where that is not known. `dead_letters` are messages by reason, `notes`
+    are those that each table has now, none where that is not known. `dead_letters` are calls by reason, `notes`
     other counts worth a line, `unreadable` the files that could be read in part only, `lost` those that were gone, one
     line each.
     `reread` is how many dead letters were read again, `unreadable_letters` how many cannot be, by cause.
@@ -83,7 +83,7 @@ class Summary:
 
     @property
     def refused(self) -> int:
-        """Messages that became dead letters."""
+        """Calls that became dead letters."""
         return self.outcomes.get("dead_letter", 0)
 
     @property
@@ -102,7 +102,7 @@ class Summary:
 
     @property
     def missing(self) -> int:
-        """Messages that were read and have no outcome; below zero, outcomes without a message. Zero if all is right."""
+        """Calls that were read and have no outcome; below zero, outcomes without a call. Zero if all is right."""
         return self.read - sum(self.outcomes.values())
 
 
@@ -111,12 +111,12 @@ def render(summary: Summary, console: Console) -> None:
     for line in _warnings(summary):
         _say(console, line, "bold red")
     rate = round(summary.read / summary.elapsed_s) if summary.elapsed_s > 0 else 0
-    messages = counted(summary.read, "message")
-    _say(console, f"{messages} in {summary.elapsed_s:,.1f} s, {counted(rate, 'message')} per second", "bold")
+    calls = counted(summary.read, "call")
+    _say(console, f"{calls} in {summary.elapsed_s:,.1f} s, {counted(rate, 'call')} per second", "bold")
     _say(console, f"{summary.read:,} read = {_sum(summary.outcomes)}")
     if summary.missing:
         what = f"{summary.missing:,} without an outcome" if summary.missing > 0 else f"{-summary.missing:,} too many"
-        _say(console, f"!!! THE SUM IS WRONG: {what}. The tables may lack messages: please report it.", "bold red")
+        _say(console, f"!!! THE SUM IS WRONG: {what}. The tables may lack calls: please report it.", "bold red")
     for line in _letters(summary):
         _say(console, line)
     for line in summary.unreadable:

@@ -111,10 +111,10 @@ def _listening(options: Options) -> Iterator[socket.socket]:
         )[0]
         listener = socket.create_server(address[:2], family=family)
     except socket.gaierror as error:
-        problem = f"is no address of this machine: {error.strerror}"
+        problem = f"is not an address of this machine: {error.strerror}"
         raise UsageError(problem, "give 127.0.0.1, or 0.0.0.0 for all", option="--host", value=options.host) from None
     except OSError as error:
-        problem = f"cannot be listened at, on {options.host}: {os.strerror(error.errno or 0)}"
+        problem = f"cannot be used, on {options.host}: {os.strerror(error.errno or 0)}"
         raise UsageError(problem, "give another --port or --host", option=option, value=str(options.port)) from None
     with listener:
         yield listener

@@ -209,7 +209,7 @@ class Application:
             await self._make_durable(accepted.messages)
         if accepted.problem is not None:
             self.metrics.add(metrics.UNREADABLE, name, by=len(accepted.messages))
-            return _failure(400, f"the body is no call, array or batch of calls in JSON: {accepted.problem}")
+            return _failure(400, f"the body is not a call, an array or a batch of calls in JSON: {accepted.problem}")
         self.metrics.add(metrics.CALLS, name, by=accepted.calls)
         return Answer(status=200, body=_SUCCESS)
 

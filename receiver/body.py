@@ -50,7 +50,7 @@ class Body:
         if encoding not in _AS_IT_IS:
             bits = _WINDOW_BITS.get(encoding)
             if bits is None:
-                raise BodyRefused(415, "the Content-Encoding is none of gzip, deflate and identity")
+                raise BodyRefused(415, "the Content-Encoding is not gzip, deflate or identity")
             inflater = _Inflater(bits)
         self._check_length(limit)
         parts: list[bytes] = []
@@ -85,7 +85,7 @@ class Body:
         if length is None:
             return
         if b"transfer-encoding" in self._headers or not length.isdigit():
-            raise BodyRefused(400, "the length of the body is told in two ways, or not by a number", is_last=True)
+            raise BodyRefused(400, "the length of the body is given twice, or not as a number", is_last=True)
         if len(length) > 15 or int(length) > limit:
             raise _too_large(limit)
 

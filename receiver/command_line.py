@@ -20,7 +20,7 @@ _HELP: Final = "An HTTP endpoint for Segment's webhooks and SDKs: stores each ca
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the receiver is told: exactly one of `topic` and `directory` is set."""
+    """The receiver's options: exactly one of `topic` and `directory` is set."""
 
     connections: str
     topic: str | None
@@ -93,8 +93,10 @@ def _parser() -> _Parser:
     parser.add_argument("--connections", action=_Once, metavar="FILE", help="the YAML file of the connections")
     parser.add_argument("--topic", action=_Once, metavar="projects/P/topics/T", help="a Pub/Sub topic to publish to")
     parser.add_argument("--directory", action=_Once, metavar="DIR", help="or a directory to write to")
-    parser.add_argument("--spool", action=_Once, metavar="DIR", help="where is kept what Pub/Sub does not take")
-    parser.add_argument("--host", action=_Once, default="127.0.0.1", help="the address to listen at (%(default)s)")
+    parser.add_argument(
+        "--spool", action=_Once, metavar="DIR", help="a directory for messages that Pub/Sub does not take"
+    )
+    parser.add_argument("--host", action=_Once, default="127.0.0.1", help="the address to listen on (%(default)s)")
     parser.add_argument("--port", action=_Once, default="8080", help="the port, 0 for any that is free (%(default)s)")
     parser.add_argument(
         *("--trusted_proxies",),

@@ -29,8 +29,8 @@ _LONGEST_USER_AGENT: Final = 1024
 
 
 class RequestRefused(Exception):
-    """A request of which nothing is stored: the status of its answer, what the sender is told, and the reason by which
-    it is counted."""
+    """A request that is refused, with nothing stored: the status of its answer, what the sender is told, and the
+    reason by which it is counted."""
 
     def __init__(
         self, status: int, problem: str, reason: str, *, retry_after_s: int | None = None, is_last: bool = False
@@ -44,8 +44,8 @@ class RequestRefused(Exception):
 
 
 class Accepted(NamedTuple):
-    """What is to be stored of a request. `problem` is why its body is no call, else None; `is_partly_proved` where a
-    signature proves the first of several calls alone, and nothing the others."""
+    """The part of a request that is stored. `problem` is why its body is not a call, else None; `is_partly_proved`
+    where a signature proves the first of several calls alone, and nothing the others."""
 
     connection: ReceivingConnection
     messages: Sequence[Message]
@@ -168,7 +168,7 @@ class Intake:
 def _without_calls(read: _Read, error: NoCalls) -> Accepted:
     """The bytes of a body that is no call are kept, where its sender is known."""
     if read.connection is None:
-        problem = "no write key: there is none in the headers, and the body is no JSON that could have one"
+        problem = "no write key: there is none in the headers, and the body is not JSON that could have one"
         raise RequestRefused(401, problem, "no_key") from None
     kept = [unreadable(read.connection.name, read.body)] if read.body else []
     return Accepted(read.connection, kept, 0, str(error))

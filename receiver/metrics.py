@@ -31,11 +31,13 @@ REQUESTS: Final = _counter("requests_total", "requests that were answered", "end
 CALLS: Final = _counter("calls_total", "calls that were stored", "connection")
 MESSAGES: Final = _counter("messages_total", "messages that were stored", "connection")
 STORED_BYTES: Final = _counter("stored_bytes_total", "bytes of the messages that were stored", "connection")
-UNREADABLE: Final = _counter("unreadable_total", "bodies that were no call, and stored for a dead letter", "connection")
-REFUSED: Final = _counter("refused_total", "requests of which nothing was stored, by reason", "reason")
+UNREADABLE: Final = _counter(
+    "unreadable_total", "bodies that were not a call, and stored for a dead letter", "connection"
+)
+REFUSED: Final = _counter("refused_total", "requests that were refused, with nothing stored, by reason", "reason")
 SIGNATURE_ONLY: Final = _counter(
     "signature_only_arrays_total",
-    "arrays of which the signature proves the first call alone, and that had no API key",
+    "arrays without an API key, whose signature proves only the first call",
     "connection",
 )
 STORE_SECONDS: Final = Metric(

@@ -56,7 +56,7 @@ def _decoded(data: str) -> dict[str, Any]:
     except (binascii.Error, ValueError, RecursionError):
         raise NoCalls("data is no JSON in base64") from None
     if not isinstance(value, dict):
-        raise NoCalls("data is no object")
+        raise NoCalls("data is not an object")
     return value
 
 

@@ -207,7 +207,7 @@ def rendered(lines: Sequence[BillLine], traffic: Traffic, prices: Mapping[str, P
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints the bill. Returns 0, or 2 for a usage error, which is told in one line."""
+    """Prints the bill. Returns 0, or 2 for a usage error, which is reported in one line."""
     return command_line.run("templates.cost", lambda: _print(_arguments(argv)))
 
 

@@ -14,6 +14,7 @@ import duckdb
 import pytest
 from sqlglot import exp, parse_one
 
+from pipeline.connections_file import load_connections
 from pipeline.warehouses.bigquery import ddl as bigquery_ddl
 from pipeline.warehouses.duckdb import file as duckdb_file
 from receiver import metrics as receiver_metrics
@@ -26,15 +27,17 @@ from schemas.segment import (
     PARTITIONS,
     PLACEHOLDER_IDS,
 )
-from schemas.tables import Column, Mode, Table, Timestamp, Type
+from schemas.tables import Column, DeadLetter, Mode, Table, Timestamp, Type
 from schemas.views import TableFunction, View
 from tests.schemas.query_bytes import query_bytes
 from transforms import metrics
 from transforms.core import ids, times
 from transforms.core.contacts import MAX_PREVIOUS_IDS
 from transforms.core.dead_letters import RETRYABLE, Reason
+from transforms.core.reader import Call, Reader, Received
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 SQL = Path(views.__file__).with_name("sql")
 Rows = Iterable[Sequence[str]]
 
@@ -178,7 +181,9 @@ def _shared(file: str, types: Mapping[str, str]) -> str:
 
 
 def _include(file: str) -> list[exp.Expr]:
-    select = parse_one(f"SELECT {(SQL / file).read_text('utf-8')}", read="bigquery")
+    lines = (SQL / file).read_text("utf-8").splitlines()
+    columns = "\n".join(line for line in lines if not line.startswith("--"))  # else the first has the file's comment
+    select = parse_one(f"SELECT {columns}", read="bigquery")
     assert isinstance(select, exp.Select)
     return select.selects
 
@@ -295,6 +300,30 @@ def test_the_contract_lists_the_placeholder_ids_and_each_is_one() -> None:
 )
 def test_the_contract_says_the_limits_of_the_code(limit: str) -> None:
     assert limit in " ".join(SEMANTICS.split())
+
+
+def test_a_stream_and_a_file_of_the_sample_differ_as_the_contract_says() -> None:
+    """By a call without any time, and by those without receivedAt, which get the time of publication."""
+    reader = Reader.of(load_connections(str(ROOT / "examples" / "connections.yaml")))
+    lines = [line for line in (ROOT / "examples" / "events.jsonl").read_bytes().splitlines() if line.strip()]
+    calls, refused, received = 0, 0, 0
+    for line in lines:
+        from_a_file = list(reader.read(Received(line)))
+        published = list(reader.read(Received(line, published_at=Timestamp(1_800_000_000_000_000))))
+        calls += len(from_a_file)
+        for one, other in zip(from_a_file, published, strict=True):
+            if type(one) is not type(other):
+                assert (isinstance(one, DeadLetter), isinstance(other, Call)) == (True, True)
+                refused += 1
+            elif isinstance(one, Call) and isinstance(other, Call) and one.received_at != other.received_at:
+                assert one.timestamp == other.timestamp
+                received += 1
+    assert (calls, refused, received) == (3_024, 1, 2)
+    section = SEMANTICS.partition("## Where a stream and a file differ\n")[2].partition("\n## ")[0]
+    assert "three of 3,024 calls" in section
+    assert "or `receivedAt`: one call |" in section
+    assert "no `receivedAt`: two calls |" in section
+    assert "semantics.md#where-a-stream-and-a-file-differ" in (ROOT / "README.md").read_text("utf-8")
 
 
 def update() -> None:

@@ -36,7 +36,7 @@ _FILE = re.compile(rf"`(\w+\.jsonl)`:\n\n```json\n{_LINES}```\n")
 def run(command: str) -> str:
     """What a command prints in the current folder, run in this process."""
     python, dash_m, module, *arguments = shlex.split(command)
-    assert (python, dash_m) == ("python", "-m")
+    assert (python, dash_m) == (".venv/bin/python", "-m")
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
         assert COMMANDS[module](arguments) == 0

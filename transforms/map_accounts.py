@@ -14,7 +14,7 @@ from transforms.core.reader import Call
 
 
 class MapAccounts(beam.PTransform):
-    """`Call` → on `PERSONS` `(id, Known)`, the facts that the call brings of each id that it speaks of; on `ACCOUNTS`
+    """`Call` → on `PERSONS` `(id, Known)`, the facts that the call gives of each id that it names; on `ACCOUNTS`
     `(account_id, AccountKnown)`, those of the account that it names by its connection's method."""
 
     PERSONS = "persons"

@@ -97,8 +97,8 @@ BLANK = Counter(
 )
 UNREADABLE = Counter(
     "unreadable-files",
-    "files of which a part could not be read",
-    singular="file of which a part could not be read",
+    "files that could be read only in part",
+    singular="file that could be read only in part",
 )
 LOST = Counter(
     "lost-files",
@@ -172,10 +172,10 @@ LAG = Distribution(
     "lag-msec", "from the publication of a pull's oldest message until all it brought was durable, for each pull"
 )
 WINDOW_KEYS = Distribution("window-keys", "keys of a stage that one bundle of a window ran")
-EDGES = Distribution("person-edges", "edges out of an id, each time it is told something")
-TOKENS = Distribution("depth-tokens", "edges of chain ids that have led to an id, each time that is told something")
+EDGES = Distribution("person-edges", "edges that begin at an id, at each change of it")
+TOKENS = Distribution("depth-tokens", "edges of chain ids that have led to an id, at each change of it")
 CHAIN_EDGES = Distribution("chains-edges", "edges out of deep ids, each time there are new ones")
-RESIDENTS = Distribution("household-ids", "ids that have come to an id, each time that is told something")
+RESIDENTS = Distribution("household-ids", "ids that have come to an id, at each change of it")
 MEMBERS = Distribution("contact-ids", "ids that belong to a contact, each time it is folded")
 
 UNREADABLE_PARTS = Notes("unreadable-file-lines", "what could not be read of a file, and why")

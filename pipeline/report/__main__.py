@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None, program: str = "") -> int:
         type=_names,
         default=(),
         metavar="NAME,NAME",
-        help=f"The names of 2 to {_MOST_STEPS} events, in the order in which people are to do them.",
+        help=f"The names of 2 to {_MOST_STEPS} events, in the order in which people do them.",
     )
     return commands.run(parser, _report, argv, program)
 
@@ -69,13 +69,13 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no day: give one such as 2026-01-31") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day: give one such as 2026-01-31") from None
 
 
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
     if not 2 <= len(names) <= _MOST_STEPS or not all(names):
-        raise argparse.ArgumentTypeError(f"{text!r} is no funnel: give the names of 2 to {_MOST_STEPS} events")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a funnel: give the names of 2 to {_MOST_STEPS} events")
     return names
 
 

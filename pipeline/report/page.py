@@ -325,13 +325,13 @@ def _identity(figures: Figures) -> Markup:
             kinds,
         ),
         figure(
-            "People who are several ids, by how many",
-            "Whoever is one id only is not counted.",
+            "People with several ids, by how many",
+            "People with a single id are not counted.",
             charts.bars(sizes) if sizes else None,
             ("size", "people"),
             [(bar.name, bar.value) for bar in sizes],
         ),
-        element("h3", "The people who are the most ids"),
+        element("h3", "The people with the most ids"),
         element("p", "python -m pipeline.explain --id=ID says why each id belongs to its contact.", class_="note"),
         table(
             ("external_id", "ids", "name", "e-mail address"),

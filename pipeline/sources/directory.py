@@ -63,7 +63,7 @@ class DirectoryKind:
 
     def check(self, value: str) -> None:
         if "://" in value:
-            raise _refused(value, "is no directory of this machine", "give a local one")
+            raise _refused(value, "is not a directory of this machine", "give a local one")
 
     def source(self, value: str, kind: JobKind, connections: Collection[str]) -> Directory:
         if kind.on_dataflow:

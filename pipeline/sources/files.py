@@ -71,7 +71,7 @@ class FilesKind:
             "--input",
             action="append",
             metavar="GLOB",
-            help="Files, local or gs://, one JSON object per line, plain or .gz. Repeatable, or comma-separated. "
+            help="Files, local or gs://, one JSON object on each line, plain or .gz. Repeatable, or comma-separated. "
             "Default: none. Example: --input='calls/*.jsonl.gz'",
         )
 
@@ -357,7 +357,7 @@ def _is_lost(path: str, error: Exception) -> bool:
 
 
 def note_unreadable(tally: metrics.Tally, problem: str) -> None:
-    """Counts a file of which a part could not be read, and has the problem, a line, in the summary and in the log."""
+    """Counts a file that could be read only in part, and has the problem, a line, in the summary and in the log."""
     line = printable(problem)
     tally[metrics.UNREADABLE.name] += 1
     metrics.note(metrics.UNREADABLE_PARTS, line)
@@ -498,7 +498,7 @@ class Gunzip:
     def _damage(self, offset: int, error: str) -> str:
         """What is wrong at an offset of the file: there, or where a checksum is wrong, somewhere before."""
         if offset < self._member_start + len(_GZIP_MAGIC):
-            return f"what follows byte {self._member_start} is no gzip data, and is lost"
+            return f"what follows byte {self._member_start} is not gzip data, and is lost"
         place = "before" if _CHECKSUM.search(error) else "near"
         return f"the gzip data are damaged {place} byte {offset} ({error}); the rest is lost"
 

@@ -37,7 +37,7 @@ class RedeliveryKind:
             "--redeliver",
             metavar="REASON[,REASON...]|all",
             help="Instead of an input: reads the dead letters of those reasons again as they were received, for "
-            "example after a change of the connections file; those that are rows afterwards leave dead_letters. "
+            "example after a change of the connections file; those that become rows leave dead_letters. "
             "Default: none. Example: --redeliver=unknown_connection",
         )
 
@@ -56,7 +56,7 @@ def _reasons(value: str) -> tuple[str, ...] | None:
     known = [reason.value for reason in Reason]
     for name in names:
         if name not in known:
-            problem = f"{name!r} is no reason of a dead letter" if name else "a reason is empty"
+            problem = f"{name!r} is not a reason of a dead letter" if name else "a reason is empty"
             remedy = f"choose from {', '.join(known)}, or {_ALL} alone"
             raise UsageError(problem, remedy, option="--redeliver", value=value)
     return tuple(dict.fromkeys(names))

@@ -32,7 +32,8 @@ class SubscriptionKind:
             "--input_subscription",
             metavar="projects/P/subscriptions/S",
             help="A Pub/Sub subscription, which the job follows without end. With files as well, they are the history "
-            "that comes before it. Default: none. Example: --input_subscription=projects/acme-web/subscriptions/calls",
+            "that comes before it. Default: none. "
+            "Example: --input_subscription=projects/acme-data/subscriptions/segment",
         )
 
     def check(self, value: str) -> None:

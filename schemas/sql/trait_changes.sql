@@ -1,5 +1,5 @@
--- Each value that each trait of a person got, and from when until when it stood, by the rules of contacts.traits: what
--- stands at a time has valid_from <= time and valid_to > time or NULL. A value that stands already is no change; null
+-- Each value that each trait of a person got, and from when until when it was valid, by the rules of contacts.traits:
+-- the value at a time has valid_from <= time and valid_to > time or NULL. The same value again is not a change; null
 -- and a delete end one. The rows of a contact without valid_to are its traits.
 SELECT
   id, -- the id that the value was sent to

@@ -271,7 +271,7 @@ def test_a_connection_that_is_no_longer_configured_is_mapped_like_the_catch_all(
         status, printed = audit(tmp_path, capsys)
         assert (status, printed[:2]) == (
             0,
-            [f"The configuration has no connection {gone!r}, which the log names." for gone in ("app", "crm")],
+            [f"The connections file has no connection {gone!r}, which the log names." for gone in ("app", "crm")],
         )
 
 
@@ -308,13 +308,13 @@ def test_the_replay_knows_every_key_of_a_connections_file(struct: Any, own: Any)
     [
         (["--warehouse=duckdb:///{folder}/none.duckdb"], "there is no such file; name the file"),
         (["--warehouse=duckdb:///{folder}/no/w.duckdb"], "there is no folder {folder}/no; make it, or name"),
-        (["--warehouse=duckdb:///{folder}/other.duckdb"], "is no warehouse of this version: Catalog Error: "),
+        (["--warehouse=duckdb:///{folder}/other.duckdb"], "is not a warehouse of this version: Catalog Error: "),
         (["--warehouse=bigquery://project"], "is not the URL of a dataset; give bigquery://PROJECT_ID/DATASET"),
         ([], "the following arguments are required: --warehouse; python -m pipeline.audit --help shows the options"),
-        (["--warehouse=x", "--show=many"], "argument --show: 'many' is no count: give a whole number from 0"),
-        (["--warehouse=x", "--show=-5"], "argument --show: '-5' is no count: give a whole number from 0"),
-        (["--warehouse=x", "--show", "-5"], "argument --show: '-5' is no count: give a whole number from 0"),
-        (["--warehouse=x", "--show=1.5"], "argument --show: '1.5' is no count: give a whole number from 0"),
+        (["--warehouse=x", "--show=many"], "argument --show: 'many' is not a count: give a whole number from 0"),
+        (["--warehouse=x", "--show=-5"], "argument --show: '-5' is not a count: give a whole number from 0"),
+        (["--warehouse=x", "--show", "-5"], "argument --show: '-5' is not a count: give a whole number from 0"),
+        (["--warehouse=x", "--show=1.5"], "argument --show: '1.5' is not a count: give a whole number from 0"),
         (["--warehouse=x", "--show=1", "--show=1"], "--show: is given more than once; give it once"),
         (["--warehouse=x", "--connections=none.yaml"], "--connections=none.yaml: no such file; give a YAML file"),
     ],

@@ -158,7 +158,7 @@ def test_a_job_prints_a_summary_and_a_second_goes_on(capsys: pytest.CaptureFixtu
     assert main([INPUT, WAREHOUSE]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    assert re.match(r"4 messages in [\d.]+ s, \d+ messages? per second\n", out)
+    assert re.match(r"4 calls in [\d.]+ s, \d+ calls? per second\n", out)
     assert "4 read = 1 event + 1 identity call + 1 dead letter + 1 duplicate\n" in out
     assert "Open the warehouse:  duckdb w.duckdb\n" in out
     assert main([INPUT, WAREHOUSE]) == 0
@@ -263,7 +263,7 @@ def test_an_interrupt_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatc
     monkeypatch.setattr(pipeline.__main__, "run", interrupted)
     assert main([INPUT, WAREHOUSE]) == 130
     err = capsys.readouterr().err
-    assert err == "segment-pipeline: interrupted; the same command goes on from what was written\n"
+    assert err == "segment-pipeline: interrupted; the same command continues from what was written\n"
 
 
 # ---- in a process of its own ----
@@ -371,5 +371,5 @@ sys.exit(main())
 """
     ended = command(INPUT, WAREHOUSE, code=interrupted, folder=tmp_path)
     assert ended.returncode == 130
-    assert ended.stderr == "segment-pipeline: interrupted; the same command goes on from what was written\n"
+    assert ended.stderr == "segment-pipeline: interrupted; the same command continues from what was written\n"
     assert command(INPUT, WAREHOUSE, folder=tmp_path).returncode == 0

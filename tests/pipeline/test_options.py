@@ -29,7 +29,7 @@ from transforms.core.connections import DEFAULT
 INPUT = "--input=a.jsonl"
 WAREHOUSE = "--warehouse=duckdb:///w.duckdb"
 BIGQUERY = "--warehouse=bigquery://acme-web/segment"
-SUBSCRIPTION = "--input_subscription=projects/acme-web/subscriptions/calls"
+SUBSCRIPTION = "--input_subscription=projects/acme-data/subscriptions/segment"
 DATAFLOW = "--runner=DataflowRunner --region=europe-west1"
 
 GIVEN = Settings(
@@ -48,7 +48,7 @@ GIVEN = Settings(
     runner="FnApiRunner",
     kind=JobKind.BATCH,
 )
-CALLS = Subscription("projects/acme-web/subscriptions/calls", native=False)
+CALLS = Subscription("projects/acme-data/subscriptions/segment", native=False)
 INBOX = Directory("/folder", ("default",))
 FOLLOWING = replace(GIVEN, sources=(CALLS,), runner="PrismRunner", kind=JobKind.STREAMING)
 
@@ -301,12 +301,12 @@ RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, F
         (
             "an unknown reason",
             [WAREHOUSE, "--redeliver=missing_id,unknown"],
-            f"--redeliver=missing_id,unknown: 'unknown' is no reason of a dead letter; {REASONS}",
+            f"--redeliver=missing_id,unknown: 'unknown' is not a reason of a dead letter; {REASONS}",
         ),
         (
             "all and another",
             [WAREHOUSE, "--redeliver=missing_id,all"],
-            f"'all' is no reason of a dead letter; {REASONS}",
+            f"'all' is not a reason of a dead letter; {REASONS}",
         ),
         ("no reason", [WAREHOUSE, "--redeliver="], "--redeliver='': is empty; give it a value, or leave it out"),
         ("no reason at its end", [WAREHOUSE, "--redeliver=missing_id,"], f"a reason is empty; {REASONS}"),
@@ -416,7 +416,7 @@ RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, F
         (
             "a directory in a bucket",
             [WAREHOUSE, "--input_directory=gs://b/folder"],
-            "--input_directory=gs://b/folder: is no directory of this machine; give a local one",
+            "--input_directory=gs://b/folder: is not a directory of this machine; give a local one",
         ),
         (
             "a directory on Dataflow",

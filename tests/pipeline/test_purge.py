@@ -396,8 +396,8 @@ def test_an_id_that_came_while_it_ran_is_told(tmp_path: Path, capsys: pytest.Cap
     with rebuilding, mock.patch.dict(os.environ, {"SEGMENT_PURGE_KEY": KEY}):
         assert purge.main([f"--warehouse={url}", "--id=eve@acme.com", "--hash_ids"]) == 1
     assert capsys.readouterr().out.splitlines()[4:] == [
-        "1 of identity_calls carry ids that are no hashes: they came while this ran, so run it again",
-        "1 of events carry ids that are no hashes: they came while this ran, so run it again",
+        "1 of identity_calls carry ids that are not hashes: they came while this ran, so run it again",
+        "1 of events carry ids that are not hashes: they came while this ran, so run it again",
         "1 of identity_calls are left: they came after the delete",
     ]
 

@@ -44,7 +44,7 @@ EMPTY = Summary(
 )
 
 WHOLE = """\
-3,012 messages in 4.0 s, 753 messages per second
+3,012 calls in 4.0 s, 753 calls per second
 3,012 read = 2,100 events + 880 identity calls + 20 dead letters + 12 duplicates
 ! Read in part only: calls/b.jsonl.gz: ends too early, after 12,345 messages of what looks like rather a long story
 Also: 1,234 calls of history
@@ -79,7 +79,7 @@ Open the warehouse:  duckdb w
 A query to try:      SHOW TABLES
 """
 NOTHING = """\
-0 messages in 0.0 s, 0 messages per second
+0 calls in 0.0 s, 0 calls per second
 0 read = 0
 
 Open the warehouse:  duckdb w
@@ -88,7 +88,7 @@ A query to try:      SHOW TABLES
 REFUSED = f"""\
 !!! Refused: 8 of 9 messages: is this one JSON object a line? a.csv looks like CSV
     Why, in the warehouse: {DEAD_LETTERS_QUERY}
-9 messages in 1.0 s, 9 messages per second
+9 calls in 1.0 s, 9 calls per second
 9 read = 1 event + 8 dead letters
 
 dead letters
@@ -102,7 +102,7 @@ LOST = """\
 !!! 2 files of the input could not be read:
     /a.jsonl: No such file or directory
     /b.jsonl: has 0 bytes left of 12
-1 message in 1.0 s, 1 message per second
+1 call in 1.0 s, 1 call per second
 1 read = 1 event
 
 Open the warehouse:  duckdb w
@@ -110,7 +110,7 @@ A query to try:      SHOW TABLES
 """
 UNREADABLE = """\
 !!! Nothing of the input could be read
-0 messages in 0.0 s, 0 messages per second
+0 calls in 0.0 s, 0 calls per second
 0 read = 0
 ! Read in part only: a.gz: the gzip data end early, after 5 bytes; what followed is lost
 
@@ -173,7 +173,7 @@ def test_it_can_be_printed_in_ascii() -> None:
 def test_a_terminal_gets_colour() -> None:
     file = io.StringIO()
     render(SUMMARY, Console(file=file, force_terminal=True, color_system="standard", width=100, _environ={}))
-    assert "\x1b[1m3,012 messages" in file.getvalue()
+    assert "\x1b[1m3,012 calls" in file.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_every_reason_has_its_likely_mistake(reason: Reason) -> None:
     assert "?" in first
 
 
-@pytest.mark.parametrize(("count", "words"), [(0, "0 messages"), (1, "1 message"), (2, "2 messages")])
+@pytest.mark.parametrize(("count", "words"), [(0, "0 calls"), (1, "1 call"), (2, "2 calls")])
 def test_numbers_go_with_their_nouns(count: int, words: str) -> None:
     summary = replace(EMPTY, read=count, outcomes={"event": count}, elapsed_s=1.0)
     assert piped(summary).splitlines()[0] == f"{words} in 1.0 s, {words} per second"

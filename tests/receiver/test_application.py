@@ -185,7 +185,7 @@ def test_what_is_no_call_is_answered_400_and_kept(what: str, body: bytes, path: 
     client = Client()
     answered = client.request("POST", path, body, basic(API_KEY if path == WEBHOOK else WRITE_KEY))
     assert answered.status == 400
-    assert "no call" in answered.json["message"]
+    assert "not a call" in answered.json["message"]
     assert client.stored == [Message(connection="Marketing site", payload=body)]
 
 

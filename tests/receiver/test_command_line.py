@@ -67,7 +67,7 @@ def test_options_are() -> None:
         (["--connections={folder}/none", TOPIC], "--connections={folder}/none: no such file; give a local YAML file"),
         (
             ["--connections={folder}/c.yaml", "--directory={folder}", "--host=256.0.0.1"],
-            "--host=256.0.0.1: is no address of this machine: Name or service not known; "
+            "--host=256.0.0.1: is not an address of this machine: Name or service not known; "
             "give 127.0.0.1, or 0.0.0.0 for all",
         ),
         (
@@ -106,7 +106,7 @@ def test_help_is_help(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ("projects/acme-web/topics/calls", True),
         ("projects/acme.com:web/topics/calls", True),
-        ("projects/acme-web/subscriptions/calls", False),
+        ("projects/acme-data/subscriptions/segment", False),
         ("calls", False),
         ("projects/acme-web/topics/goog-calls", False),
         ("projects/acme-web/topics/calls\n", False),

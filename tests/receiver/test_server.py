@@ -164,7 +164,7 @@ def command(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 def test_a_port_in_use_is_told_in_a_line(running: Running, tmp_path: Path) -> None:
     ended = command(tmp_path, f"--directory={tmp_path}/d", f"--port={running.port}")
-    expected = f"--port={running.port}: cannot be listened at, on 127.0.0.1: Address already in use"
+    expected = f"--port={running.port}: cannot be used, on 127.0.0.1: Address already in use"
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == f"segment-receiver: {expected}; give another --port or --host\n"
 

@@ -168,7 +168,7 @@ def test_an_event_keeps_its_views_name_when_another_folds_alike(file: Path) -> N
 @pytest.mark.parametrize("into", ["main", "Internal", "a-b", "", "1a"])
 def test_a_schema_that_is_not_for_views_is_refused(file: Path, into: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["event_views", f"--warehouse=duckdb:///{file}", f"--into={into}"]) == 2
-    assert "is no name of a schema for views" in capsys.readouterr().err
+    assert "cannot be the name of a schema for views" in capsys.readouterr().err
 
 
 def test_a_file_that_is_missing_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

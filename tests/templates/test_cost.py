@@ -74,7 +74,7 @@ def test_the_receiver_s_document_says_what_an_instance_costs() -> None:
     lines = cost.bill(replace(SMALL, receiver_instances=1))
     dollars = sum(line.dollars for line in lines if line.name.startswith("Cloud Run"))
     page = " ".join((PAGE.parent / "receiver.md").read_text("utf-8").split())
-    assert f"about {dollars:.0f} USD a month for an instance that is always there" in page
+    assert f"about {dollars:.0f} USD a month for an instance that always runs" in page
 
 
 def test_an_instance_is_the_one_that_is_deployed() -> None:

@@ -92,7 +92,7 @@ def test_a_parameter_has_the_default_of_the_option(name: str) -> None:
 
 SOUGHT = {
     "input": (["gs://b/calls/*.jsonl.gz", "gs://b/a.jsonl, gs://c/b.jsonl"], ["a.jsonl", "gs://b", "gs://b/a,b"]),
-    "input_subscription": (["projects/acme-web/subscriptions/calls"], ["calls", "projects/acme-web/topics/calls"]),
+    "input_subscription": (["projects/acme-data/subscriptions/segment"], ["calls", "projects/acme-web/topics/calls"]),
     "redeliver": (["all", "unknown_connection", "invalid_field,missing_id"], ["", "Unknown connection", "a,"]),
     "rebuild": (["true", "false"], ["yes", ""]),
     "warehouse": (["bigquery://acme-web/segment"], ["duckdb:///w.duckdb", "acme-web.segment", "bigquery://acme-web"]),

@@ -161,16 +161,14 @@ def test_nobody_is_let_publish_where_nobody_is_to(tmp_path: Path) -> None:
     assert SEGMENT not in {member for member, _, _ in granted(run(tmp_path, exists=True, PUBLISHER=""))}
 
 
-def test_the_readme_and_the_script_let_the_same_account_publish(tmp_path: Path) -> None:
-    readme = (ROOT / "README.md").read_text("utf-8")
+def test_the_document_and_the_script_let_the_same_account_publish(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "try.md").read_text("utf-8")
     document = (ROOT / "docs" / "dataflow.md").read_text("utf-8")
-    assert re.findall(r"topics add-iam-policy-binding \S+ --member=(\S+) --role=(\S+)", readme) == [
+    assert re.findall(r"topics add-iam-policy-binding \S+ --member=(\S+) --role=(\S+)", page) == [
         (SEGMENT, "roles/pubsub.publisher")
     ]
     assert SEGMENT.removeprefix("serviceAccount:") in document
-    assert (
-        "key of a" not in readme.partition("## From Pub/Sub")[2].partition("**From Segment**")[2].partition("\n## ")[0]
-    )
+    assert "key of a" not in page.partition("## From Pub/Sub")[2].partition("**From Segment**")[2].partition("\n## ")[0]
 
 
 OUTSIDER = f"""\

@@ -29,9 +29,9 @@ def read(value: object, placeholders: frozenset[str] = PLACEHOLDER_IDS) -> str |
     elif value is None:
         return None
     elif isinstance(value, bool) or not isinstance(value, int | float):
-        raise NotAnId(f"{_KINDS.get(type(value), 'a number')} is no id")
+        raise NotAnId(f"{_KINDS.get(type(value), 'a number')} is not an id")
     elif isinstance(value, float) and not value.is_integer():
-        raise NotAnId("a number with a fraction, or beyond floats, is no id")
+        raise NotAnId("a number with a fraction, or beyond floats, is not an id")
     else:
         name = str(int(value))
     if len(name) > MAX_ID_CHARACTERS:

@@ -18,7 +18,7 @@ _attributes: Final = msgspec.json.Decoder(dict[str, str]).decode
 
 
 class Unreadable(str, enum.Enum):
-    """Why a dead letter is no message that can be read again."""
+    """Why a dead letter cannot be read again as a message."""
 
     CUT = "cut"
     """It holds only the beginning of a message."""
@@ -27,7 +27,7 @@ class Unreadable(str, enum.Enum):
 
 
 class UnreadableError(Exception):
-    """A dead letter is no message."""
+    """A dead letter does not have a whole message."""
 
     def __init__(self, cause: Unreadable) -> None:
         super().__init__(cause)

@@ -39,7 +39,7 @@ _DELIVERY: Final = Delivery()
 
 
 class PendingStream(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The name of a stream that is to be committed."""
+    """The name of a stream that will be committed."""
 
     name: str
 

@@ -168,7 +168,7 @@ class DuckDbWarehouse:
             raise self._unusable(unusable(error)) from None
 
     def _outdated(self, error: duckdb.Error) -> UsageError:
-        return self._refused(f"is no warehouse of this version: {str(error).partition(chr(10))[0]}", _WRITTEN)
+        return self._refused(f"is not a warehouse of this version: {str(error).partition(chr(10))[0]}", _WRITTEN)
 
     def _unusable(self, error: UnusableFileError) -> UsageError:
         return self._refused(error.problem, error.remedy)

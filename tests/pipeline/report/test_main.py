@@ -50,14 +50,14 @@ def test_the_warehouse_is_only_read(file: Path, tmp_path: Path) -> None:
 
 MISTAKES = [
     (["--warehouse=duckdb:///{folder}/none.duckdb"], "there is no such file; name the file that a job has written"),
-    (["--warehouse=duckdb:///{file}", "--from=yesterday"], "'yesterday' is no day: give one such as 2026-01-31"),
-    (["--warehouse=duckdb:///{file}", "--to=2026-02-30"], "'2026-02-30' is no day: give one such as 2026-01-31"),
+    (["--warehouse=duckdb:///{file}", "--from=yesterday"], "'yesterday' is not a day: give one such as 2026-01-31"),
+    (["--warehouse=duckdb:///{file}", "--to=2026-02-30"], "'2026-02-30' is not a day: give one such as 2026-01-31"),
     (
         ["--warehouse=duckdb:///{file}", "--from=2026-01-02", "--to=2026-01-01"],
         "--from=2026-01-02: is after --to; give an earlier day, or a later --to",
     ),
-    (["--warehouse=duckdb:///{file}", "--funnel=One"], "'One' is no funnel: give the names of 2 to 10 events"),
-    (["--warehouse=duckdb:///{file}", "--funnel=One,,Two"], "'One,,Two' is no funnel: give the names of 2 to 10"),
+    (["--warehouse=duckdb:///{file}", "--funnel=One"], "'One' is not a funnel: give the names of 2 to 10 events"),
+    (["--warehouse=duckdb:///{file}", "--funnel=One,,Two"], "'One,,Two' is not a funnel: give the names of 2 to 10"),
     (
         ["--warehouse=duckdb:///{file}", "--output={folder}/none/r.html"],
         "cannot be written: No such file or directory; name a file in a folder that you can write",
@@ -103,5 +103,5 @@ def test_a_file_without_the_views_is_refused_in_a_line(
         connection.execute("DROP VIEW events_resolved")
     assert main([f"--warehouse=duckdb:///{copy}", f"--output={tmp_path}/r.html"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "is no warehouse of this version" in line
+    assert "is not a warehouse of this version" in line
     assert "events_resolved" in line

@@ -73,7 +73,7 @@ TABLES = [
     ("Active people and companies, by week", "active", ("week", "people", "contacts", "accounts")),
     ("New contacts and companies, by week", "growth", ("week", "contacts", "accounts")),
     ("Ids that became part of another id's contact, by day", "merges", ("day", "ids")),
-    ("The people who are the most ids", "largest_contacts", ("external_id", "ids", "name", "email")),
+    ("The people with the most ids", "largest_contacts", ("external_id", "ids", "name", "email")),
 ]
 
 

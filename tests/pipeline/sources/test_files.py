@@ -218,7 +218,7 @@ def test_garbage_behind_gzip_is_said(garbage: bytes) -> None:
     compressed = gzip.compress(TEXT)
     read, problem = gunzip(compressed + garbage)
     assert read == TEXT
-    assert problem == f"what follows byte {len(compressed)} is no gzip data, and is lost"
+    assert problem == f"what follows byte {len(compressed)} is not gzip data, and is lost"
 
 
 def refused_at(compressed: bytes) -> tuple[int, str]:

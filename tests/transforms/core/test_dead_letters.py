@@ -13,10 +13,10 @@ PAYLOAD = b"\xff\0 not a message"
 
 
 def test_a_dead_letter_keeps_everything_that_is_known() -> None:
-    refused = Refused(Reason.INVALID_FIELD, "userId: a list is no id")
+    refused = Refused(Reason.INVALID_FIELD, "userId: a list is not an id")
     row = dead_letter(Stage.PARSE, refused, PAYLOAD, {"b": "2", "a": "\u00e9"}, message_id="m", connection="c")
     assert row.payload == PAYLOAD
-    assert (row.stage, row.reason, row.detail) == ("parse", "invalid_field", "userId: a list is no id")
+    assert (row.stage, row.reason, row.detail) == ("parse", "invalid_field", "userId: a list is not an id")
     assert row.attributes == Raw('{"a":"\u00e9","b":"2"}'.encode())
     assert (row.message_id, row.connection, row.failed_at) == ("m", "c", None)
     assert DEAD_LETTERS.misfit(row) is None
