@@ -101,8 +101,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
 
 def install(image: Installed, others: bool) -> None:
     """Runs what the Dockerfile runs, without the packages of others where they are installed already: it checks them
-    all the same, at its end."""
-    variables = {"HOME": str(Path.home()), **({} if others else {"PIP_NO_DEPS": "1"})}
+    all the same, at its end. What is imported is compiled then, and not all that is installed now."""
+    variables = {"HOME": str(Path.home()), "PIP_NO_COMPILE": "1", **({} if others else {"PIP_NO_DEPS": "1"})}
     for command in instructions("RUN"):
         command = command.replace(" --no-cache-dir", "")  # for the image's size alone
         ran = subprocess.run(
