@@ -165,6 +165,8 @@ class _Parts:
         outcomes = self._in_parallel(self._appended, lines.items())
         problems = {folder: problem for folder, problem in zip(lines, outcomes, strict=True) if problem is not None}
         self._note(next(iter(problems.values()), None))
+        if not problems and not nowhere:
+            return [None] * len(items)
         return [_first_problem(messages, problems, nowhere) for messages in items]
 
     def tick(self) -> float | None:
@@ -191,7 +193,7 @@ class _Parts:
     def _in_parallel(self, do: Callable[[Argument], Result], arguments: Collection[Argument]) -> list[Result]:
         """What `do` gives for each of the folders: what is synced at the same time costs the disk little more than
         one."""
-        return [*map(do, arguments)] if len(arguments) == 1 else [*self._threads.map(do, arguments)]
+        return [*map(do, arguments)] if len(arguments) < 2 else [*self._threads.map(do, arguments)]
 
     def _appended(self, lines: tuple[str, Sequence[bytes]]) -> str | None:
         """Appends to the part of a folder. Returns in one line why that is not done."""
@@ -326,8 +328,6 @@ def _host() -> str:
 
 def _first_problem(messages: Sequence[Message], problems: Mapping[str, str], nowhere: Mapping[str, str]) -> str | None:
     """Why the messages of a request are not all stored: by their sub-directories, or the connections without one."""
-    if not problems and not nowhere:
-        return None
     for message in messages:
         problem = nowhere.get(message.connection) or problems.get(_folder_name(message.connection))
         if problem is not None:
