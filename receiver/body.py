@@ -45,13 +45,7 @@ class Body:
 
     async def read(self, *, limit: int, seconds: float) -> bytes:
         """The whole body, inflated. Raises BodyRefused, Disconnected, or Full."""
-        encoding = self._headers.get(b"content-encoding", b"").strip().lower()
-        inflater = None
-        if encoding not in _AS_IT_IS:
-            bits = _WINDOW_BITS.get(encoding)
-            if bits is None:
-                raise BodyRefused(415, "the Content-Encoding is none of gzip, deflate and identity")
-            inflater = _Inflater(bits)
+        inflater = _inflater(self._headers)
         self._check_length(limit)
         parts: list[bytes] = []
         on_the_wire = 0
@@ -100,6 +94,17 @@ class Body:
         self._is_complete = not event.get("more_body", False)
         part: bytes = event.get("body", b"")
         return part
+
+
+def _inflater(headers: Headers) -> _Inflater | None:
+    """What inflates a body with these headers, None for one that is as it is. Raises BodyRefused."""
+    encoding = headers.get(b"content-encoding")
+    if encoding is None or (encoding := encoding.strip().lower()) in _AS_IT_IS:
+        return None
+    bits = _WINDOW_BITS.get(encoding)
+    if bits is None:
+        raise BodyRefused(415, "the Content-Encoding is none of gzip, deflate and identity")
+    return _Inflater(bits)
 
 
 def _too_large(limit: int) -> BodyRefused:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 from msgspec import Raw
@@ -41,7 +41,7 @@ class NoCalls(Exception):
     """A body that is no JSON, or neither an object nor an array."""
 
 
-class Document(NamedTuple):
+class Document(msgspec.Struct, frozen=True, gc=False):
     """What a body holds. `calls` are as they were sent; `write_key` is that of the batch or of the single call."""
 
     calls: Sequence[bytes | Raw]
@@ -130,9 +130,12 @@ def messages(
 ) -> list[Message]:
     """One message of all calls, or several where they come to more than a megabyte. `received_at` stands in each; with
     `keep_receipt` only where the sender gives none."""
-    if not (keep_receipt and _RECEIVED_AT in defaults):
-        defaults = {**defaults, _RECEIVED_AT: Raw(msgspec.json.encode(received_at))}
-    tail = b"]," + bytes(raw_json.encode(defaults))[1:]
+    if not defaults:  # as of a single call: a time needs no escapes
+        tail = b'],"%b":"%b"}' % (_RECEIVED_AT.encode(), received_at.encode())
+    else:
+        if not (keep_receipt and _RECEIVED_AT in defaults):
+            defaults = {**defaults, _RECEIVED_AT: Raw(msgspec.json.encode(received_at))}
+        tail = b"]," + bytes(raw_json.encode(defaults))[1:]
     return [
         Message(connection=connection, payload=secrets.redacted_json(_HEAD + b",".join(part) + tail))
         for part in split(calls, len(_HEAD) + len(tail))
@@ -143,6 +146,10 @@ def split(calls: Sequence[bytes | Raw], overhead: int) -> Iterator[list[bytes | 
     """All calls, in their order, in parts that with `overhead` come to a megabyte at most. Where the overhead is more
     than half of that, a part has as much again: all parts together come to little more than twice what was sent."""
     room = max(MAX_MESSAGE_BYTES - overhead, overhead)
+    if sum(map(len, calls)) + len(calls) <= room:
+        if calls:
+            yield [*calls]
+        return
     part: list[bytes | Raw] = []
     size = 0
     for call in calls:

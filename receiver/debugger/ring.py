@@ -15,7 +15,7 @@ _OVERHEAD_BYTES: Final = 500
 """What a message needs beside its bytes."""
 
 
-class KeptMessage(msgspec.Struct, kw_only=True):
+class KeptMessage(msgspec.Struct, gc=False):
     """A message, when it was stored and as which one. `calls` are its calls as the page gets them, JSON each, once
     somebody has asked for them."""
 
@@ -57,10 +57,9 @@ class Ring:
 
     def add(self, message: Message, stored_at: Timestamp) -> None:
         self.newest += 1
-        kept = KeptMessage(number=self.newest, stored_at=stored_at, message=message)
-        self._kept.append(kept)
-        self._calls += kept.count
-        self._bytes += kept.size
+        self._kept.append(KeptMessage(self.newest, stored_at, message))
+        self._calls += 1
+        self._bytes += _OVERHEAD_BYTES + len(message.payload)
         self._fit()
 
     def newest_first(self, after: int) -> list[KeptMessage]:
