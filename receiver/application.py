@@ -41,6 +41,7 @@ from transforms.core import times
 
 _LOG: Final = logging.getLogger(__name__)
 
+_OF_CALLS: Final = frozenset({Kind.WEBHOOK, Kind.CALL, Kind.BATCH})
 _SILENT_SECONDS: Final = 10.0
 """How long a problem of the sink is not told again."""
 _BUSY_SECONDS: Final = 1
@@ -105,10 +106,10 @@ class Application:
         self._intake.close()
 
     async def __call__(self, scope: Scope, receive: ReceiveEvent, send: SendEvent) -> None:
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-        elif scope["type"] == "http":
+        if scope["type"] == "http":
             await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
 
     async def _live(self, receive: ReceiveEvent, send: SendEvent) -> None:
         """Starts and closes the sink, where the server tells when."""
@@ -151,7 +152,7 @@ class Application:
             return with_headers(SUCCESS, *cors.preflight_headers(request.headers, allowed=allowed)), connection
         if request.method not in METHODS.get(asked.kind, ()):
             answer = self._not_here(asked)
-        elif asked.kind in (Kind.WEBHOOK, Kind.CALL, Kind.BATCH):
+        elif asked.kind in _OF_CALLS:
             answer, connection = await self._take(request, asked, body, connection)
         elif asked.kind is Kind.PIXEL:
             answer, connection = await self._pixel(request, asked)
@@ -169,6 +170,8 @@ class Application:
 
     def _named_connection(self, asked: Endpoint) -> ReceivingConnection | None:
         """The connection that the path itself names."""
+        if not asked.name:
+            return None
         if asked.kind is Kind.WEBHOOK:
             return self._sources.webhook(asked.name)
         if asked.kind is Kind.SETTINGS:
