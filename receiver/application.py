@@ -106,10 +106,25 @@ class Application:
         self._intake.close()
 
     async def __call__(self, scope: Scope, receive: ReceiveEvent, send: SendEvent) -> None:
-        if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await self._live(receive, send)
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._live(receive, send)
+            return
+        request = request_of(scope)
+        asked = endpoint(request.path)
+        if asked.kind is Kind.DEBUGGER and self._debugger is not None and is_local(request):
+            await self._debugger(scope, receive, send)
+            return
+        body = Body(receive, request.headers, self._in_flight)
+        try:
+            answer, connection = await self._answer(request, asked, body)
+        except Disconnected:
+            self.metrics.add(metrics.REFUSED, "disconnected")
+            return
+        if answer.status >= 400:
+            await body.drain()
+        self._answered(asked.kind, "" if connection is None else connection.name, answer.status).value += 1
+        await send_answer(send, answer, has_body=request.method != "HEAD")
 
     async def _live(self, receive: ReceiveEvent, send: SendEvent) -> None:
         """Starts and closes the sink, where the server tells when."""
@@ -126,23 +141,6 @@ class Application:
                 await self.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
-
-    async def _http(self, scope: Scope, receive: ReceiveEvent, send: SendEvent) -> None:
-        request = request_of(scope)
-        asked = endpoint(request.path)
-        if asked.kind is Kind.DEBUGGER and self._debugger is not None and is_local(request):
-            await self._debugger(scope, receive, send)
-            return
-        body = Body(receive, request.headers, self._in_flight)
-        try:
-            answer, connection = await self._answer(request, asked, body)
-        except Disconnected:
-            self.metrics.add(metrics.REFUSED, "disconnected")
-            return
-        if answer.status >= 400:
-            await body.drain()
-        self._answered(asked.kind, "" if connection is None else connection.name, answer.status).value += 1
-        await send_answer(send, answer, has_body=request.method != "HEAD")
 
     async def _answer(self, request: Request, asked: Endpoint, body: Body) -> tuple[Answer, ReceivingConnection | None]:
         """The answer, and the connection that the request was authenticated for."""
@@ -222,32 +220,34 @@ class Application:
 
     async def _store(self, accepted: Accepted) -> Answer:
         """Stores the messages, and answers when they are durable. Raises RequestRefused."""
-        name = accepted.connection.name
-        rate = self._rates.get(name)
-        if rate is not None and (seconds := rate.seconds_to_wait(max(accepted.calls, 1), time.monotonic())):
-            problem = "more calls a second than this source may send"
-            raise RequestRefused(429, problem, "rate", retry_after_s=math.ceil(seconds))
+        self._check_rate(accepted)
         if accepted.is_partly_proved:
             self._warn(accepted.connection)
         if accepted.messages:
-            await self._make_durable(accepted.messages)
+            began = time.monotonic()
+            try:
+                await self._sink.store(accepted.messages)
+            except Unavailable as error:
+                self._tell(error)
+                problem = "nothing can be stored now; send it again"
+                raise RequestRefused(503, problem, "unavailable", retry_after_s=error.retry_after_s) from None
+            self.metrics.observe(time.monotonic() - began)
+            self._note_stored(accepted.messages)
+        name = accepted.connection.name
         if accepted.problem is not None:
             self.metrics.add(metrics.UNREADABLE, name, by=len(accepted.messages))
             return _failure(400, f"the body is no call, array or batch of calls in JSON: {accepted.problem}")
         self._stored_calls(name).value += accepted.calls
         return SUCCESS
 
-    async def _make_durable(self, stored: Sequence[Message]) -> None:
-        """Raises RequestRefused."""
-        began = time.monotonic()
-        try:
-            await self._sink.store(stored)
-        except Unavailable as error:
-            self._tell(error)
-            problem = "nothing can be stored now; send it again"
-            raise RequestRefused(503, problem, "unavailable", retry_after_s=error.retry_after_s) from None
-        self.metrics.observe(time.monotonic() - began)
-        for message in stored:
+    def _check_rate(self, accepted: Accepted) -> None:
+        rate = self._rates.get(accepted.connection.name)
+        if rate is not None and (seconds := rate.seconds_to_wait(max(accepted.calls, 1), time.monotonic())):
+            problem = "more calls a second than this source may send"
+            raise RequestRefused(429, problem, "rate", retry_after_s=math.ceil(seconds))
+
+    def _note_stored(self, messages: Sequence[Message]) -> None:
+        for message in messages:
             self._stored_messages(message.connection).value += 1
             self._stored_bytes(message.connection).value += len(message.payload)
             for observer in self._observers:

@@ -71,20 +71,19 @@ class GroupCommit(Generic[Item]):
         self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._thread.start()
 
-    async def commit(self, item: Item) -> None:
-        """Returns once the item is durable. Raises Unavailable."""
-        if self.is_overdue:
-            raise self._overdue()
-        if self._is_closing:
-            raise Unavailable("the receiver is stopping")
+    def commit(self, item: Item) -> asyncio.Future[None]:
+        """A future that is done once the item is durable; it raises Unavailable where it will not be."""
+        done = self._loop.create_future()
+        if self.is_overdue or self._is_closing:
+            done.set_exception(self._overdue() if self.is_overdue else Unavailable("the receiver is stopping"))
+            return done
         batch = self._gathering
         if batch is None:
             batch = self._gathering = _Batch()
             self._loop.call_soon(self._hand_over)
-        done = self._loop.create_future()
         batch.items.append(item)
         batch.waiting.append(done)
-        await done
+        return done
 
     def _hand_over(self) -> None:
         """Gives the thread what has gathered."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
@@ -126,8 +126,8 @@ class Intake:
             return _Read(request, asked, None, await self._content(body, self._limits.max_keyless_body_bytes))
         return _Read(request, asked, connection, await self._content(body, self._limits.max_body_bytes))
 
-    async def _content(self, body: Body, limit: int) -> bytes:
-        return await body.read(limit=min(limit, self._limits.max_body_bytes), seconds=self._limits.body_seconds)
+    def _content(self, body: Body, limit: int) -> Awaitable[bytes]:
+        return body.read(limit=min(limit, self._limits.max_body_bytes), seconds=self._limits.body_seconds)
 
     def _accepted(self, read: _Read, received_at: str) -> Accepted:
         request, asked = read.request, read.endpoint

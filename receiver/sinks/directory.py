@@ -20,7 +20,7 @@ import re
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -54,7 +54,7 @@ _log = logging.getLogger(__name__)
 
 
 class DirectorySink:
-    """Stores messages in a directory of this machine, synced to disk. `stored` and `refused` count messages."""
+    """Stores messages in a directory of this machine, synced to disk."""
 
     def __init__(
         self,
@@ -63,8 +63,6 @@ class DirectorySink:
         complete_s: float = _COMPLETE_S,
         complete_bytes: int = _COMPLETE_BYTES,
     ) -> None:
-        self.stored = 0
-        self.refused = 0
         self._directory = directory
         self._parts = _Parts(directory, complete_s, complete_bytes)
         self._commits: GroupCommit[Sequence[Message]] | None = None
@@ -76,15 +74,10 @@ class DirectorySink:
             raise Unavailable(f"{error.filename or self._directory}: {why(error)}") from error
         self._commits = GroupCommit(self._parts, str(self._directory))
 
-    async def store(self, messages: Sequence[Message]) -> None:
+    def store(self, messages: Sequence[Message]) -> Awaitable[None]:
         if self._commits is None:
             raise Unavailable("the receiver is starting")
-        try:
-            await self._commits.commit(messages)
-        except Unavailable:
-            self.refused += len(messages)
-            raise
-        self.stored += len(messages)
+        return self._commits.commit(messages)
 
     def problem(self) -> str | None:
         if self._commits is None:
