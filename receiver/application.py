@@ -90,8 +90,7 @@ class Application:
         }
         self._answered = lru_cache(self._answered_requests)
         self._stored_calls = lru_cache(partial(self.metrics.sample, metrics.CALLS))
-        self._stored_messages = lru_cache(partial(self.metrics.sample, metrics.MESSAGES))
-        self._stored_bytes = lru_cache(partial(self.metrics.sample, metrics.STORED_BYTES))
+        self._stored_messages = lru_cache(self._counted_messages)
         self._warned: set[str] = set()
         self._silent_until = 0.0
 
@@ -144,7 +143,7 @@ class Application:
 
     async def _answer(self, request: Request, asked: Endpoint, body: Body) -> tuple[Answer, ReceivingConnection | None]:
         """The answer, and the connection that the request was authenticated for."""
-        connection = self._named_connection(asked)
+        connection = self._named_connection(asked) if asked.name else None
         if request.method == "OPTIONS":
             allowed = self._is_allowed(request, connection)
             return with_headers(SUCCESS, *cors.preflight_headers(request.headers, allowed=allowed)), connection
@@ -168,8 +167,6 @@ class Application:
 
     def _named_connection(self, asked: Endpoint) -> ReceivingConnection | None:
         """The connection that the path itself names."""
-        if not asked.name:
-            return None
         if asked.kind is Kind.WEBHOOK:
             return self._sources.webhook(asked.name)
         if asked.kind is Kind.SETTINGS:
@@ -220,7 +217,9 @@ class Application:
 
     async def _store(self, accepted: Accepted) -> Answer:
         """Stores the messages, and answers when they are durable. Raises RequestRefused."""
-        self._check_rate(accepted)
+        name = accepted.connection.name
+        if self._rates:
+            self._check_rate(name, accepted.calls)
         if accepted.is_partly_proved:
             self._warn(accepted.connection)
         if accepted.messages:
@@ -232,26 +231,29 @@ class Application:
                 problem = "nothing can be stored now; send it again"
                 raise RequestRefused(503, problem, "unavailable", retry_after_s=error.retry_after_s) from None
             self.metrics.observe(time.monotonic() - began)
-            self._note_stored(accepted.messages)
-        name = accepted.connection.name
+            self._note_stored(name, accepted.messages)
         if accepted.problem is not None:
             self.metrics.add(metrics.UNREADABLE, name, by=len(accepted.messages))
             return _failure(400, f"the body is no call, array or batch of calls in JSON: {accepted.problem}")
         self._stored_calls(name).value += accepted.calls
         return SUCCESS
 
-    def _check_rate(self, accepted: Accepted) -> None:
-        rate = self._rates.get(accepted.connection.name)
-        if rate is not None and (seconds := rate.seconds_to_wait(max(accepted.calls, 1), time.monotonic())):
+    def _check_rate(self, connection: str, calls: int) -> None:
+        rate = self._rates.get(connection)
+        if rate is not None and (seconds := rate.seconds_to_wait(max(calls, 1), time.monotonic())):
             problem = "more calls a second than this source may send"
             raise RequestRefused(429, problem, "rate", retry_after_s=math.ceil(seconds))
 
-    def _note_stored(self, messages: Sequence[Message]) -> None:
+    def _note_stored(self, connection: str, messages: Sequence[Message]) -> None:
+        number, size = self._stored_messages(connection)
         for message in messages:
-            self._stored_messages(message.connection).value += 1
-            self._stored_bytes(message.connection).value += len(message.payload)
+            number.value += 1
+            size.value += len(message.payload)
             for observer in self._observers:
                 observer.stored(message)
+
+    def _counted_messages(self, connection: str) -> tuple[Sample, Sample]:
+        return self.metrics.sample(metrics.MESSAGES, connection), self.metrics.sample(metrics.STORED_BYTES, connection)
 
     def _warn(self, connection: ReceivingConnection) -> None:
         self.metrics.add(metrics.SIGNATURE_ONLY, connection.name)

@@ -56,19 +56,20 @@ class Keyring(Generic[Owner]):
         """Whose the first key is that these headers give, or `X-Write-Key`."""
         for name in names:
             header = headers.get(name)
-            if header is not None and (owner := self._find_basic(header)) is not None:
+            if header is None:
+                continue
+            digest = _digest(self._salt + header)
+            owner = self._remembered.get(digest) or self._find_new(header, digest)
+            if owner is not None:
                 return owner
         return self.find(header_keys(headers, names))
 
-    def _find_basic(self, header: bytes) -> Owner | None:
-        digest = _digest(self._salt + header)
-        owner = self._remembered.get(digest)
-        if owner is None:
-            owner = self.find(_basic_keys(header))
-            if owner is not None:
-                if len(self._remembered) >= _MOST_REMEMBERED:
-                    self._remembered.clear()
-                self._remembered[digest] = owner
+    def _find_new(self, header: bytes, digest: bytes) -> Owner | None:
+        owner = self.find(_basic_keys(header))
+        if owner is not None:
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[digest] = owner
         return owner
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -142,24 +142,23 @@ def messages(
     ]
 
 
-def split(calls: Sequence[bytes | Raw], overhead: int) -> Iterator[list[bytes | Raw]]:
+def split(calls: Sequence[bytes | Raw], overhead: int) -> list[Sequence[bytes | Raw]]:
     """All calls, in their order, in parts that with `overhead` come to a megabyte at most. Where the overhead is more
     than half of that, a part has as much again: all parts together come to little more than twice what was sent."""
     room = max(MAX_MESSAGE_BYTES - overhead, overhead)
     if sum(map(len, calls)) + len(calls) <= room:
-        if calls:
-            yield [*calls]
-        return
+        return [calls] if calls else []
+    parts: list[Sequence[bytes | Raw]] = []
     part: list[bytes | Raw] = []
     size = 0
     for call in calls:
         if part and size + len(call) + 1 > room:
-            yield part
+            parts.append(part)
             part, size = [], 0
         part.append(call)
         size += len(call) + 1
-    if part:
-        yield part
+    parts.append(part)
+    return parts
 
 
 def unreadable(connection: str, body: bytes) -> Message:

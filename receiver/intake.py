@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
@@ -110,7 +110,7 @@ class Intake:
         secret = connection.shared_secret
         if not has_key and (signature is None or secret is None):
             raise RequestRefused(401, "the API key is missing or wrong, and there is no signature", "wrong_key")
-        content = await self._content(body, self._limits.max_body_bytes)
+        content = await body.read(limit=self._limits.max_body_bytes, seconds=self._limits.body_seconds)
         if signature is not None and secret is not None:
             first = first_element(content)
             if not is_signed(signature, secret, *([content] if first is None else [content, first])):
@@ -123,15 +123,15 @@ class Intake:
         if connection is None:
             if header_keys(request.headers, WRITE_KEY_HEADERS):
                 raise _wrong_key()
-            return _Read(request, asked, None, await self._content(body, self._limits.max_keyless_body_bytes))
-        return _Read(request, asked, connection, await self._content(body, self._limits.max_body_bytes))
-
-    def _content(self, body: Body, limit: int) -> Awaitable[bytes]:
-        return body.read(limit=min(limit, self._limits.max_body_bytes), seconds=self._limits.body_seconds)
+            most = min(self._limits.max_keyless_body_bytes, self._limits.max_body_bytes)
+            return _Read(request, asked, None, await body.read(limit=most, seconds=self._limits.body_seconds))
+        content = await body.read(limit=self._limits.max_body_bytes, seconds=self._limits.body_seconds)
+        return _Read(request, asked, connection, content)
 
     def _accepted(self, read: _Read, received_at: str) -> Accepted:
         request, asked = read.request, read.endpoint
-        self._check_values(read.body)
+        if len(read.body) > self._limits.max_values:
+            self._check_values(read.body)
         try:
             document = read_document(read.body, asked.call_type)
         except NoCalls as error:
@@ -151,7 +151,7 @@ class Intake:
     def _check_values(self, body: bytes) -> None:
         """Refuses a body whose parts would take many times its size; what stands in strings is counted as well."""
         most = self._limits.max_values
-        if len(body) > most and sum(map(body.count, (b",", b"[", b"{"))) > most:
+        if sum(map(body.count, (b",", b"[", b"{"))) > most:
             raise RequestRefused(413, f"the body has more than {most} values", "too_many_values")
 
     def _owner(self, document: Document) -> ReceivingConnection:
