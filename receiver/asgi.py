@@ -46,8 +46,7 @@ _LAST: Final = (b"connection", b"close")
 def request_of(scope: Scope) -> Request:
     """The request that an ASGI scope describes."""
     headers: Headers = {}
-    for name, value in scope["headers"]:
-        name = name.lower()
+    for name, value in scope["headers"]:  # a server gives the names in lower case
         headers[name] = b", ".join((headers[name], value)) if name in headers else value
     raw = scope.get("raw_path")
     client = scope.get("client")

@@ -31,6 +31,7 @@ _ARRAY: Final = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*")
 _DECODER: Final = json.JSONDecoder(parse_int=len, parse_float=len)
 _HEAD: Final = b'{"batch":['
 _RECEIVED_AT: Final = "receivedAt"
+_END_AND_RECEIVED_AT: Final = b'],"receivedAt":"%b"}'
 _CONTEXT: Final = "context"
 
 Defaults = dict[str, Raw]
@@ -131,15 +132,16 @@ def messages(
     """One message of all calls, or several where they come to more than a megabyte. `received_at` stands in each; with
     `keep_receipt` only where the sender gives none."""
     if not defaults:  # as of a single call: a time needs no escapes
-        tail = b'],"%b":"%b"}' % (_RECEIVED_AT.encode(), received_at.encode())
+        tail = _END_AND_RECEIVED_AT % received_at.encode()
     else:
         if not (keep_receipt and _RECEIVED_AT in defaults):
             defaults = {**defaults, _RECEIVED_AT: Raw(msgspec.json.encode(received_at))}
         tail = b"]," + bytes(raw_json.encode(defaults))[1:]
-    return [
-        Message(connection=connection, payload=secrets.redacted_json(_HEAD + b",".join(part) + tail))
-        for part in split(calls, len(_HEAD) + len(tail))
-    ]
+    made = []
+    for part in split(calls, len(_HEAD) + len(tail)):
+        payload = b"".join((_HEAD, part[0] if len(part) == 1 else b",".join(part), tail))
+        made.append(Message(connection=connection, payload=secrets.redacted_json(payload)))
+    return made
 
 
 def split(calls: Sequence[bytes | Raw], overhead: int) -> list[Sequence[bytes | Raw]]:
