@@ -1,7 +1,8 @@
 """The receiver under load: `python -m benchmarks.receiver`. Each server is a process of its own, in turn; wrk sends.
 
-python -m benchmarks.receiver            requests of one call of 1.7 kB, against a server that answers a constant,
-                                         and against Express with JSON.parse where npm is there (two minutes)
+python -m benchmarks.receiver            requests of one call of 1.7 kB, against the receiver's own server with an
+                                         application that takes the body and answers a constant, or stores the body as
+                                         it is, and against Express with JSON.parse where npm is there (two minutes)
 python -m benchmarks.receiver job        batches of 100 calls, 5,000 calls a second, into a job on the directory
     --calls_per_second=5000 --seconds=20
 """
@@ -25,11 +26,15 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from examples.generate import GeneratorSettings, stream
+from receiver.asgi import ReceiveEvent, Scope, SendEvent
+from receiver.server import Served, Server
+from receiver.sink import Message
+from receiver.sinks.directory import DirectorySink
 
 OF_CONSTANT_GOAL: Final = 0.5
 OF_EXPRESS_GOAL: Final = 1.0
@@ -87,31 +92,70 @@ class ServerCommand(NamedTuple):
     folder: Path | None = None
 
 
-async def constant(scope: Any, receive: Any, send: Any) -> None:
+class Constant:
     """An ASGI application that takes a body, and answers as the receiver does."""
-    more = scope["type"] == "http"
-    while more:
-        more = (await receive()).get("more_body", False)
-    body = b'{"success":true}'
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+
+    is_stopping = False
+
+    async def start(self) -> None:
+        """There is nothing to start."""
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+    async def __call__(self, scope: Scope, receive: ReceiveEvent, send: SendEvent) -> None:
+        parts, more = [], True
+        while more:
+            event = await receive()
+            parts.append(event.get("body", b""))
+            more = event.get("more_body", False)
+        await self.take(b"".join(parts))
+        body = b'{"success":true}'
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def take(self, body: bytes) -> None:
+        """What is done before the answer: nothing."""
+
+
+class Stored(Constant):
+    """The same, with the body synced to disk before the answer: what durability alone costs."""
+
+    def __init__(self, directory: str) -> None:
+        self._sink = DirectorySink(Path(directory))
+
+    async def start(self) -> None:
+        await self._sink.start()
+
+    async def close(self) -> None:
+        await self._sink.close()
+
+    async def take(self, body: bytes) -> None:
+        await self._sink.store([Message(connection="site", payload=body)])
+
+
+def serve(application: Served, port: int) -> None:
+    """Serves an application with the receiver's own server."""
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        Server(application).run(sockets=[listener])
 
 
 def servers(folder: Path) -> Mapping[str, ServerCommand]:
     """The receiver, and what it is measured against."""
     started = {
-        "constant": ServerCommand(
-            [
-                *(sys.executable, "-m", "uvicorn", "benchmarks.receiver:constant", "--port={port}"),
-                *("--no-access-log", "--log-level=error", "--lifespan=off"),
-            ]
-        ),
+        "constant": _served("Constant()"),
+        "stored": _served(f"Stored({str(folder / 'calls')!r})"),
         "receiver": receiver(folder),
     }
     if (express := _express(folder)) is not None:
         started["express"] = ServerCommand(["node", "express.js", "{port}"], express)
     return started
+
+
+def _served(application: str) -> ServerCommand:
+    program = f"from benchmarks.receiver import Constant, Stored, serve; serve({application}, {{port}})"
+    return ServerCommand([sys.executable, "-c", program])
 
 
 def receiver(folder: Path) -> ServerCommand:
@@ -214,6 +258,7 @@ def requests(folder: Path) -> None:
     for name, measured in loads.items():
         p99 = statistics.median(each.p99_ms for each in measured)
         print(f"  {name:10} {rates[name]:9,.0f} a second   p99 {p99:6.1f} ms")
+    print(f"stored / constant:   {rates['stored'] / rates['constant']:.2f} (what durability alone leaves)")
     print(f"receiver / constant: {rates['receiver'] / rates['constant']:.2f} (goal: {OF_CONSTANT_GOAL})")
     if "express" in rates:
         print(f"receiver / express:  {rates['receiver'] / rates['express']:.2f} (goal: {OF_EXPRESS_GOAL})")

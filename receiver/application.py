@@ -6,18 +6,30 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache, partial
 from typing import Final
 
 import msgspec
 
 from receiver import cors, metrics
-from receiver.asgi import Answer, AsgiApplication, ReceiveEvent, Request, Scope, SendEvent, request_of, send_answer
+from receiver.asgi import (
+    SUCCESS,
+    Answer,
+    AsgiApplication,
+    ReceiveEvent,
+    Request,
+    Scope,
+    SendEvent,
+    request_of,
+    send_answer,
+    with_headers,
+)
 from receiver.body import Body, BodyRefused, Disconnected
 from receiver.endpoints import METHODS, Endpoint, Kind, endpoint
 from receiver.envelope import NoCalls
 from receiver.intake import Accepted, Intake, RequestRefused
 from receiver.limits import CallRate, Full, Limits, Load
-from receiver.metrics import Registry
+from receiver.metrics import Registry, Sample
 from receiver.peers import is_local
 from receiver.pixel import GIF
 from receiver.settings import settings
@@ -29,7 +41,7 @@ from transforms.core import times
 
 _LOG: Final = logging.getLogger(__name__)
 
-_SUCCESS: Final = b'{"success":true}'
+_OF_CALLS: Final = frozenset({Kind.WEBHOOK, Kind.CALL, Kind.BATCH})
 _SILENT_SECONDS: Final = 10.0
 """How long a problem of the sink is not told again."""
 _BUSY_SECONDS: Final = 1
@@ -37,6 +49,12 @@ _BUSY_SECONDS: Final = 1
 
 def _now() -> Timestamp:
     return Timestamp(time.time_ns() // 1000)
+
+
+@lru_cache(maxsize=1)
+def _second(seconds: int) -> str:
+    """A time as RFC 3339, without what follows the second."""
+    return times.iso(Timestamp(1_000_000 * seconds)).partition(".")[0]
 
 
 class Application:
@@ -70,6 +88,9 @@ class Application:
             for connection in sources.connections
             if connection.calls_per_second is not None
         }
+        self._answered = lru_cache(self._answered_requests)
+        self._stored_calls = lru_cache(partial(self.metrics.sample, metrics.CALLS))
+        self._stored_messages = lru_cache(self._counted_messages)
         self._warned: set[str] = set()
         self._silent_until = 0.0
 
@@ -84,10 +105,25 @@ class Application:
         self._intake.close()
 
     async def __call__(self, scope: Scope, receive: ReceiveEvent, send: SendEvent) -> None:
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-        elif scope["type"] == "http":
-            await self._http(scope, receive, send)
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._live(receive, send)
+            return
+        request = request_of(scope)
+        asked = endpoint(request.path)
+        if asked.kind is Kind.DEBUGGER and self._debugger is not None and is_local(request):
+            await self._debugger(scope, receive, send)
+            return
+        body = Body(receive, request.headers, self._in_flight)
+        try:
+            answer, connection = await self._answer(request, asked, body)
+        except Disconnected:
+            self.metrics.add(metrics.REFUSED, "disconnected")
+            return
+        if answer.status >= 400:
+            await body.drain()
+        self._answered(asked.kind, "" if connection is None else connection.name, answer.status).value += 1
+        await send_answer(send, answer, has_body=request.method != "HEAD")
 
     async def _live(self, receive: ReceiveEvent, send: SendEvent) -> None:
         """Starts and closes the sink, where the server tells when."""
@@ -105,34 +141,15 @@ class Application:
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
-    async def _http(self, scope: Scope, receive: ReceiveEvent, send: SendEvent) -> None:
-        request = request_of(scope)
-        asked = endpoint(request.path)
-        if asked.kind is Kind.DEBUGGER and self._debugger is not None and is_local(request):
-            await self._debugger(scope, receive, send)
-            return
-        body = Body(receive, request.headers, self._in_flight)
-        try:
-            answer, connection = await self._answer(request, asked, body)
-        except Disconnected:
-            self.metrics.add(metrics.REFUSED, "disconnected")
-            return
-        if answer.status >= 400:
-            await body.drain()
-        name = "" if connection is None else connection.name
-        self.metrics.add(metrics.REQUESTS, asked.kind.value, name, str(answer.status))
-        await send_answer(send, answer, has_body=request.method != "HEAD")
-
     async def _answer(self, request: Request, asked: Endpoint, body: Body) -> tuple[Answer, ReceivingConnection | None]:
         """The answer, and the connection that the request was authenticated for."""
-        connection = self._named_connection(asked)
+        connection = self._named_connection(asked) if asked.name else None
         if request.method == "OPTIONS":
             allowed = self._is_allowed(request, connection)
-            headers = cors.preflight_headers(request.headers, allowed=allowed)
-            return Answer(status=200, body=_SUCCESS, headers=headers), connection
+            return with_headers(SUCCESS, *cors.preflight_headers(request.headers, allowed=allowed)), connection
         if request.method not in METHODS.get(asked.kind, ()):
             answer = self._not_here(asked)
-        elif asked.kind in (Kind.WEBHOOK, Kind.CALL, Kind.BATCH):
+        elif asked.kind in _OF_CALLS:
             answer, connection = await self._take(request, asked, body, connection)
         elif asked.kind is Kind.PIXEL:
             answer, connection = await self._pixel(request, asked)
@@ -140,11 +157,12 @@ class Application:
             answer = self._settings(request, asked, connection)
         elif asked.kind is Kind.MEASUREMENTS:
             await body.drain()
-            answer = Answer(status=200, body=_SUCCESS)
+            answer = SUCCESS
         else:
             answer = self._state(asked)
-        allowed = self._is_allowed(request, connection)
-        answer.headers.extend(cors.answer_headers(request.headers, allowed=allowed))
+        if cors.is_browser(request.headers):
+            allowed = self._is_allowed(request, connection)
+            answer = with_headers(answer, *cors.answer_headers(request.headers, allowed=allowed))
         return answer, connection
 
     def _named_connection(self, asked: Endpoint) -> ReceivingConnection | None:
@@ -190,43 +208,52 @@ class Application:
             self.metrics.add(metrics.REFUSED, "no_json")
         except RequestRefused as refused:
             self.metrics.add(metrics.REFUSED, refused.reason)
-        headers = [(b"cache-control", b"no-store")]
+        headers = ((b"cache-control", b"no-store"),)
         return Answer(status=200, body=GIF, content_type=b"image/gif", headers=headers), connection
 
     def _received_at(self) -> str:
-        return times.iso(self._clock())
+        seconds, micros = divmod(self._clock(), 1_000_000)
+        return f"{_second(seconds)}.{micros:06}Z"
 
     async def _store(self, accepted: Accepted) -> Answer:
         """Stores the messages, and answers when they are durable. Raises RequestRefused."""
         name = accepted.connection.name
-        rate = self._rates.get(name)
-        if rate is not None and (seconds := rate.seconds_to_wait(max(accepted.calls, 1), time.monotonic())):
-            problem = "more calls a second than this source may send"
-            raise RequestRefused(429, problem, "rate", retry_after_s=math.ceil(seconds))
+        if self._rates:
+            self._check_rate(name, accepted.calls)
         if accepted.is_partly_proved:
             self._warn(accepted.connection)
         if accepted.messages:
-            await self._make_durable(accepted.messages)
+            began = time.monotonic()
+            try:
+                await self._sink.store(accepted.messages)
+            except Unavailable as error:
+                self._tell(error)
+                problem = "nothing can be stored now; send it again"
+                raise RequestRefused(503, problem, "unavailable", retry_after_s=error.retry_after_s) from None
+            self.metrics.observe(time.monotonic() - began)
+            self._note_stored(name, accepted.messages)
         if accepted.problem is not None:
             self.metrics.add(metrics.UNREADABLE, name, by=len(accepted.messages))
             return _failure(400, f"the body is not a call, an array or a batch of calls in JSON: {accepted.problem}")
-        self.metrics.add(metrics.CALLS, name, by=accepted.calls)
-        return Answer(status=200, body=_SUCCESS)
+        self._stored_calls(name).value += accepted.calls
+        return SUCCESS
 
-    async def _make_durable(self, stored: Sequence[Message]) -> None:
-        began = time.monotonic()
-        try:
-            await self._sink.store(stored)
-        except Unavailable as error:
-            self._tell(error)
-            problem = "nothing can be stored now; send it again"
-            raise RequestRefused(503, problem, "unavailable", retry_after_s=error.retry_after_s) from None
-        self.metrics.observe(time.monotonic() - began)
-        for message in stored:
-            self.metrics.add(metrics.MESSAGES, message.connection)
-            self.metrics.add(metrics.STORED_BYTES, message.connection, by=len(message.payload))
+    def _check_rate(self, connection: str, calls: int) -> None:
+        rate = self._rates.get(connection)
+        if rate is not None and (seconds := rate.seconds_to_wait(max(calls, 1), time.monotonic())):
+            problem = "more calls a second than this source may send"
+            raise RequestRefused(429, problem, "rate", retry_after_s=math.ceil(seconds))
+
+    def _note_stored(self, connection: str, messages: Sequence[Message]) -> None:
+        number, size = self._stored_messages(connection)
+        for message in messages:
+            number.value += 1
+            size.value += len(message.payload)
             for observer in self._observers:
                 observer.stored(message)
+
+    def _counted_messages(self, connection: str) -> tuple[Sample, Sample]:
+        return self.metrics.sample(metrics.MESSAGES, connection), self.metrics.sample(metrics.STORED_BYTES, connection)
 
     def _warn(self, connection: ReceivingConnection) -> None:
         self.metrics.add(metrics.SIGNATURE_ONLY, connection.name)
@@ -245,28 +272,30 @@ class Application:
 
     # ---- everything else ----
 
+    def _answered_requests(self, kind: Kind, connection: str, status: int) -> Sample:
+        return self.metrics.sample(metrics.REQUESTS, kind.value, connection, str(status))
+
     def _refusal(self, refused: RequestRefused) -> Answer:
         self.metrics.add(metrics.REFUSED, refused.reason)
-        answer = _failure(refused.status, refused.problem, is_last=refused.is_last)
+        headers = []
         if refused.retry_after_s is not None:
-            answer.headers.append((b"retry-after", str(max(refused.retry_after_s, 1)).encode()))
+            headers.append((b"retry-after", str(max(refused.retry_after_s, 1)).encode()))
         if refused.status == 401:
-            answer.headers.append((b"www-authenticate", b"Basic"))
-        return answer
+            headers.append((b"www-authenticate", b"Basic"))
+        return with_headers(_failure(refused.status, refused.problem, is_last=refused.is_last), *headers)
 
     def _not_here(self, asked: Endpoint) -> Answer:
         methods = METHODS.get(asked.kind)
         if methods is None:
             return self._refusal(RequestRefused(404, "there is nothing at this path", "unknown_path"))
         answer = self._refusal(RequestRefused(405, f"this path takes {', '.join(methods)}", "wrong_method"))
-        answer.headers.append((b"allow", ", ".join((*methods, "OPTIONS")).encode()))
-        return answer
+        return with_headers(answer, (b"allow", ", ".join((*methods, "OPTIONS")).encode()))
 
     def _settings(self, request: Request, asked: Endpoint, connection: ReceivingConnection | None) -> Answer:
         if connection is None:
             return self._refusal(RequestRefused(404, "no source has this write key", "unknown_key"))
         content = settings(request, asked.name, is_behind_proxy=self._is_behind_proxy)
-        return Answer(status=200, body=content, headers=[(b"cache-control", b"no-cache")])
+        return Answer(status=200, body=content, headers=((b"cache-control", b"no-cache"),))
 
     def _is_allowed(self, request: Request, connection: ReceivingConnection | None) -> bool:
         """Whether pages of the request's site may read the answer: those of its connection, where that is known."""

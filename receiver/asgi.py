@@ -35,7 +35,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     status: int
     body: bytes
     content_type: bytes = b"application/json"
-    headers: list[tuple[bytes, bytes]] = []
+    headers: tuple[tuple[bytes, bytes], ...] = ()
     is_last: bool = False
     """Whether the connection is closed after it."""
 
@@ -46,8 +46,7 @@ _LAST: Final = (b"connection", b"close")
 def request_of(scope: Scope) -> Request:
     """The request that an ASGI scope describes."""
     headers: Headers = {}
-    for name, value in scope["headers"]:
-        name = name.lower()
+    for name, value in scope["headers"]:  # a server gives the names in lower case
         headers[name] = b", ".join((headers[name], value)) if name in headers else value
     raw = scope.get("raw_path")
     client = scope.get("client")
@@ -61,8 +60,18 @@ def request_of(scope: Scope) -> Request:
     )
 
 
+def with_headers(answer: Answer, *headers: tuple[bytes, bytes]) -> Answer:
+    """The answer with these headers as well."""
+    return msgspec.structs.replace(answer, headers=(*answer.headers, *headers))
+
+
 async def send_answer(send: SendEvent, answer: Answer, *, has_body: bool = True) -> None:
     """Sends an answer; without its body to a request of HEAD."""
+    await send(_START_OF_SUCCESS if answer is SUCCESS else _start(answer))
+    await send({"type": "http.response.body", "body": answer.body if has_body else b""})
+
+
+def _start(answer: Answer) -> Event:
     headers = [
         (b"content-type", answer.content_type),
         (b"content-length", str(len(answer.body)).encode()),
@@ -70,5 +79,8 @@ async def send_answer(send: SendEvent, answer: Answer, *, has_body: bool = True)
     ]
     if answer.is_last:
         headers.append(_LAST)
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body if has_body else b""})
+    return {"type": "http.response.start", "status": answer.status, "headers": headers}
+
+
+SUCCESS: Final = Answer(status=200, body=b'{"success":true}')
+_START_OF_SUCCESS: Final = _start(SUCCESS)

@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import os
 import re
 from collections.abc import Iterable, Sequence
 from typing import Final, Generic, TypeVar
@@ -26,14 +27,20 @@ WRITE_KEY_HEADERS: Final = (b"authorization",)
 API_KEY_HEADERS: Final = (b"authorization", b"authentication")
 """Segment's own sample of a partner's destination calls the header `Authentication`."""
 _KEY_HEADER: Final = b"x-write-key"
+_MOST_REMEMBERED: Final = 10_000
 SIGNATURE_HEADER: Final = b"x-signature"
 
 
 class Keyring(Generic[Owner]):
-    """Keys, and whose each is."""
+    """Keys, and whose each is.
+
+    A sender writes the same header with every request. So a header whose key was found is remembered, by a digest that
+    nobody can compute outside of this process: how long it takes to look that up tells nothing of a key."""
 
     def __init__(self, keys: Iterable[tuple[str, Owner]]) -> None:
         self._owners = [(_digest(key.encode()), owner) for key, owner in keys]
+        self._remembered: dict[bytes, Owner] = {}
+        self._salt = os.urandom(32)
 
     def find(self, candidates: Iterable[bytes]) -> Owner | None:
         """Whose the first of the candidates is that is a key; every candidate is compared with every key."""
@@ -45,6 +52,26 @@ class Keyring(Generic[Owner]):
                     found_owner = owner
         return found_owner
 
+    def find_in(self, headers: Headers, names: Sequence[bytes]) -> Owner | None:
+        """Whose the first key is that these headers give, or `X-Write-Key`."""
+        for name in names:
+            header = headers.get(name)
+            if header is None:
+                continue
+            digest = _digest(self._salt + header)
+            owner = self._remembered.get(digest) or self._find_new(header, digest)
+            if owner is not None:
+                return owner
+        return self.find(header_keys(headers, names))
+
+    def _find_new(self, header: bytes, digest: bytes) -> Owner | None:
+        owner = self.find(_basic_keys(header))
+        if owner is not None:
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[digest] = owner
+        return owner
+
 
 def _digest(key: bytes) -> bytes:
     return hashlib.sha256(key).digest()
@@ -55,18 +82,20 @@ def header_keys(headers: Headers, names: Sequence[bytes]) -> list[bytes]:
     `X-Write-Key`."""
     keys = []
     for name in names:
-        basic = _BASIC.match(headers.get(name, b""))
-        if basic is not None and len(basic[1]) <= _LONGEST_KEY:
-            keys += _basic_keys(basic[1])
+        keys += _basic_keys(headers.get(name, b""))
     written = headers.get(_KEY_HEADER, b"").strip()
     if written and len(written) <= _LONGEST_KEY:
         keys.append(written)
     return keys
 
 
-def _basic_keys(encoded: bytes) -> list[bytes]:
-    """What base64, with or without its padding, may mean as a key: all of it, or what stands before its first colon."""
-    encoded = encoded.translate(_URL_SAFE)
+def _basic_keys(header: bytes) -> list[bytes]:
+    """What the base64 of Basic authentication, with or without its padding, may mean as a key: all of it, or what
+    stands before its first colon."""
+    basic = _BASIC.match(header)
+    if basic is None or len(basic[1]) > _LONGEST_KEY:
+        return []
+    encoded = basic[1].translate(_URL_SAFE)
     try:
         text = base64.b64decode(encoded + b"=" * (-len(encoded) % 4))
     except binascii.Error:

@@ -35,6 +35,8 @@ class Disconnected(Exception):
 class Body:
     """The body of one request, held in memory and counted in `in_flight` until the request is done."""
 
+    __slots__ = ("_headers", "_in_flight", "_is_complete", "_is_given_up", "_receive", "size")
+
     def __init__(self, receive: ReceiveEvent, headers: Headers, in_flight: Load) -> None:
         self._receive = receive
         self._headers = headers
@@ -45,30 +47,37 @@ class Body:
 
     async def read(self, *, limit: int, seconds: float) -> bytes:
         """The whole body, inflated. Raises BodyRefused, Disconnected, or Full."""
-        encoding = self._headers.get(b"content-encoding", b"").strip().lower()
-        inflater = None
-        if encoding not in _AS_IT_IS:
-            bits = _WINDOW_BITS.get(encoding)
-            if bits is None:
-                raise BodyRefused(415, "the Content-Encoding is not gzip, deflate or identity")
-            inflater = _Inflater(bits)
+        inflater = _inflater(self._headers)
         self._check_length(limit)
+        until = time.monotonic() + seconds
+        part = await self._next(seconds)
+        if self._is_complete and inflater is None:  # as nearly every body is
+            self._hold(part, limit)
+            return part
         parts: list[bytes] = []
         on_the_wire = 0
-        until = time.monotonic() + seconds
-        while not self._is_complete:
-            part = await self._next(until - time.monotonic())
+        while True:
             on_the_wire += len(part)
             if inflater is not None and part:
                 part = inflater.inflate(part, limit - self.size)
-            if self.size + len(part) > limit or on_the_wire > limit:
+            if on_the_wire > limit:
                 raise _too_large(limit)
-            self._in_flight.take(len(part))
-            self.size += len(part)
+            self._hold(part, limit)
             parts.append(part)
+            if self._is_complete:
+                break
+            part = await self._next(until - time.monotonic())
         if inflater is not None and on_the_wire and not inflater.is_complete:
             raise BodyRefused(400, "the compressed body is cut short")
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return b"".join(parts)
+
+    def _hold(self, part: bytes, limit: int) -> None:
+        """Counts what is held from now on. Raises BodyRefused, or Full."""
+        size = self.size + len(part)
+        if size > limit:
+            raise _too_large(limit)
+        self._in_flight.take(len(part))
+        self.size = size
 
     async def drain(self) -> None:
         """Reads on, for a little while, so that the sender comes to read the answer."""
@@ -100,6 +109,17 @@ class Body:
         self._is_complete = not event.get("more_body", False)
         part: bytes = event.get("body", b"")
         return part
+
+
+def _inflater(headers: Headers) -> _Inflater | None:
+    """What inflates a body with these headers, None for one that is as it is. Raises BodyRefused."""
+    encoding = headers.get(b"content-encoding")
+    if encoding is None or (encoding := encoding.strip().lower()) in _AS_IT_IS:
+        return None
+    bits = _WINDOW_BITS.get(encoding)
+    if bits is None:
+        raise BodyRefused(415, "the Content-Encoding is not gzip, deflate or identity")
+    return _Inflater(bits)
 
 
 def _too_large(limit: int) -> BodyRefused:

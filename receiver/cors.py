@@ -17,28 +17,33 @@ _DAY: Final = b"86400"
 VARY: Final = (b"vary", b"origin")
 
 
+def is_browser(headers: Headers) -> bool:
+    """Whether a browser sends, which tells its page's site."""
+    return b"origin" in headers
+
+
 def origin_of(headers: Headers) -> str | None:
     """The site that a browser sends from, None where it is no browser."""
     origin = headers.get(b"origin")
     return None if origin is None else origin.decode("latin-1").strip().lower()
 
 
-def answer_headers(headers: Headers, *, allowed: bool) -> list[tuple[bytes, bytes]]:
+def answer_headers(headers: Headers, *, allowed: bool) -> tuple[tuple[bytes, bytes], ...]:
     """The headers with which a browser lets its page read the answer, where the page's site is allowed."""
     origin = headers.get(b"origin")
     if origin is None:
-        return []
+        return ()
     if not allowed:
-        return [VARY]
-    return [
+        return (VARY,)
+    return (
         (b"access-control-allow-origin", origin.strip()),
         (b"access-control-allow-credentials", b"true"),
         (b"access-control-expose-headers", b"retry-after"),
         VARY,
-    ]
+    )
 
 
-def preflight_headers(headers: Headers, *, allowed: bool) -> list[tuple[bytes, bytes]]:
+def preflight_headers(headers: Headers, *, allowed: bool) -> tuple[tuple[bytes, bytes], ...]:
     """The headers with which a browser goes on to send; of those that it asks for, the ones that SDKs need."""
     answer = answer_headers(headers, allowed=allowed)
     if not allowed or b"origin" not in headers:
@@ -46,9 +51,9 @@ def preflight_headers(headers: Headers, *, allowed: bool) -> list[tuple[bytes, b
     asked = headers.get(b"access-control-request-headers", b"").decode("latin-1").lower()
     names = {name.strip() for name in asked.split(",")}
     granted = [name for name in ALLOWED_HEADERS if name in names] or list(ALLOWED_HEADERS)
-    return [
+    return (
         *answer,
         (b"access-control-allow-methods", _METHODS),
         (b"access-control-allow-headers", ", ".join(granted).encode()),
         (b"access-control-max-age", _DAY),
-    ]
+    )

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 from msgspec import Raw
@@ -31,6 +31,7 @@ _ARRAY: Final = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*")
 _DECODER: Final = json.JSONDecoder(parse_int=len, parse_float=len)
 _HEAD: Final = b'{"batch":['
 _RECEIVED_AT: Final = "receivedAt"
+_END_AND_RECEIVED_AT: Final = b'],"receivedAt":"%b"}'
 _CONTEXT: Final = "context"
 
 Defaults = dict[str, Raw]
@@ -41,7 +42,7 @@ class NoCalls(Exception):
     """A body that is no JSON, or neither an object nor an array."""
 
 
-class Document(NamedTuple):
+class Document(msgspec.Struct, frozen=True, gc=False):
     """What a body holds. `calls` are as they were sent; `write_key` is that of the batch or of the single call."""
 
     calls: Sequence[bytes | Raw]
@@ -130,29 +131,36 @@ def messages(
 ) -> list[Message]:
     """One message of all calls, or several where they come to more than a megabyte. `received_at` stands in each; with
     `keep_receipt` only where the sender gives none."""
-    if not (keep_receipt and _RECEIVED_AT in defaults):
-        defaults = {**defaults, _RECEIVED_AT: Raw(msgspec.json.encode(received_at))}
-    tail = b"]," + bytes(raw_json.encode(defaults))[1:]
-    return [
-        Message(connection=connection, payload=secrets.redacted_json(_HEAD + b",".join(part) + tail))
-        for part in split(calls, len(_HEAD) + len(tail))
-    ]
+    if not defaults:  # as of a single call: a time needs no escapes
+        tail = _END_AND_RECEIVED_AT % received_at.encode()
+    else:
+        if not (keep_receipt and _RECEIVED_AT in defaults):
+            defaults = {**defaults, _RECEIVED_AT: Raw(msgspec.json.encode(received_at))}
+        tail = b"]," + bytes(raw_json.encode(defaults))[1:]
+    made = []
+    for part in split(calls, len(_HEAD) + len(tail)):
+        payload = b"".join((_HEAD, part[0] if len(part) == 1 else b",".join(part), tail))
+        made.append(Message(connection=connection, payload=secrets.redacted_json(payload)))
+    return made
 
 
-def split(calls: Sequence[bytes | Raw], overhead: int) -> Iterator[list[bytes | Raw]]:
+def split(calls: Sequence[bytes | Raw], overhead: int) -> list[Sequence[bytes | Raw]]:
     """All calls, in their order, in parts that with `overhead` come to a megabyte at most. Where the overhead is more
     than half of that, a part has as much again: all parts together come to little more than twice what was sent."""
     room = max(MAX_MESSAGE_BYTES - overhead, overhead)
+    if sum(map(len, calls)) + len(calls) <= room:
+        return [calls] if calls else []
+    parts: list[Sequence[bytes | Raw]] = []
     part: list[bytes | Raw] = []
     size = 0
     for call in calls:
         if part and size + len(call) + 1 > room:
-            yield part
+            parts.append(part)
             part, size = [], 0
         part.append(call)
         size += len(call) + 1
-    if part:
-        yield part
+    parts.append(part)
+    return parts
 
 
 def unreadable(connection: str, body: bytes) -> Message:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import queue
 import threading
 import time
 from collections import deque
@@ -37,58 +38,78 @@ class Committer(Protocol[Committed]):
         """Releases everything."""
 
 
-_Waiting = tuple[Item, "asyncio.Future[None]"]
-"""An item, and what its request waits for."""
+class _Batch(Generic[Item]):
+    """The items that came in one turn of the event loop, and what the request of each waits for."""
+
+    __slots__ = ("items", "waiting")
+
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+        self.waiting: list[asyncio.Future[None]] = []
 
 
 class GroupCommit(Generic[Item]):
     """The thread that writes with a committer, for the coroutines of one event loop. `place` is what the committer
-    writes to, for errors."""
+    writes to, for errors.
+
+    What is done for each item is little: items are handed to the thread, and watched, a batch at a time."""
 
     def __init__(self, committer: Committer[Item], place: str, timeout_s: float | None = None) -> None:
         self._committer = committer
         self._place = place
         self._timeout_s = TIMEOUT_S if timeout_s is None else timeout_s
         self._loop = asyncio.get_running_loop()
-        self._changed = threading.Condition()
-        self._waiting: list[_Waiting[Item]] = []
-        self._is_idle = False
+        self._gathering: _Batch[Item] | None = None
+        """The batch of this turn of the event loop."""
+        self._handed_over: queue.SimpleQueue[_Batch[Item] | None] = queue.SimpleQueue()
+        """What waits for the thread; None is the last."""
         self._is_closing = False
         self._committing_since: float | None = None
-        self._watched: deque[tuple[float, asyncio.Future[None]]] = deque()
-        """Until when each waits, the first first."""
+        self._watched: deque[tuple[float, list[asyncio.Future[None]]]] = deque()
+        """Until when each batch waits, the first first."""
         self._timer: asyncio.TimerHandle | None = None
         self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._thread.start()
 
-    async def commit(self, item: Item) -> None:
-        """Returns once the item is durable. Raises Unavailable."""
-        if self.is_overdue:
-            raise self._overdue()
-        done: asyncio.Future[None] = self._loop.create_future()
-        with self._changed:
-            if self._is_closing:
-                raise Unavailable("the receiver is stopping")
-            self._waiting.append((item, done))
-            if self._is_idle:
-                self._changed.notify()
-        self._watch(done)
-        await done
+    def commit(self, item: Item) -> asyncio.Future[None]:
+        """A future that is done once the item is durable; it raises Unavailable where it will not be."""
+        done = self._loop.create_future()
+        if self.is_overdue or self._is_closing:
+            done.set_exception(self._overdue() if self.is_overdue else Unavailable("the receiver is stopping"))
+            return done
+        batch = self._gathering
+        if batch is None:
+            batch = self._gathering = _Batch()
+            self._loop.call_soon(self._hand_over)
+        batch.items.append(item)
+        batch.waiting.append(done)
+        return done
 
-    def _watch(self, done: asyncio.Future[None]) -> None:
-        """Has it given up in time: one timer is for all that wait, since most wait for a moment only."""
-        while self._watched and self._watched[0][1].done():
-            self._watched.popleft()
-        self._watched.append((self._loop.time() + self._timeout_s, done))
+    def _hand_over(self) -> None:
+        """Gives the thread what has gathered."""
+        batch, self._gathering = self._gathering, None
+        if batch is not None:
+            self._watch(batch.waiting)
+            self._handed_over.put(batch)
+
+    def _watch(self, waiting: list[asyncio.Future[None]]) -> None:
+        """Has them given up in time: one timer is for all that wait, since most wait for a moment only."""
+        self._forget_done()
+        self._watched.append((self._loop.time() + self._timeout_s, waiting))
         if self._timer is None:
             self._timer = self._loop.call_later(self._timeout_s, self._give_up)
 
+    def _forget_done(self) -> None:
+        while self._watched and all(done.done() for done in self._watched[0][1]):
+            self._watched.popleft()
+
     def _give_up(self) -> None:
         now = self._loop.time()
-        while self._watched and (self._watched[0][1].done() or self._watched[0][0] <= now):
-            _, done = self._watched.popleft()
-            if not done.done():
-                done.set_exception(self._overdue())
+        while self._watched and self._watched[0][0] <= now:
+            for done in self._watched.popleft()[1]:
+                if not done.done():
+                    done.set_exception(self._overdue())
+        self._forget_done()
         self._timer = self._loop.call_at(self._watched[0][0], self._give_up) if self._watched else None
 
     @property
@@ -99,9 +120,9 @@ class GroupCommit(Generic[Item]):
 
     async def close(self) -> None:
         """Commits what waits, and closes the committer."""
-        with self._changed:
-            self._is_closing = True
-            self._changed.notify()
+        self._is_closing = True
+        self._hand_over()
+        self._handed_over.put(None)
         await self._loop.run_in_executor(None, self._thread.join)
         if self._timer is not None:
             self._timer.cancel()
@@ -112,26 +133,30 @@ class GroupCommit(Generic[Item]):
     # ---- the thread ----
 
     def _run(self) -> None:
-        while group := self._next_group():
+        is_last = False
+        while not is_last:
+            batches = self._next_batches()
+            is_last = None in batches
             # Who has given up waiting sends again: the item need not be written twice.
-            group = [(item, done) for item, done in group if not done.done()]
+            group = [
+                (item, done)
+                for batch in batches
+                if batch is not None
+                for item, done in zip(batch.items, batch.waiting, strict=True)
+                if not done.done()
+            ]
             if group:
-                self._commit(group)
+                self._commit([item for item, _ in group], [done for _, done in group])
         self._committer.close()
 
-    def _next_group(self) -> list[_Waiting[Item]] | None:
-        """What waits; None when there will be no more."""
-        while True:
-            pause = self._tick()
-            with self._changed:
-                self._is_idle = True
-                self._changed.wait_for(lambda: self._waiting or self._is_closing, pause)
-                self._is_idle = False
-                group, self._waiting = self._waiting, []
-                if group:
-                    return group
-                if self._is_closing:
-                    return None
+    def _next_batches(self) -> list[_Batch[Item] | None]:
+        """What waits; nothing where something is due by the clock."""
+        batches: list[_Batch[Item] | None] = []
+        with contextlib.suppress(queue.Empty):
+            batches.append(self._handed_over.get(timeout=self._tick()))
+            while not self._handed_over.empty():
+                batches.append(self._handed_over.get_nowait())
+        return batches
 
     def _tick(self) -> float | None:
         try:
@@ -140,20 +165,20 @@ class GroupCommit(Generic[Item]):
             _log.error("%s: %s: %s", self._place, type(error).__name__, error)
             return _AGAIN_S
 
-    def _commit(self, group: list[_Waiting[Item]]) -> None:
+    def _commit(self, items: Sequence[Item], waiting: Sequence[asyncio.Future[None]]) -> None:
         self._committing_since = time.monotonic()
         problems: Sequence[str | None]
         try:
-            problems = self._committer.commit([item for item, _ in group])
+            problems = self._committer.commit(items)
         except Exception as error:  # whatever it is, those that wait are told, and the thread goes on
-            problems = [f"{self._place}: {type(error).__name__}: {error}"] * len(group)
+            problems = [f"{self._place}: {type(error).__name__}: {error}"] * len(items)
         self._committing_since = None
         with contextlib.suppress(RuntimeError):  # the loop is gone, and with it all that wait
-            self._loop.call_soon_threadsafe(_settle, group, problems)
+            self._loop.call_soon_threadsafe(_settle, waiting, problems)
 
 
-def _settle(group: Sequence[_Waiting[Item]], problems: Sequence[str | None]) -> None:
-    for (_, done), problem in zip(group, problems, strict=True):
+def _settle(waiting: Sequence[asyncio.Future[None]], problems: Sequence[str | None]) -> None:
+    for done, problem in zip(waiting, problems, strict=True):
         if done.done():
             continue
         if problem is None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
+
+import msgspec
 
 from receiver import cors
 from receiver.asgi import Request
-from receiver.authentication import API_KEY_HEADERS, SIGNATURE_HEADER, WRITE_KEY_HEADERS, header_keys, is_signed
+from receiver.authentication import SIGNATURE_HEADER, WRITE_KEY_HEADERS, header_keys, is_signed
 from receiver.body import Body
 from receiver.endpoints import Endpoint, Kind
 from receiver.envelope import Document, NoCalls, first_element, messages, read_document, unreadable, with_device
@@ -43,7 +45,7 @@ class RequestRefused(Exception):
         self.is_last = is_last
 
 
-class Accepted(NamedTuple):
+class Accepted(msgspec.Struct, frozen=True, gc=False):
     """The part of a request that is stored. `problem` is why its body is not a call, else None; `is_partly_proved`
     where a signature proves the first of several calls alone, and nothing the others."""
 
@@ -54,7 +56,7 @@ class Accepted(NamedTuple):
     is_partly_proved: bool = False
 
 
-class _Read(NamedTuple):
+class _Read(msgspec.Struct, frozen=True, gc=False):
     """A request with its body. `connection` is None where the body has to tell it; `has_key` is False for a webhook's
     request that has its signature alone."""
 
@@ -103,12 +105,12 @@ class Intake:
         connection = self._sources.webhook(asked.name)
         if connection is None:
             raise RequestRefused(404, "there is no webhook at this path", "unknown_webhook")
-        has_key = self._sources.has_api_key(connection, header_keys(request.headers, API_KEY_HEADERS))
+        has_key = self._sources.has_api_key(connection, request.headers)
         signature = request.headers.get(SIGNATURE_HEADER)
         secret = connection.shared_secret
         if not has_key and (signature is None or secret is None):
             raise RequestRefused(401, "the API key is missing or wrong, and there is no signature", "wrong_key")
-        content = await self._content(body, self._limits.max_body_bytes)
+        content = await body.read(limit=self._limits.max_body_bytes, seconds=self._limits.body_seconds)
         if signature is not None and secret is not None:
             first = first_element(content)
             if not is_signed(signature, secret, *([content] if first is None else [content, first])):
@@ -117,20 +119,19 @@ class Intake:
 
     async def _tracking(self, request: Request, asked: Endpoint, body: Body) -> _Read:
         """Its connection is that of the write key in a header; where there is none, its body has to tell."""
-        keys = header_keys(request.headers, WRITE_KEY_HEADERS)
-        if not keys:
-            return _Read(request, asked, None, await self._content(body, self._limits.max_keyless_body_bytes))
-        connection = self._sources.by_write_key(keys)
+        connection = self._sources.by_headers(request.headers)
         if connection is None:
-            raise _wrong_key()
-        return _Read(request, asked, connection, await self._content(body, self._limits.max_body_bytes))
-
-    async def _content(self, body: Body, limit: int) -> bytes:
-        return await body.read(limit=min(limit, self._limits.max_body_bytes), seconds=self._limits.body_seconds)
+            if header_keys(request.headers, WRITE_KEY_HEADERS):
+                raise _wrong_key()
+            most = min(self._limits.max_keyless_body_bytes, self._limits.max_body_bytes)
+            return _Read(request, asked, None, await body.read(limit=most, seconds=self._limits.body_seconds))
+        content = await body.read(limit=self._limits.max_body_bytes, seconds=self._limits.body_seconds)
+        return _Read(request, asked, connection, content)
 
     def _accepted(self, read: _Read, received_at: str) -> Accepted:
         request, asked = read.request, read.endpoint
-        self._check_values(read.body)
+        if len(read.body) > self._limits.max_values:
+            self._check_values(read.body)
         try:
             document = read_document(read.body, asked.call_type)
         except NoCalls as error:
@@ -140,7 +141,7 @@ class Intake:
             raise RequestRefused(413, f"the body has more than {self._limits.max_calls} calls", "too_many_calls")
         defaults = document.defaults
         is_webhook = asked.kind is Kind.WEBHOOK
-        is_browser = cors.origin_of(request.headers) is not None
+        is_browser = cors.is_browser(request.headers)
         if (is_browser or asked.is_of_device) and not is_webhook:
             defaults = with_device(defaults, self._address(request), _user_agent(request) if is_browser else None)
         made = messages(connection.name, document.calls, defaults, received_at, keep_receipt=is_webhook)
@@ -150,7 +151,7 @@ class Intake:
     def _check_values(self, body: bytes) -> None:
         """Refuses a body whose parts would take many times its size; what stands in strings is counted as well."""
         most = self._limits.max_values
-        if len(body) > most and sum(map(body.count, (b",", b"[", b"{"))) > most:
+        if sum(map(body.count, (b",", b"[", b"{"))) > most:
             raise RequestRefused(413, f"the body has more than {most} values", "too_many_values")
 
     def _owner(self, document: Document) -> ReceivingConnection:

@@ -85,7 +85,8 @@ async def within(seconds: float, coroutine: Coroutine[Any, Any, T]) -> T:
     try:
         waits_for = coroutine.send(None)
     except StopIteration as ended:
-        return cast(T, ended.value)
+        result: T = ended.value
+        return result
     return await _timed(seconds, _resumed(coroutine, waits_for))
 
 

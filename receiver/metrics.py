@@ -64,26 +64,43 @@ BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 """The upper ends, in seconds, of the ranges that a histogram counts."""
 
 
+class Sample:
+    """One value of a metric, which whoever counts often adds to."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value: float = 0
+
+
 class Registry:
     """The values of the metrics in this process."""
 
     def __init__(self) -> None:
-        self._values: dict[Metric, dict[tuple[str, ...], float]] = {metric: {} for metric in METRICS}
+        self._samples: dict[Metric, dict[tuple[str, ...], Sample]] = {metric: {} for metric in METRICS}
         self._ranges = [0] * (len(BUCKETS) + 1)
         self._sum = 0.0
 
     def add(self, metric: Metric, *labels: str, by: float = 1) -> None:
         """Adds to a counter."""
-        values = self._values[metric]
-        values[labels] = values.get(labels, 0) + by
+        self.sample(metric, *labels).value += by
+
+    def sample(self, metric: Metric, *labels: str) -> Sample:
+        """The value of a counter or gauge, which is shown from now on."""
+        samples = self._samples[metric]
+        sample = samples.get(labels)
+        if sample is None:
+            sample = samples[labels] = Sample()
+        return sample
 
     def put(self, metric: Metric, value: float) -> None:
         """Sets a gauge, or a counter that is kept elsewhere."""
-        self._values[metric][()] = value
+        self.sample(metric).value = value
 
     def value(self, metric: Metric, *labels: str) -> float:
         """The value of a counter or gauge, 0 where it has none."""
-        return self._values[metric].get(labels, 0)
+        sample = self._samples[metric].get(labels)
+        return 0 if sample is None else sample.value
 
     def observe(self, seconds: float) -> None:
         """Counts a time that storing took."""
@@ -94,11 +111,10 @@ class Registry:
         """All values in Prometheus' text format."""
         lines: list[str] = []
         for metric in METRICS:
-            values = self._values[metric]
             name = _PREFIX + metric.name
-            samples = self._histogram(name) if metric.kind == "histogram" else _samples(name, metric, values)
-            if samples:
-                lines += [f"# HELP {name} {metric.meaning}", f"# TYPE {name} {metric.kind}", *samples]
+            shown = self._histogram(name) if metric.kind == "histogram" else _shown(name, metric, self._samples[metric])
+            if shown:
+                lines += [f"# HELP {name} {metric.meaning}", f"# TYPE {name} {metric.kind}", *shown]
         return "\n".join([*lines, ""]).encode()
 
     def _histogram(self, name: str) -> list[str]:
@@ -109,9 +125,10 @@ class Registry:
         return [*lines, f"{name}_sum {self._sum:.6f}", f"{name}_count {total}"]
 
 
-def _samples(name: str, metric: Metric, values: dict[tuple[str, ...], float]) -> list[str]:
+def _shown(name: str, metric: Metric, samples: dict[tuple[str, ...], Sample]) -> list[str]:
     lines = []
-    for labels, value in sorted(values.items()):
+    for labels in sorted(samples):
+        value = samples[labels].value
         pairs = ",".join(f'{label}="{_escaped(text)}"' for label, text in zip(metric.labels, labels, strict=True))
         lines.append(f"{name}{{{pairs}}} {value:.16g}" if pairs else f"{name} {value:.16g}")
     return lines

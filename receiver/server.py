@@ -10,12 +10,12 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from receiver.application import Application
+from receiver.asgi import ReceiveEvent, Scope, SendEvent
 
 _KEEP_ALIVE_SECONDS: Final = 620
 """Longer than Google's load balancers keep a connection, which is 600 s: they never send into one that was closed."""
@@ -162,11 +162,26 @@ class _Protocol(HttpToolsProtocol):
                 return
 
 
+class Served(Protocol):
+    """An ASGI application with a beginning and an end; `is_stopping` is set before the end."""
+
+    is_stopping: bool
+
+    async def start(self) -> None:
+        """Raises Unavailable where it cannot answer anything."""
+
+    async def close(self) -> None:
+        """Called when no request is in flight."""
+
+    async def __call__(self, scope: Scope, receive: ReceiveEvent, send: SendEvent) -> None:
+        """Answers a request."""
+
+
 class Server(uvicorn.Server):
     """Serves the application at a socket, from the start of its sink to the close. SIGTERM and SIGINT end it when the
     requests in flight are answered."""
 
-    def __init__(self, application: Application, *, started: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, application: Served, *, started: Callable[[], None] = lambda: None) -> None:
         self._application = application
         self._tell_started = started
         super().__init__(

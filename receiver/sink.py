@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -34,9 +34,9 @@ class Sink(Protocol):
     async def start(self) -> None:
         """Makes the sink ready, in the running event loop. Raises Unavailable where it cannot be used at all."""
 
-    async def store(self, messages: Sequence[Message]) -> None:
-        """Returns once all of the messages, those of one request, are durable. Raises Unavailable otherwise: then some
-        of them may be stored, and the client sends all of them again."""
+    def store(self, messages: Sequence[Message]) -> Awaitable[None]:
+        """What is awaited is done once all of the messages, those of one request, are durable. It raises Unavailable
+        otherwise: then some of them may be stored, and the client sends all of them again."""
 
     def problem(self) -> str | None:
         """Why a message would be refused now, in one line; None where it would be stored."""

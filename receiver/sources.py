@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from receiver.authentication import Keyring
+from receiver.asgi import Headers
+from receiver.authentication import API_KEY_HEADERS, WRITE_KEY_HEADERS, Keyring
 from transforms.core.connection_paths import folded_name, names_by_path
 from transforms.core.connections import Connection, Connections, Receive
 from transforms.core.connections_yaml import MAX_BYTES, ConnectionsError, read_connections
@@ -67,10 +68,14 @@ class Sources:
         """The connection that has one of the keys."""
         return self._write_keys.find(candidates)
 
-    def has_api_key(self, connection: ReceivingConnection, candidates: Iterable[bytes]) -> bool:
-        """Whether one of the keys is the connection's API key."""
+    def by_headers(self, headers: Headers) -> ReceivingConnection | None:
+        """The connection whose write key stands in the headers."""
+        return self._write_keys.find_in(headers, WRITE_KEY_HEADERS)
+
+    def has_api_key(self, connection: ReceivingConnection, headers: Headers) -> bool:
+        """Whether the connection's API key stands in the headers."""
         keyring = self._api_keys.get(connection.name)
-        return keyring is not None and keyring.find(candidates) is not None
+        return keyring is not None and keyring.find_in(headers, API_KEY_HEADERS) is not None
 
     def allow(self, origin: str) -> bool:
         """Whether any connection takes calls from browsers on that site."""

@@ -15,23 +15,18 @@ _OVERHEAD_BYTES: Final = 500
 """What a message needs beside its bytes."""
 
 
-class KeptMessage(msgspec.Struct, kw_only=True):
+class KeptMessage(msgspec.Struct, gc=False):
     """A message, when it was stored and as which one. `calls` are its calls as the page gets them, JSON each, once
     somebody has asked for them."""
 
     number: int
     stored_at: Timestamp
     message: Message
+    size: int
+    """Bytes that it takes."""
+    count: int = 1
+    """How many calls it has, at least."""
     calls: list[bytes] | None = None
-
-    @property
-    def size(self) -> int:
-        return _OVERHEAD_BYTES + len(self.message.payload) + sum(map(len, self.calls or ()))
-
-    @property
-    def count(self) -> int:
-        """How many calls it has, at least."""
-        return 1 if self.calls is None else len(self.calls)
 
 
 class Ring:
@@ -57,10 +52,10 @@ class Ring:
 
     def add(self, message: Message, stored_at: Timestamp) -> None:
         self.newest += 1
-        kept = KeptMessage(number=self.newest, stored_at=stored_at, message=message)
-        self._kept.append(kept)
-        self._calls += kept.count
-        self._bytes += kept.size
+        size = _OVERHEAD_BYTES + len(message.payload)
+        self._kept.append(KeptMessage(self.newest, stored_at, message, size))
+        self._calls += 1
+        self._bytes += size
         self._fit()
 
     def newest_first(self, after: int) -> list[KeptMessage]:
@@ -69,22 +64,21 @@ class Ring:
 
     def read(self, kept: KeptMessage, calls: list[bytes]) -> None:
         """Keeps the calls of a message, as they were read."""
-        if kept.calls is not None or not self._holds(kept):
-            kept.calls = calls
-            return
         count, size = kept.count, kept.size
         kept.calls = calls
-        self._calls += kept.count - count
-        self._bytes += kept.size - size
-        self._fit()
+        kept.count = len(calls)
+        kept.size = _OVERHEAD_BYTES + len(kept.message.payload) + sum(map(len, calls))
+        if self._holds(kept):
+            self._calls += kept.count - count
+            self._bytes += kept.size - size
+            self._fit()
 
     def _holds(self, kept: KeptMessage) -> bool:
         return bool(self._kept) and kept.number >= self._kept[0].number
 
     def _fit(self) -> None:
-        while len(self._kept) > 1 and (
-            self._bytes > self._most_bytes or self._calls - self._kept[0].count >= self._most_calls
-        ):
-            oldest = self._kept.popleft()
+        kept = self._kept
+        while len(kept) > 1 and (self._bytes > self._most_bytes or self._calls - kept[0].count >= self._most_calls):
+            oldest = kept.popleft()
             self._calls -= oldest.count
             self._bytes -= oldest.size

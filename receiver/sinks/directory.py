@@ -20,7 +20,7 @@ import re
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -54,7 +54,7 @@ _log = logging.getLogger(__name__)
 
 
 class DirectorySink:
-    """Stores messages in a directory of this machine, synced to disk. `stored` and `refused` count messages."""
+    """Stores messages in a directory of this machine, synced to disk."""
 
     def __init__(
         self,
@@ -63,8 +63,6 @@ class DirectorySink:
         complete_s: float = _COMPLETE_S,
         complete_bytes: int = _COMPLETE_BYTES,
     ) -> None:
-        self.stored = 0
-        self.refused = 0
         self._directory = directory
         self._parts = _Parts(directory, complete_s, complete_bytes)
         self._commits: GroupCommit[Sequence[Message]] | None = None
@@ -76,15 +74,10 @@ class DirectorySink:
             raise Unavailable(f"{error.filename or self._directory}: {why(error)}") from error
         self._commits = GroupCommit(self._parts, str(self._directory))
 
-    async def store(self, messages: Sequence[Message]) -> None:
+    def store(self, messages: Sequence[Message]) -> Awaitable[None]:
         if self._commits is None:
             raise Unavailable("the receiver is starting")
-        try:
-            await self._commits.commit(messages)
-        except Unavailable:
-            self.refused += len(messages)
-            raise
-        self.stored += len(messages)
+        return self._commits.commit(messages)
 
     def problem(self) -> str | None:
         if self._commits is None:
@@ -165,6 +158,8 @@ class _Parts:
         outcomes = self._in_parallel(self._appended, lines.items())
         problems = {folder: problem for folder, problem in zip(lines, outcomes, strict=True) if problem is not None}
         self._note(next(iter(problems.values()), None))
+        if not problems and not nowhere:
+            return [None] * len(items)
         return [_first_problem(messages, problems, nowhere) for messages in items]
 
     def tick(self) -> float | None:
@@ -191,7 +186,7 @@ class _Parts:
     def _in_parallel(self, do: Callable[[Argument], Result], arguments: Collection[Argument]) -> list[Result]:
         """What `do` gives for each of the folders: what is synced at the same time costs the disk little more than
         one."""
-        return [*map(do, arguments)] if len(arguments) == 1 else [*self._threads.map(do, arguments)]
+        return [*map(do, arguments)] if len(arguments) < 2 else [*self._threads.map(do, arguments)]
 
     def _appended(self, lines: tuple[str, Sequence[bytes]]) -> str | None:
         """Appends to the part of a folder. Returns in one line why that is not done."""
@@ -326,8 +321,6 @@ def _host() -> str:
 
 def _first_problem(messages: Sequence[Message], problems: Mapping[str, str], nowhere: Mapping[str, str]) -> str | None:
     """Why the messages of a request are not all stored: by their sub-directories, or the connections without one."""
-    if not problems and not nowhere:
-        return None
     for message in messages:
         problem = nowhere.get(message.connection) or problems.get(_folder_name(message.connection))
         if problem is not None:

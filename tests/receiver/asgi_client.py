@@ -80,7 +80,8 @@ class Client:
     ) -> None:
         self.sink = MemorySink()
         self.peer = peer
-        self.application = Application(Sources(connections), self.sink, clock=lambda: NOW, **settings)
+        settings.setdefault("clock", lambda: NOW)
+        self.application = Application(Sources(connections), self.sink, **settings)
 
     @property
     def stored(self) -> list[Message]:

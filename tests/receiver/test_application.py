@@ -22,6 +22,7 @@ from receiver.limits import Limits
 from receiver.sink import Message, Unavailable
 from receiver.sources import ReceivingConnection, Sources
 from receiver.spool import SpooledSink
+from schemas.tables import Timestamp
 from tests.receiver.asgi_client import (
     API_KEY,
     APP_KEY,
@@ -33,6 +34,7 @@ from tests.receiver.asgi_client import (
     Client,
     basic,
 )
+from transforms.core import times
 from transforms.core.connections import Connection, Connections
 from transforms.core.reader import Call, Reader, Received
 
@@ -63,6 +65,14 @@ def test_a_call_is_stored_in_an_envelope(path: str, end: str) -> None:
     assert client.stored[0].connection == "Marketing site"
     assert client.envelope["batch"] == [CALL]
     assert client.envelope["receivedAt"] == RECEIVED_AT
+
+
+@pytest.mark.parametrize("now", [0, 1, 999_999, 1_000_000, 1_772_366_400_000_000, 1_772_366_400_000_999])
+def test_a_message_has_the_time_to_the_microsecond(now: int) -> None:
+    client = Client(clock=lambda: Timestamp(now))
+    for _ in range(2):
+        client.post("/v1/track", CALL)
+    assert [json.loads(message.payload)["receivedAt"] for message in client.stored] == [times.iso(Timestamp(now))] * 2
 
 
 @pytest.mark.parametrize(

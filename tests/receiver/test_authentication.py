@@ -73,6 +73,51 @@ def test_every_candidate_is_compared_with_every_key(monkeypatch: pytest.MonkeyPa
     assert {len(digest) for pair in compared for digest in pair} == {32}
 
 
+def test_a_keyring_finds_the_first_key_of_the_headers() -> None:
+    keyring = Keyring([("a", 1), ("b", 2)])
+    basic = {name: b"Basic " + encoded(f"{name}:") for name in ("a", "b", "x")}
+    for headers, owner in [
+        ({b"authorization": basic["a"], b"x-write-key": b"b"}, 1),
+        ({b"authorization": basic["x"], b"x-write-key": b"b"}, 2),
+        ({b"authorization": basic["x"]}, None),
+        ({b"authorization": basic["x"], b"authentication": basic["b"]}, 2),
+        ({b"x-write-key": b"a"}, 1),
+        ({}, None),
+    ] * 2:
+        assert keyring.find_in(headers, API_KEY_HEADERS) == owner
+
+
+def test_a_header_that_was_right_is_compared_once_and_a_wrong_one_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    keyring = Keyring([("a", 1), ("b", 2)])
+    right = {b"authorization": b"Basic " + encoded("b:")}
+    assert keyring.find_in(right, WRITE_KEY_HEADERS) == 2
+    compared = 0
+
+    def compare(first: bytes, second: bytes) -> bool:
+        nonlocal compared
+        compared += 1
+        return first == second
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    assert keyring.find_in(right, WRITE_KEY_HEADERS) == 2
+    assert compared == 0
+    for header in (b"Basic " + encoded("c:"), b"Basic " + encoded("b :"), right[b"authorization"].lower()):
+        compared = 0
+        assert keyring.find_in({b"authorization": header}, WRITE_KEY_HEADERS) is None
+        assert compared >= 4
+
+
+def test_what_is_remembered_of_headers_is_bounded_and_holds_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("receiver.authentication._MOST_REMEMBERED", 3)
+    keyring = Keyring([("a-key", 1)])
+    for password in range(10):
+        header = b"Basic " + encoded(f"a-key:{password}")
+        assert keyring.find_in({b"authorization": header}, WRITE_KEY_HEADERS) == 1
+        remembered = vars(keyring)["_remembered"]
+        assert len(remembered) <= 3
+        assert not any(b"a-key" in digest or digest in header for digest in remembered)
+
+
 RIGHT = hmac.new(b"secret", b"body", hashlib.sha1).hexdigest().encode()
 
 

@@ -51,3 +51,13 @@ def test_the_text() -> None:
     assert "segment_receiver_store_seconds_count 3" in lines
     assert "segment_receiver_store_seconds_sum 60.003000" in lines
     assert registry.value(metrics.CALLS, "a") == 12_345_678_901
+
+
+def test_a_value_that_is_held_is_the_one_that_is_shown() -> None:
+    registry = Registry()
+    held = registry.sample(metrics.CALLS, "a")
+    held.value += 2
+    registry.add(metrics.CALLS, "a")
+    assert registry.sample(metrics.CALLS, "a") is held
+    assert registry.value(metrics.CALLS, "a") == 3
+    assert 'segment_receiver_calls_total{connection="a"} 3' in registry.text().decode().splitlines()
