@@ -236,6 +236,18 @@ def test_dead_letters_can_be_read_again_as_documented(given: Answers) -> None:
             assert connection.sql(both[1]).except_(connection.sql(both[0])).fetchall() == []
 
 
+def test_contacts_of_a_day_are_made_as_documented(given: Answers) -> None:
+    text = (ROOT / "docs" / "warehouse.md").read_text("utf-8").partition("### Contacts as of then\n")[2]
+    run(re.findall(r"^```sh\n(.*)\n```$", text, re.MULTILINE)[0])
+    with duckdb.connect("then.duckdb") as connection:
+        connection.execute("ATTACH 'warehouse.duckdb' AS now (READ_ONLY)")
+        newer = "SELECT count(*) FROM contacts WHERE last_identified_at > '2025-03-15 00:00:00+00'"
+        assert connection.sql(newer).fetchone() == (0,)
+        people = "SELECT (SELECT count(*) FROM contacts), (SELECT count(*) FROM now.contacts)"
+        ((then, now),) = connection.sql(people).fetchall()
+        assert 0 < then < now
+
+
 def test_the_picture_is_that_of_the_graph() -> None:
     assert _PICTURE.findall(README.read_text("utf-8")) == [picture()]
 
