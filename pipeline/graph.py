@@ -50,8 +50,11 @@ from transforms.resolve_identities import ResolveIdentities
 from transforms.windows import END_OF_TIME_S, LATENESS_S, AfterHistory, Arrival, Arrive
 
 
-def build(pipeline: beam.Pipeline, settings: Settings, warehouse: Warehouse, job: JobRun) -> None:
-    """Adds the whole job to `pipeline`."""
+def build(
+    pipeline: beam.Pipeline, settings: Settings, warehouse: Warehouse, job: JobRun, log: Warehouse | None = None
+) -> None:
+    """Adds the whole job to `pipeline`. The history is the log of the job's own warehouse, or of the one that is given
+    for it."""
     connections = settings.connections
     reader = Reader.of(connections, settings.connection)
     kind = settings.kind
@@ -97,8 +100,8 @@ def build(pipeline: beam.Pipeline, settings: Settings, warehouse: Warehouse, job
 
     if job.log_until is not None or not kind.bounded:  # an unbounded job has the same graph whenever it is updated
         history = History()
-        received = pipeline | f"Read{history.label}" >> history.read(warehouse, job)
-        calls = received | f"Parse{history.label}" >> ParseHistory(reader)
+        received = pipeline | f"Read{history.label}" >> history.read(log or warehouse, job)
+        calls = received | f"Parse{history.label}" >> ParseHistory(reader, settings.as_of)
         if kind.on_dataflow and not kind.bounded:  # where the log may be read again beside live messages
             calls = calls | f"Arrive{history.label}" >> Arrive(recent_s=0)
         logged_calls.append(calls)

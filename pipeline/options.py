@@ -34,7 +34,9 @@ from pipeline.connections_file import load_connections
 from pipeline.errors import REDACTED, UsageError, choice, is_secret, printable, value_without_secrets
 from pipeline.job_kind import BATCH_RUNNER, STREAMING_RUNNER, JobKind
 from pipeline.sources import Source, SourceKind
-from transforms.core import google_clients
+from pipeline.warehouses.clock import now_us
+from schemas.tables import Timestamp
+from transforms.core import google_clients, times
 from transforms.core.connections import DEFAULT, Connections
 
 _RUNNERS = ("FnApiRunner", "PrismRunner", "DirectRunner", "DataflowRunner", "FlinkRunner", "SparkRunner")
@@ -77,6 +79,21 @@ class SegmentOptions(PipelineOptions):
             metavar="true|false",
             help="Instead of an input: makes contacts, accounts, identities and memberships anew from the table "
             "identity_calls, for example after a change of the connections file. Default: false. Example: --rebuild",
+        )
+        group = parser.add_argument_group("rebuild, only with --rebuild")
+        group.add_argument(
+            "--as_of",
+            metavar="TIME",
+            help="With --log_from: only calls that happened until then, by their timestamp, so that contacts and "
+            "accounts are those of that time, by all that is known of it now. A date is its first moment, in UTC. "
+            "Default: now. Example: --as_of=2026-03-15T12:00:00Z",
+        )
+        group.add_argument(
+            "--log_from",
+            metavar="URL",
+            help="Another warehouse, whose identity_calls are read and which stays as it is: its contacts, accounts, "
+            "identities and memberships are made in --warehouse. Default: the warehouse itself. "
+            f"Example: --log_from={warehouses.KINDS[0].url_form}",
         )
         group = parser.add_argument_group("warehouse")
         group.add_argument(
@@ -166,13 +183,16 @@ class Settings:
     """What the user asked for, checked.
 
     `sources` are what the job reads beside the history, none where it only rebuilds; `warehouse` is the URL as given;
-    `create` says whether the job makes what is missing there; `update` that it takes over from a running Dataflow job;
-    `alias_window` and `deduplicate_for` are seconds; `event_shards` is how many streams events go to; `snapshot`
-    is the path of the warehouse's copy, None where none is kept, which is renewed every `snapshot_every` seconds;
-    `runner` is a runner's name as Beam knows it.
+    `as_of` is the time whose contacts a rebuild makes, and `log_from` the URL of the warehouse whose log it reads, each
+    None where it is not another one; `create` says whether the job makes what is missing in the warehouse; `update`
+    that it takes over from a running Dataflow job; `alias_window` and `deduplicate_for` are seconds; `event_shards` is
+    how many streams events go to; `snapshot` is the path of the warehouse's copy, None where none is kept, which is
+    renewed every `snapshot_every` seconds; `runner` is a runner's name as Beam knows it.
     """
 
     sources: tuple[Source, ...]
+    as_of: Timestamp | None
+    log_from: str | None
     history: str
     warehouse: str
     create: bool
@@ -213,6 +233,8 @@ def parse(argv: Sequence[str]) -> tuple[Settings, PipelineOptions]:
         _check_dataflow_client(runner)
     settings = Settings(
         sources=tuple(source.source(value, kind, names) for source, value in inputs),
+        as_of=None if given.as_of is None else _time(given.as_of),
+        log_from=given.log_from,
         history=given.history,
         warehouse=given.warehouse,
         create=given.create,
@@ -233,11 +255,18 @@ def parse(argv: Sequence[str]) -> tuple[Settings, PipelineOptions]:
     _check_beam(options, settings.runner)
     _check_job_runs_by(options, settings.runner)
     _check_exactly_once(options)
-    if kind.on_dataflow and warehouses.kind_of(given.warehouse).is_local:
-        remote = " or ".join(warehouse.url_form for warehouse in warehouses.KINDS if not warehouse.is_local)
-        problem = "is a file of this machine, which Dataflow's workers cannot write"
-        raise UsageError(problem, f"give {remote}", option="--warehouse", value=given.warehouse)
+    if kind.on_dataflow:
+        _check_remote("--warehouse", given.warehouse, "write")
+        if given.log_from is not None:
+            _check_remote("--log_from", given.log_from, "read")
     return settings, options
+
+
+def _check_remote(option: str, url: str, verb: str) -> None:
+    if warehouses.kind_of(url).is_local:
+        remote = " or ".join(warehouse.url_form for warehouse in warehouses.KINDS if not warehouse.is_local)
+        problem = f"is a file of this machine, which Dataflow's workers cannot {verb}"
+        raise UsageError(problem, f"give {remote}", option=option, value=url)
 
 
 def _inputs(given: argparse.Namespace) -> list[tuple[SourceKind, Any]]:
@@ -426,7 +455,8 @@ def _unknown(word: str, parser: argparse.ArgumentParser) -> UsageError:
 
 def _check_rules(given: argparse.Namespace) -> None:
     """What the options say by themselves and of each other, without a look at any file."""
-    for name in ("connection", "connections", "snapshot", "warehouse", *(source.option for source in sources.KINDS)):
+    of_sources = (source.option for source in sources.KINDS)
+    for name in ("connection", "connections", "snapshot", "warehouse", "as_of", "log_from", *of_sources):
         if getattr(given, name) == "":
             raise UsageError("is empty", "give it a value, or leave it out", option=f"--{name}", value="")
     inputs = _inputs(given)
@@ -441,6 +471,11 @@ def _check_rules(given: argparse.Namespace) -> None:
         for option in excluded:
             problem = f"reads the identity_calls in the warehouse, as they were recorded, so it excludes {option}"
             raise UsageError(problem, "leave one of the two out", option="--rebuild")
+    else:
+        for name in ("as_of", "log_from"):
+            if (value := getattr(given, name)) is not None:
+                problem = "is for a job that makes the keyed tables anew"
+                raise UsageError(problem, "add --rebuild, or leave it out", option=f"--{name}", value=value)
     if given.redeliver is not None and len(inputs) > 1:
         other = next(source.option for source, _ in inputs if source.option != "redeliver")
         problem = f"reads the dead letters in the warehouse, and nothing else, so it excludes --{other}"
@@ -450,6 +485,7 @@ def _check_rules(given: argparse.Namespace) -> None:
     kind = warehouses.kind_of(given.warehouse)
     if given.snapshot is not None:
         kind.snapshot(given.warehouse, given.snapshot)
+    _check_other_log(given)
     ranges = (("alias_window", _SHORTEST_WINDOW_S), ("deduplicate_for", 0), ("snapshot_every", _SHORTEST_SNAPSHOT_S))
     for name, shortest in ranges:
         seconds: float = getattr(given, name)
@@ -461,6 +497,34 @@ def _check_rules(given: argparse.Namespace) -> None:
         raise UsageError("is out of range", remedy, option="--event_shards", value=str(given.event_shards))
     for source, value in inputs:
         source.check(value)
+
+
+def _check_other_log(given: argparse.Namespace) -> None:
+    """The log that a rebuild reads, and the time until which."""
+    if given.log_from is not None:
+        try:
+            is_same = warehouses.is_same(given.log_from, given.warehouse)
+        except UsageError as error:
+            raise error.of_option("--log_from") from None
+        if is_same:
+            problem = "is --warehouse itself"
+            raise UsageError(problem, "leave it out, or name another", option="--log_from", value=given.log_from)
+    if given.as_of is not None:
+        time = _time(given.as_of)
+        if given.log_from is None:
+            problem = "would leave this warehouse's contacts as they were then"
+            remedy = "give --log_from=URL as well, and a new --warehouse for what they were"
+            raise UsageError(problem, remedy, option="--as_of", value=given.as_of)
+        if time > now_us():
+            raise UsageError("is in the future", "give a time that has been", option="--as_of", value=given.as_of)
+
+
+def _time(text: str) -> Timestamp:
+    time = times.parse(text)
+    if time is None:
+        remedy = "give one such as 2026-03-15, which is its first moment, or 2026-03-15T12:00:00Z"
+        raise UsageError("is no time", remedy, option="--as_of", value=text)
+    return time
 
 
 def _runner_name(given: str | None, default: str) -> str:

@@ -13,11 +13,13 @@ from dataclasses import replace
 from typing import Final
 
 import apache_beam as beam
+import msgspec
 from apache_beam.metrics.metric import MetricResults
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult
 
 from pipeline import allocators, prism
+from pipeline.errors import UsageError
 from pipeline.graph import build
 from pipeline.job_kind import STREAMING_RUNNER, JobKind
 from pipeline.options import Settings
@@ -26,12 +28,17 @@ from pipeline.progress import Expected, Progress
 from pipeline.snapshots import Snapshots
 from pipeline.sources import Source
 from pipeline.summary import Summary
-from pipeline.warehouses import JobRun, Warehouse, kind_of, open_warehouse
-from schemas.tables import IDENTITY_CALLS
+from pipeline.warehouses import JobRun, LogNotEmptyError, Warehouse, kind_of, open_warehouse
+from schemas.tables import IDENTITY_CALLS, Timestamp
 from transforms import metrics
 
 _log = logging.getLogger(__name__)
 
+_LOG_FROM: Final = "--log_from"
+_CONTACTS_QUERY: Final = (
+    "SELECT external_id, name, email, account_name FROM contacts_resolved ORDER BY last_identified_at DESC LIMIT 10"
+)
+"""To try where there are contacts and no events, in the SQL of every warehouse."""
 _SWITCH_S: Final = 0.0005
 """How long the writing thread waits for Python's lock, at most; by default ten times as long."""
 _COLLECT: Final = (50_000, 20, 50)
@@ -85,10 +92,11 @@ def run(settings: Settings, options: PipelineOptions, shown_options: str) -> Sum
 
 def _run(settings: Settings, options: PipelineOptions, shown_options: str) -> Summary:
     warehouse = open_warehouse(settings.warehouse, create=settings.create, update=settings.update)
+    log = _log_of(settings)
     started = time.monotonic()
     try:
-        job, pipeline = _prepared(settings, options, shown_options, warehouse)
-        progress = _progress(settings, warehouse, job)
+        job, pipeline = _prepared(settings, options, shown_options, warehouse, log)
+        progress = _progress(settings, warehouse if log is None else log, job)
         with _RUNNING.reading(settings.sources), _interpreter_for_jobs(), progress, _snapshots(settings) as snapshots:
             result = pipeline.run()
             result.wait_until_finish()
@@ -97,17 +105,20 @@ def _run(settings: Settings, options: PipelineOptions, shown_options: str) -> Su
             snapshots.renew()
         rows = warehouse.row_counts()
     except RuntimeError:
-        failures = (warehouse.explain(), *(source.explain() for source in settings.sources))
+        failures = (warehouse.explain(), _failure(log), *(source.explain() for source in settings.sources))
         if (failure := next(filter(None, failures), None)) is not None:
             raise failure from None
         raise
     finally:
         unacknowledged = sum(source.close() for source in settings.sources)
         warehouse.close()
+        if log is not None:
+            log.close()
     if unacknowledged:
         messages = counted(unacknowledged, "message")
         _log.warning("%s could not be acknowledged; those come again, and count once", messages)
-    return _summary(result.metrics(), settings.sources, warehouse, rows, time.monotonic() - started)
+    query = warehouse.sample_query if log is None else _CONTACTS_QUERY
+    return _summary(result.metrics(), settings.sources, warehouse, query, rows, time.monotonic() - started)
 
 
 def launch(settings: Settings, options: PipelineOptions, shown_options: str) -> PipelineResult:
@@ -115,11 +126,14 @@ def launch(settings: Settings, options: PipelineOptions, shown_options: str) -> 
     Raises UsageError where it cannot start."""
     _check(settings.sources)
     warehouse = open_warehouse(settings.warehouse, create=settings.create, update=settings.update)
+    log = _log_of(settings)
     try:
-        _, pipeline = _prepared(settings, options, shown_options, warehouse)
+        _, pipeline = _prepared(settings, options, shown_options, warehouse, log)
         return pipeline.run()
     finally:
         warehouse.close()
+        if log is not None:
+            log.close()
 
 
 def stop() -> None:
@@ -151,19 +165,53 @@ def _check(sources: tuple[Source, ...]) -> None:
 
 
 def _prepared(
-    settings: Settings, options: PipelineOptions, shown_options: str, warehouse: Warehouse
+    settings: Settings, options: PipelineOptions, shown_options: str, warehouse: Warehouse, log: Warehouse | None
 ) -> tuple[JobRun, beam.Pipeline]:
-    """Enters the job in the warehouse, and builds its graph."""
-    job = warehouse.start(
-        bounded=settings.kind.bounded,
-        runner=settings.runner,
-        options=shown_options,
-        history=settings.history == "warehouse",
-        new=not all(source.reads_warehouse for source in settings.sources),
-    )
+    """Enters the job in the warehouse, and builds its graph. A log of another one is opened before: where it cannot be
+    read, nothing is made."""
+    log_until = None if log is None else _opened(log, settings)
+    try:
+        job = warehouse.start(
+            bounded=settings.kind.bounded,
+            runner=settings.runner,
+            options=shown_options,
+            history=settings.history == "warehouse" and log is None,
+            new=log is not None or not all(source.reads_warehouse for source in settings.sources),
+        )
+    except LogNotEmptyError:
+        if log is None:
+            raise
+        noun = kind_of(settings.warehouse).noun
+        problem = "has a log of its own, and contacts made from another one's would be wrong"
+        raise UsageError(problem, f"name a new {noun}", option="--warehouse", value=settings.warehouse) from None
+    if log_until is not None:
+        job = msgspec.structs.replace(job, log_until=log_until)
     pipeline = beam.Pipeline(options=options)
-    build(pipeline, settings, warehouse, job)
+    build(pipeline, settings, warehouse, job, log)
     return job, pipeline
+
+
+def _log_of(settings: Settings) -> Warehouse | None:
+    """The warehouse whose log is read in the place of the job's own, None where it is the job's own."""
+    return None if settings.log_from is None else open_warehouse(settings.log_from)
+
+
+def _opened(log: Warehouse, settings: Settings) -> Timestamp:
+    """Opens the other warehouse; returns how far its log goes. Raises UsageError where there is none."""
+    try:
+        until = log.open_log()
+    except UsageError as error:
+        raise error.of_option(_LOG_FROM) from None
+    if until is None:
+        problem, remedy = "has no identity_calls yet", "name a warehouse that a job has filled"
+        raise UsageError(problem, remedy, option=_LOG_FROM, value=settings.log_from)
+    return until
+
+
+def _failure(log: Warehouse | None) -> UsageError | None:
+    """Why another warehouse's log could be read no longer."""
+    failure = None if log is None else log.explain()
+    return None if failure is None else failure.of_option(_LOG_FROM)
 
 
 @contextlib.contextmanager
@@ -185,6 +233,7 @@ def _summary(
     results: MetricResults,
     sources: tuple[Source, ...],
     warehouse: Warehouse,
+    query: str,
     rows: Mapping[str, int],
     elapsed_s: float,
 ) -> Summary:
@@ -214,7 +263,7 @@ def _summary(
         lost=metrics.noted(results, metrics.LOST_FILES),
         elapsed_s=elapsed_s,
         warehouse_hint=warehouse.open_command(),
-        query=warehouse.sample_query,
+        query=query,
         reread=counts.get(metrics.REREAD.name, 0),
         unreadable_letters=metrics.family(counts, metrics.UNREADABLE_LETTERS),
     )

@@ -67,6 +67,7 @@ MISSPELLED = {"--inputs"}
 DIALECTS = {"-- DuckDB": {"DuckDB"}, "-- BigQuery": {"BigQuery"}, "-- DuckDB and BigQuery": {"DuckDB", "BigQuery"}}
 """The first line of a query, and where it can be asked."""
 
+
 _LINES = r"((?:(?!```).*\n)*)"
 _CONSOLE = re.compile(rf"^```console\n\$ (.*)\n{_LINES}```\n", re.MULTILINE)
 _PICTURE = re.compile(rf"^```text\n{_LINES}```\n", re.MULTILINE)
@@ -241,6 +242,13 @@ def test_googlesql_takes_bigquerys_queries() -> None:
         analyzer.analyze(sql.replace("segment.", _IN_A_DATASET))
 
 
+def test_no_query_for_both_has_a_time_that_the_two_read_unlike() -> None:
+    """`TIMESTAMP '…'` is a time of the session's zone in DuckDB, whatever offset it has."""
+    both = {query.sql for query in queries("DuckDB")} & {query.sql for query in queries("BigQuery")}
+    assert len(both) >= 30
+    assert [sql for sql in both if "TIMESTAMP '" in sql] == []
+
+
 def with_functions_inline(sql: str) -> str:
     """The query with the body of each table function in place of its call, which the analyzer has no catalog for."""
     for function in views.FUNCTIONS:
@@ -298,6 +306,18 @@ def test_dead_letters_can_be_read_again_as_documented(given: Answers) -> None:
             both = f"SELECT {columns} FROM {table.name}", f"SELECT {columns} FROM other.{table.name}"
             assert connection.sql(both[0]).except_(connection.sql(both[1])).fetchall() == []
             assert connection.sql(both[1]).except_(connection.sql(both[0])).fetchall() == []
+
+
+def test_contacts_of_a_day_are_made_as_documented(given: Answers) -> None:
+    text = (ROOT / "docs" / "warehouse.md").read_text("utf-8").partition("### Contacts as of then\n")[2]
+    run(re.findall(r"^```sh\n(.*)\n```$", text, re.MULTILINE)[0])
+    with duckdb.connect("then.duckdb") as connection:
+        connection.execute("ATTACH 'warehouse.duckdb' AS now (READ_ONLY)")
+        newer = "SELECT count(*) FROM contacts WHERE last_identified_at > '2025-03-15 00:00:00+00'"
+        assert connection.sql(newer).fetchone() == (0,)
+        people = "SELECT (SELECT count(*) FROM contacts), (SELECT count(*) FROM now.contacts)"
+        ((then, now),) = connection.sql(people).fetchall()
+        assert 0 < then < now
 
 
 def test_the_picture_is_that_of_the_graph() -> None:

@@ -110,6 +110,11 @@ HISTORY = Counter(
     "identity calls of earlier jobs that were read again",
     singular="identity call of earlier jobs that was read again",
 )
+LATER_HISTORY = Counter(
+    "history-later-calls",
+    "calls of earlier jobs that were left out, since they happened after --as_of",
+    singular="call of earlier jobs that was left out, since it happened after --as_of",
+)
 UNKNOWN_CONNECTIONS = Counter(
     "history-unknown-connection-calls",
     "calls of earlier jobs whose connection is not configured any more",
@@ -199,6 +204,7 @@ COUNTERS = (
     UNREADABLE,
     LOST,
     HISTORY,
+    LATER_HISTORY,
     UNKNOWN_CONNECTIONS,
     UNREADABLE_HISTORY,
     GROUPS_WITHOUT_EFFECT,

@@ -8,7 +8,7 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
 
 from schemas.segment import CALL_TYPES
-from schemas.tables import DeadLetter
+from schemas.tables import DeadLetter, Timestamp
 from transforms import metrics
 from transforms.core.dead_letters import Stage
 from transforms.core.reader import ID_FIELDS, TIME_FIELDS, Call, Disabled, Reader, ReadOutcome, Received
@@ -38,15 +38,16 @@ class Parse(beam.PTransform):
 
 
 class ParseHistory(beam.PTransform):
-    """`Received` from the log of earlier jobs → `Call`. What the rules refuse by now is counted, and has its row in the
-    log already."""
+    """`Received` from the log of earlier jobs → `Call`; with `as_of`, of each that happened until then. What the rules
+    refuse by now is counted, and has its row in the log already."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, as_of: Timestamp | None = None) -> None:
         super().__init__()
         self.reader = reader
+        self.as_of = as_of
 
     def expand(self, received: PCollection[Received]) -> PCollection[Call]:
-        return received | "Read" >> beam.ParDo(_ParseHistoryFn(self.reader))
+        return received | "Read" >> beam.ParDo(_ParseHistoryFn(self.reader, self.as_of))
 
 
 class _ParseFn(metrics.CountingFn):
@@ -88,14 +89,18 @@ class _ParseFn(metrics.CountingFn):
 
 
 class _ParseHistoryFn(metrics.CountingFn):
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, as_of: Timestamp | None) -> None:
         super().__init__()
         self.reader = reader
+        self.as_of = as_of
 
     def process(self, received: Received) -> Iterator[Call]:
         for read in self.reader.read(received, Stage.HISTORY):
             self.tally[metrics.HISTORY.name] += 1
             if isinstance(read, Call):
+                if self.as_of is not None and read.timestamp > self.as_of:
+                    self.tally[metrics.LATER_HISTORY.name] += 1
+                    continue
                 if not self.reader.router.named(read.connection.name).configured:
                     self.tally[metrics.UNKNOWN_CONNECTIONS.name] += 1
                 yield read

@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 from pipeline.errors import UsageError
-from pipeline.warehouses.base import DEAD_LETTERS, LOGGED, REMOVED, Contents, JobRun, Warehouse, WarehouseKind
+from pipeline.warehouses.base import (
+    DEAD_LETTERS,
+    LOGGED,
+    REMOVED,
+    Contents,
+    JobRun,
+    LogNotEmptyError,
+    Warehouse,
+    WarehouseKind,
+)
 from pipeline.warehouses.bigquery import BigQueryKind
 from pipeline.warehouses.duckdb import DuckDbKind
 
@@ -17,8 +26,10 @@ __all__ = [
     "REMOVED",
     "Contents",
     "JobRun",
+    "LogNotEmptyError",
     "Warehouse",
     "WarehouseKind",
+    "is_same",
     "kind_of",
     "open_warehouse",
     "url_forms",
@@ -46,6 +57,12 @@ def kind_of(url: str) -> WarehouseKind:
     is_path = ":" not in url and url
     remedy = f"{first.scheme}:///{url}" if is_path else url_forms()
     raise UsageError("is no warehouse's URL", f"give {remedy}", option="--warehouse", value=url)
+
+
+def is_same(url: str, other: str) -> bool:
+    """Whether two URLs name one warehouse. Raises UsageError where one names none."""
+    kind = kind_of(url)
+    return kind is kind_of(other) and kind.place(url) == kind.place(other)
 
 
 def open_warehouse(url: str, *, create: bool = True, update: bool = False) -> Warehouse:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Final, Protocol
 
@@ -25,13 +25,21 @@ Parameters = Mapping[str, int | str | Sequence[str]]
 """The parameters of a statement: INT64, STRING, or ARRAY<STRING>."""
 
 
+class LogNotEmptyError(UsageError):
+    """A job was to leave out a log that holds something."""
+
+    def __init__(self, remedy: str) -> None:
+        problem = "the log of earlier jobs is not empty, and tables made without it would be wrong"
+        super().__init__(problem, remedy, option="--history", value="none")
+
+
 class JobRun(msgspec.Struct, frozen=True):
     """One run of the pipeline on a warehouse.
 
     `generation` is greater than that of every job before it: the versions of the keyed rows that this job writes begin
     with it, so that they stand over those of older jobs whatever the clocks say. `log_until` is the greatest
     `written_at` that was in the log when the job started, None where the log was empty: history reads up to it, and
-    what this job logs is written after it.
+    what this job logs is written after it. Of a job that reads the log of another warehouse, it is of that one.
     """
 
     generation: int
@@ -94,9 +102,14 @@ class Warehouse(Protocol):
     """A query to try, in the warehouse's own SQL."""
 
     def start(self, *, bounded: bool, runner: str, options: str, history: bool, new: bool = True) -> JobRun:
-        """Creates what is missing, and enters the job in `jobs`. Raises UsageError, also where the log must not be
-        left out (`history` is False) but holds something, and where no job has written a local warehouse that must not
-        be `new`."""
+        """Creates what is missing, and enters the job in `jobs`. Raises UsageError, also where no job has written a
+        local warehouse that must not be `new`, and LogNotEmptyError where the log must not be left out (`history` is
+        False) but holds something."""
+
+    def open_log(self) -> Timestamp | None:
+        """Opens a warehouse of which a job on another one reads the log, and which nothing changes: `read_log` and
+        `close` are then for it as for its own. Returns the greatest `written_at`, None where the log is empty. Raises
+        UsageError, also where no job has written it."""
 
     def read_log(self, job: JobRun) -> beam.PTransform:
         """PBegin → `Received`: what the log held when the job started."""
@@ -210,6 +223,9 @@ class WarehouseKind(Protocol):
     def check(self, url: str) -> None:
         """Raises UsageError for a URL that names no warehouse of this kind, or a place of this machine where there can
         be none."""
+
+    def place(self, url: str) -> Hashable:
+        """What a URL names, the same for every URL of one warehouse. Raises UsageError."""
 
     def open(self, url: str, *, create: bool, update: bool) -> Warehouse:
         """The warehouse of a URL. `create` says whether a job makes what is missing, `update` that it takes the place

@@ -24,16 +24,20 @@ from pipeline.sources.directory import Directory
 from pipeline.sources.files import Files
 from pipeline.sources.pubsub import Subscription
 from pipeline.sources.redelivery import Redelivery
+from schemas.tables import Timestamp
 from transforms.core.connections import DEFAULT
 
 INPUT = "--input=a.jsonl"
 WAREHOUSE = "--warehouse=duckdb:///w.duckdb"
 BIGQUERY = "--warehouse=bigquery://acme-web/segment"
 SUBSCRIPTION = "--input_subscription=projects/acme-data/subscriptions/segment"
+OTHER_LOG = (WAREHOUSE, "--rebuild", "--log_from=duckdb:///o.duckdb")
 DATAFLOW = "--runner=DataflowRunner --region=europe-west1"
 
 GIVEN = Settings(
     sources=(Files(("a.jsonl",)),),
+    as_of=None,
+    log_from=None,
     history="warehouse",
     warehouse="duckdb:///w.duckdb",
     create=True,
@@ -129,6 +133,11 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             replace(GIVEN, sources=(Redelivery(("missing_id", "unknown_connection")),)),
         ),
         ("a rebuild as templates ask for it", [WAREHOUSE, "--rebuild=true"], replace(GIVEN, sources=())),
+        (
+            "a rebuild of another log, as of a day",
+            [*OTHER_LOG, "--as_of=2024-01-01"],
+            replace(GIVEN, sources=(), as_of=Timestamp(1_704_067_200_000_000), log_from="duckdb:///o.duckdb"),
+        ),
         ("no rebuild as templates ask for it", [WAREHOUSE, INPUT, "--rebuild=False"], GIVEN),
         ("no history", [WAREHOUSE, INPUT, "--history=none"], replace(GIVEN, history="none")),
         ("without --create", [INPUT, WAREHOUSE, "--create=false"], replace(GIVEN, create=False)),
@@ -297,6 +306,36 @@ RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, F
         ),
         ("rebuild for one connection", [WAREHOUSE, "--rebuild", "--connection=default"], f"{LOG} --connection"),
         ("rebuild without history", [WAREHOUSE, "--rebuild", "--history=none"], f"{LOG} --history=none"),
+        ("a time without a rebuild", [INPUT, WAREHOUSE, "--as_of=2024-01-01"], "--as_of=2024-01-01: is for a job that"),
+        (
+            "another log without a rebuild",
+            [INPUT, WAREHOUSE, "--log_from=duckdb:///o.duckdb"],
+            "--log_from=duckdb:///o.duckdb: is for a job that makes the keyed tables anew; add --rebuild, or leave it",
+        ),
+        (
+            "a time of the warehouse itself",
+            [WAREHOUSE, "--rebuild", "--as_of=2024-01-01"],
+            "--as_of=2024-01-01: would leave this warehouse's contacts as they were then; give --log_from=URL as well",
+        ),
+        ("an empty time", [WAREHOUSE, "--rebuild", "--as_of="], "--as_of='': is empty; give it a value"),
+        ("an empty log", [WAREHOUSE, "--rebuild", "--log_from="], "--log_from='': is empty; give it a value"),
+        ("no time", [*OTHER_LOG, "--as_of=03/04/2024"], "--as_of=03/04/2024: is no time; give one such as 2026-03-15"),
+        ("a time that comes", [*OTHER_LOG, "--as_of=9999-01-01"], "--as_of=9999-01-01: is in the future; give a time"),
+        (
+            "a log by its path",
+            [WAREHOUSE, "--rebuild", "--log_from=o.duckdb"],
+            "--log_from=o.duckdb: is no warehouse's URL; give duckdb:///o.duckdb",
+        ),
+        (
+            "the warehouse's own log",
+            [WAREHOUSE, "--rebuild", "--log_from=duckdb:///folder/../w.duckdb"],
+            "--log_from=duckdb:///folder/../w.duckdb: is --warehouse itself; leave it out, or name another",
+        ),
+        (
+            "a local log on Dataflow",
+            [BIGQUERY, "--rebuild", "--log_from=duckdb:///o.duckdb", *DATAFLOW.split(), "--project=acme-web"],
+            "--log_from=duckdb:///o.duckdb: is a file of this machine, which Dataflow's workers cannot read; give big",
+        ),
         ("rebuild and redeliver", [WAREHOUSE, "--rebuild", "--redeliver=all"], f"--rebuild: {LOG} --redeliver; "),
         (
             "an unknown reason",

@@ -26,6 +26,10 @@ def day(microseconds: int) -> date:
     return moment(microseconds).date()
 
 
+def monday(on: date) -> date:
+    return on - timedelta(days=on.weekday())
+
+
 @dataclass(frozen=True)
 class Change:
     """A value of a trait: of whom, from when until when."""
@@ -145,6 +149,30 @@ class Counted:
             times[self.person(row)].append(row["timestamp"])
         for person, of in times.items():
             yield person, moment(min(of)), moment(max(of)), len(of), len({day(time) for time in of})
+
+    def contact_activity_daily(self) -> Iterator[tuple[Any, ...]]:
+        rows: dict[tuple[str, date], list[Row]] = defaultdict(list)
+        for row in self.tables.events.values():
+            rows[self.person(row), day(row["timestamp"])].append(row)
+        for (person, on), of in rows.items():
+            types = [row["type"] for row in of]
+            by_type = (types.count(type_) for type_ in ("Page", "Screen", "Action"))
+            yield person, on, monday(on), len(of), *by_type, sum(row["channel"] == "server" for row in of)
+
+    def contact_audiences(self) -> Iterator[tuple[Any, ...]]:
+        for external_id, account_id, account_name in self.contacts():
+            contact = self.tables.contacts[external_id]
+            for audience in contact["audiences"]:
+                yield (
+                    external_id,
+                    audience["audience_key"],
+                    audience["is_member"],
+                    moment(audience["updated_at"]),
+                    contact["email"],
+                    contact["name"],
+                    account_id,
+                    account_name,
+                )
 
     def account_activity_daily(self) -> Iterator[tuple[Any, ...]]:
         rows: dict[tuple[str, date], list[Row]] = defaultdict(list)

@@ -103,7 +103,9 @@ def check(connection: duckdb.DuckDBPyConnection, counted: Counted, *, account_tr
     equal("SELECT external_id, account_id, account_name FROM contacts_resolved", counted.contacts())
     equal("SELECT * EXCLUDE (account_source, updated_at) FROM contact_accounts", counted.memberships())
     equal("SELECT * FROM contact_activity", counted.contact_activity())
+    equal("SELECT * FROM contact_activity_daily", counted.contact_activity_daily())
     equal("SELECT * FROM account_activity_daily", counted.account_activity_daily())
+    equal("SELECT * FROM contact_audiences", counted.contact_audiences())
     equal("SELECT * FROM audience_changes", counted.audience_changes())
     changes = rows(
         connection,

@@ -598,9 +598,9 @@ def test_a_function_of_times_reads_no_older_partitions(spread: duckdb.DuckDBPyCo
 
 
 def test_every_view_of_calls_is_asked_for_its_filters() -> None:
-    aggregates = {"contact_activity", "account_activity_daily", "users"}
+    aggregates = {"contact_activity", "contact_activity_daily", "account_activity_daily", "users"}
     changes = {"audience_changes", "trait_changes", "account_trait_changes"}
-    of_keyed_tables = {"accounts_resolved", "contacts_resolved", "contact_accounts"}
+    of_keyed_tables = {"accounts_resolved", "contacts_resolved", "contact_accounts", "contact_audiences"}
     judged = {*PUSHED, *aggregates, *changes, *of_keyed_tables}
     assert judged <= VIEWS.keys()
     assert [name for name in VIEWS.keys() - judged if "received_at" in VIEWS[name].sql] == []

@@ -95,6 +95,8 @@ SOUGHT = {
     "input_subscription": (["projects/acme-data/subscriptions/segment"], ["calls", "projects/acme-web/topics/calls"]),
     "redeliver": (["all", "unknown_connection", "invalid_field,missing_id"], ["", "Unknown connection", "a,"]),
     "rebuild": (["true", "false"], ["yes", ""]),
+    "as_of": (["2026-03-15", "2026-03-15T12:00:00Z", "2026-03-15 12:00:00+01:00"], ["yesterday", "15.3.2026", ""]),
+    "log_from": (["bigquery://acme-web/segment"], ["duckdb:///w.duckdb", "bigquery://acme-web"]),
     "warehouse": (["bigquery://acme-web/segment"], ["duckdb:///w.duckdb", "acme-web.segment", "bigquery://acme-web"]),
     "history": (["warehouse", "none"], ["all"]),
     "create": (["true", "false"], ["yes", ""]),

@@ -55,6 +55,11 @@ class UsageError(Exception):
         place = ", ".join(part for part in (subject, where) if part)
         message = without_secrets("; ".join(part for part in (problem, remedy) if part))
         super().__init__(printable(f"{place}: {message}" if place else message))
+        self._problem, self._remedy, self._value, self._where = problem, remedy, value, where
+
+    def of_option(self, option: str) -> UsageError:
+        """The same mistake in the value of another option."""
+        return UsageError(self._problem, self._remedy, option=option, value=self._value, where=self._where)
 
 
 def printable(text: str) -> str:

@@ -33,6 +33,9 @@ class BigQueryKind:
     def check(self, url: str) -> None:
         self._dataset(url)
 
+    def place(self, url: str) -> Dataset:
+        return self._dataset(url)
+
     def open(self, url: str, *, create: bool, update: bool) -> BigQueryWarehouse:
         dataset = self._dataset(url)
         with _clients(url):

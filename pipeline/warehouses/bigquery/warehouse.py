@@ -18,7 +18,7 @@ from apache_beam.pvalue import PCollection
 from google.cloud import bigquery
 
 from pipeline.errors import UsageError
-from pipeline.warehouses.base import Contents, GoogleSql, JobRun, Parameters
+from pipeline.warehouses.base import Contents, GoogleSql, JobRun, LogNotEmptyError, Parameters
 from pipeline.warehouses.bigquery import catalog, statements
 from pipeline.warehouses.bigquery.any_day import WriteCalls, WriteEvents
 from pipeline.warehouses.bigquery.append_stream import AppendStream
@@ -36,6 +36,7 @@ from transforms.core import times
 from transforms.core.rules_version import RULES_VERSION
 
 _LOGGER: Final = logging.getLogger(__name__)
+_WRITTEN: Final = "name the dataset that a job has written, or run the job on it first"
 _RECENT_US: Final = 10 * 60 * 1_000_000
 """A log that has grown since is perhaps still growing."""
 
@@ -62,6 +63,13 @@ class BigQueryWarehouse:
             else:
                 self._check(client, "run `python -m schemas create` first, or leave --create=false out")
             return self._start(client, bounded, runner, options, history)
+
+    def open_log(self) -> Timestamp | None:
+        with self._usable():
+            client = catalog.connect(self.dataset.project)
+            self._check(client, _WRITTEN)
+            (end,) = query(client, statements.end_of_log(str(self.dataset)))
+            return None if end.log_until is None else Timestamp(end.log_until)
 
     def read_log(self, job: JobRun) -> beam.PTransform:
         return ReadLog(self.dataset, job)
@@ -109,14 +117,14 @@ class BigQueryWarehouse:
     def contents(self) -> Iterator[Contents]:
         with self._usable():
             client = catalog.connect(self.dataset.project)
-            self._check(client, "name the dataset that a job has written, or run the job on it first")
+            self._check(client, _WRITTEN)
             yield BigQueryContents(client, self.dataset)
 
     @contextmanager
     def googlesql(self) -> Iterator[GoogleSql]:
         with self._usable():
             client = catalog.connect(self.dataset.project)
-            self._check(client, "name the dataset that a job has written, or run the job on it first")
+            self._check(client, _WRITTEN)
             yield BigQueryGoogleSql(client, self.dataset)
 
     def running_since(self) -> Timestamp | None:
@@ -144,12 +152,7 @@ class BigQueryWarehouse:
             rereads_log = history and (newest.rules_version or 0) < RULES_VERSION  # ReadLog enters the new version
             return JobRun(newest.generation, Timestamp(newest.started_at), log_until, bounded, rereads_log)
         if not history and end.log_until is not None:
-            raise UsageError(
-                "the log of earlier jobs is not empty, and tables made without it would be wrong",
-                "leave the option out, or name a new dataset",
-                option="--history",
-                value="none",
-            )
+            raise LogNotEmptyError("leave the option out, or name a new dataset")
         if newest is not None and newest.is_running and (end.log_until or 0) > end.now - _RECENT_US:
             _LOGGER.warning(
                 "The log in %s grew %d s ago, and the job started at %s has not entered its end: if it still runs, stop"

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from msgspec import Raw
 
 from pipeline.errors import UsageError
-from pipeline.warehouses.base import JobRun
+from pipeline.warehouses.base import JobRun, LogNotEmptyError
 from pipeline.warehouses.clock import now_us
 from pipeline.warehouses.duckdb.arrow import misfits, upsert_batch
 from pipeline.warehouses.duckdb.file import FAILURES, UnusableFileError, connect, create, unusable
@@ -86,9 +86,9 @@ class Database:
     _open: Final[dict[str, Database]] = {}
     _lock: Final = threading.Lock()
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, read_only: bool = False) -> None:
         self._path = path
-        self._connection = connect(path)
+        self._connection = connect(path, read_only=read_only)
         self._copied: int | None = None
         self._copied_at = -1
         self._changes = 0
@@ -100,12 +100,12 @@ class Database:
         self._unbounded = False
 
     @classmethod
-    def of(cls, path: str) -> Database:
+    def of(cls, path: str, *, read_only: bool = False) -> Database:
         """The database of a file, opened where this process has not yet. Raises UsageError where it cannot be."""
         with cls._lock:
             if path not in cls._open:
                 try:
-                    cls._open[path] = cls(path)
+                    cls._open[path] = cls(path, read_only=read_only)
                 except UnusableFileError as error:
                     raise UsageError(error.problem, error.remedy, option="--warehouse", value=path) from None
             return cls._open[path]
@@ -228,14 +228,9 @@ class Database:
             )
         self._measure_indexes()
         self._fit_buffer()
-        log_until = scalar(db, f"SELECT epoch_us(max(written_at)) FROM {IDENTITY_CALLS.name}")
+        log_until = self.log_until()
         if not history and log_until is not None:
-            raise UsageError(
-                "the log of earlier jobs is not empty, and tables made without it would be wrong",
-                "leave the option out, or name a new file",
-                option="--history",
-                value="none",
-            )
+            raise LogNotEmptyError("leave the option out, or name a new file")
         now = now_us()
         generation = max(now, (scalar(db, f"SELECT max(generation) FROM {JOBS.name}") or 0) + 1)
         db.execute(
@@ -243,12 +238,17 @@ class Database:
             " VALUES (?, make_timestamptz(?), ?, ?, FALSE, ?)",
             [generation, now, runner, options, RULES_VERSION],
         )
-        return JobRun(generation, Timestamp(now), None if log_until is None else Timestamp(log_until), bounded)
+        return JobRun(generation, Timestamp(now), log_until, bounded)
 
     def end(self, job: JobRun) -> None:
         self._connection.execute(
             f"UPDATE {JOBS.name} SET ended_at = make_timestamptz(?) WHERE generation = ?", [now_us(), job.generation]
         )
+
+    def log_until(self) -> Timestamp | None:
+        """The greatest `written_at` in the log, None where it is empty."""
+        until = scalar(self._connection, f"SELECT epoch_us(max(written_at)) FROM {IDENTITY_CALLS.name}")
+        return None if until is None else Timestamp(until)
 
     def log(self, until: Timestamp) -> Iterator[tuple[str, str]]:
         """(payload, connection) of each call that the log held, streamed."""

@@ -39,6 +39,9 @@ class DuckDbKind:
         except file.UnusableFileError as error:
             raise UsageError(error.problem, error.remedy, option="--warehouse", value=url) from None
 
+    def place(self, url: str) -> str:
+        return os.path.realpath(self._path(url))
+
     def open(self, url: str, *, create: bool, update: bool) -> DuckDbWarehouse:
         """A file's tables are always made, and no job takes over from another one that runs."""
         return DuckDbWarehouse(self._path(url))

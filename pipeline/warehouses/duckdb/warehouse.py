@@ -57,6 +57,10 @@ class DuckDbWarehouse:
         except FAILURES as error:
             raise self._unusable(unusable(error)) from None
 
+    def open_log(self) -> Timestamp | None:
+        self._check_written()
+        return Database.of(self.file, read_only=True).log_until()
+
     def read_log(self, job: JobRun) -> beam.PTransform:
         return ReadLogTable(self.file, job)
 
