@@ -178,7 +178,8 @@ def _shared(file: str, types: Mapping[str, str]) -> str:
 
 
 def _include(file: str) -> list[exp.Expr]:
-    select = parse_one(f"SELECT {(SQL / file).read_text('utf-8')}", read="bigquery")
+    columns = re.sub(r"^--.*\n", "", (SQL / file).read_text("utf-8"), flags=re.MULTILINE)
+    select = parse_one(f"SELECT {columns}", read="bigquery")
     assert isinstance(select, exp.Select)
     return select.selects
 
@@ -188,7 +189,7 @@ def _meaning(column: exp.Expr, sources: Mapping[str, str]) -> str:
     column means."""
     if column.comments:
         return " ".join(comment.strip() for comment in column.comments)
-    fields = re.findall(r"JSON_VALUE\((\w+), '\$\.([\w.]+)'\)", column.sql("bigquery"))
+    fields = re.findall(r"JSON_(?:VALUE|TEXT)\((\w+), '\$\.([\w.]+)'\)", column.sql("bigquery"))
     if fields:
         return ", else ".join(f"`{document}.{path}`" for document, path in fields)
     (read,) = column.find_all(exp.Column)
