@@ -1,7 +1,8 @@
 {{ config(
     unique_key=replaced_by('received_day'),
     partition_by=partitions('received_day', 'date', 'day'),
-    cluster_by=['type', 'name']
+    cluster_by=['type', 'name'],
+    pre_hook="{{ segment_bigquery.remove_days_without_events() }}"
 ) }}
 
 select
@@ -17,5 +18,5 @@ select
     min(timestamp) as first_at,
     max(timestamp) as last_at
 from {{ ref('stg_segment__events') }}
-where {{ received_in_window() }}
+where {{ received_anew() }}
 group by received_day, day, sent_id, group_id, connection, type, name, is_server

@@ -1,7 +1,8 @@
 {{ config(
     unique_key=replaced_by('received_day'),
     partition_by=partitions('received_day', 'date', 'day'),
-    cluster_by=['sent_id']
+    cluster_by=['sent_id'],
+    pre_hook="{{ segment_bigquery.remove_days_without_events('not is_server') }}"
 ) }}
 
 with events as (
@@ -9,7 +10,7 @@ with events as (
         *,
         type in ('Page', 'Screen') as is_view
     from {{ ref('stg_segment__events') }}
-    where not is_server and {{ received_in_window() }}
+    where {{ received_anew('not is_server') }}
 ),
 
 gaps as (
