@@ -3,9 +3,11 @@
 PYTHON := python3.11 python3.12 python3.13 python3.10 python3.14 python3
 
 INSTALLED := .venv/.installed
+# dbt's own environment: dbt/requirements.in says why.
+DBT := .venv-dbt/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run stream live report test lint bench fuzz faults template launch receiver-image receiver-deploy clean
+.PHONY: help run stream live report dbt test lint bench fuzz faults template launch receiver-image receiver-deploy clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +19,11 @@ report: $(INSTALLED) ## Draw what warehouse.duckdb holds as report.html; where t
 	@test -e warehouse.duckdb || $(MAKE) --no-print-directory run
 	.venv/bin/python -m pipeline.report --warehouse=duckdb:///warehouse.duckdb --output=report.html
 
+dbt: $(INSTALLED) $(DBT) ## Build the dbt models on warehouse.duckdb (the example events, where there is none), and test them on 30,000 calls
+	@test -e warehouse.duckdb || $(MAKE) --no-print-directory run
+	cd dbt && ../.venv-dbt/bin/dbt build
+	.venv/bin/python -m pytest tests/dbt
+
 stream: $(INSTALLED) ## Show a job that goes on: files come into a directory, and the tables grow
 	.venv/bin/python -m examples.stream
 
@@ -27,7 +34,7 @@ live: $(INSTALLED) ## Show the whole way: receiver, job, and a page on which eac
 WORKERS = $(shell echo $$(($$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)))
 TESTS :=
 
-test: $(INSTALLED) ## Run every test that needs no cloud
+test: $(INSTALLED) $(DBT) ## Run every test that needs no cloud
 	.venv/bin/python -m pytest -n $(WORKERS) --dist=loadgroup --durations=20 --durations-min=5 $(TESTS)
 
 lint: $(INSTALLED) ## Check style, format and types
@@ -92,7 +99,8 @@ receiver-deploy: ## Run it on Cloud Run: SECRETS=VARIABLE=secret:version,... and
 	$(NEEDED)gcloud run deploy $(SERVICE) --image=$(RECEIVER_IMAGE) --project=$(PROJECT) --region=$(REGION) --service-account=$(RECEIVER) --args=--connections=/etc/segment/connections.yaml,--topic=projects/$(PROJECT)/topics/$(TOPIC),--host=0.0.0.0,--port=8080,--trusted_proxies=1 --port=8080 --set-secrets=/etc/segment/connections.yaml=$(CONNECTIONS)$(if $(SECRETS),$(COMMA)$(SECRETS)) --min-instances=1 --max-instances=10 --no-cpu-throttling --cpu=1 --memory=512Mi --concurrency=200 --timeout=30 --startup-probe=httpGet.path=/ready,httpGet.port=8080,periodSeconds=2,failureThreshold=30,timeoutSeconds=2 --liveness-probe=httpGet.path=/live,httpGet.port=8080,periodSeconds=10,failureThreshold=3,timeoutSeconds=2 --labels=app=segment-bigquery $(ACCESS) $(OPTIONS)
 
 clean: ## Remove .venv, caches, build files, benchmark data and the examples' warehouses
-	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info benchmarks/data
+	rm -rf .venv .venv-dbt .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info benchmarks/data
+	rm -rf dbt/dbt_packages dbt/logs dbt/target
 	rm -rf warehouse.duckdb* stream.duckdb* demo.duckdb* report.html
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -115,4 +123,10 @@ $(INSTALLED): setup.py constraints.txt
 	echo "Setting up .venv with $$("$$python" --version): a few minutes, once"; \
 	.venv/bin/python -m pip --version >/dev/null 2>&1 || "$$python" -m venv --clear .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(DBT): dbt/requirements.txt | $(INSTALLED)
+	@echo 'Setting up .venv-dbt: a minute, once'
+	@.venv/bin/python -m venv --clear .venv-dbt
+	@.venv-dbt/bin/python -m pip install --quiet --disable-pip-version-check -r dbt/requirements.txt
 	@touch $@

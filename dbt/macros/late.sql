@@ -42,7 +42,8 @@
   {{ return(run_query(query).columns[0].values()) }}
 {% endmacro %}
 
-{% macro different_days(model, counted) %}
+{# `bounded`: of the days that are compared only. #}
+{% macro different_days(model, counted, bounded=true) %}
     select
         coalesce(expected.received_day, found.received_day) as received_day,
         coalesce(expected.events, 0) as expected,
@@ -52,7 +53,7 @@
             received_day,
             count(*) as events
         from {{ ref('stg_segment__events') }}
-        where {{ counted }} and {{ segment_bigquery.compared('received_day') }}
+        where {{ counted }} and {{ segment_bigquery.compared('received_day') if bounded else 'true' }}
         group by received_day
     ) as expected
     full outer join (
@@ -60,7 +61,7 @@
             received_day,
             sum(events) as events
         from {{ model }}
-        where {{ segment_bigquery.compared('received_day') }}
+        where {{ segment_bigquery.compared('received_day') if bounded else 'true' }}
         group by received_day
     ) as found on found.received_day = expected.received_day
     where coalesce(expected.events, 0) != coalesce(found.events, 0)
