@@ -1,8 +1,8 @@
 """What dbt would have BigQuery do, as the statements of one run: dbt's own commands with its adapter for BigQuery,
 which opens no connection here and finds the tables that it is told of.
 
-In dbt's environment: `python bigquery_statements.py FILE [--exist=NAME,…] ARGUMENT…` writes the statements into FILE,
-as a JSON array; ARGUMENTs are dbt's, NAMEs the tables that are there already.
+In dbt's environment: `python bigquery_statements.py FILE CATALOG ARGUMENT…` writes the statements into FILE, as a JSON
+array. CATALOG is a JSON object: the columns of tables that are there, by name. ARGUMENTs are dbt's.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,10 @@ DIFFERENT_DAYS = agate.Table([["2025-01-02"], ["2025-02-28"]], ["received_day"],
 
 
 class Recorded:
-    """Takes the place of BigQuery; `exist` are the names of its tables."""
+    """Takes the place of BigQuery, with the columns of its tables."""
 
-    def __init__(self, exist: frozenset[str]) -> None:
-        self.exist = exist
+    def __init__(self, catalog: Mapping[str, Sequence[str]]) -> None:
+        self.catalog = catalog
         self.statements: list[str] = []
 
     def execute(self, _: Any, sql: str, *__: Any, **___: Any) -> tuple[BigQueryAdapterResponse, Any]:
@@ -44,8 +45,11 @@ class Recorded:
     def relations(self, adapter: Any, schema: Any) -> list[Any]:
         return [
             adapter.Relation.create(database=schema.database, schema=schema.schema, identifier=name, type="table")
-            for name in sorted(self.exist)
+            for name in self.catalog
         ]
+
+    def columns(self, adapter: Any, relation: Any) -> list[Any]:
+        return [adapter.Column(name, "STRING") for name in self.catalog.get(relation.identifier, ())]
 
     def take_place(self) -> None:
         def opened(connection: Any) -> Any:
@@ -60,16 +64,15 @@ class Recorded:
         for change in ("create_schema", "drop_relation", "update_columns", "update_table_description"):
             setattr(adapter, change, lambda *_, **__: None)
         adapter.list_relations_without_caching = lambda own, schema: self.relations(own, schema)
-        adapter.get_columns_in_relation = lambda *_: []
+        adapter.get_columns_in_relation = lambda own, relation: self.columns(own, relation)
         adapter.is_replaceable = lambda *_: True
 
 
-def main(file: str, *arguments: str) -> int:
+def main(file: str, catalog: str, *arguments: str) -> int:
     """Runs dbt, and returns its exit status."""
-    exist = [each.removeprefix("--exist=") for each in arguments if each.startswith("--exist=")]
-    recorded = Recorded(frozenset(name for names in exist for name in names.split(",")))
+    recorded = Recorded(json.loads(catalog))
     recorded.take_place()
-    result = dbtRunner().invoke([each for each in arguments if not each.startswith("--exist=")])
+    result = dbtRunner().invoke([*arguments])
     if result.exception is not None:
         print(result.exception, file=sys.stderr)
     Path(file).write_text(json.dumps(recorded.statements), "utf-8")

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ import pytest
 
 ROOT: Final = Path(__file__).parents[2]
 PACKAGE: Final = ROOT / "dbt"
+EMPTY: Final[Mapping[str, Any]] = {}
 _COMMANDS: Final = ROOT / ".venv-dbt/bin"
 _TOKEN: Final = re.compile(
     r"\"{3}.*?\"{3}|'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|`[^`]*`|--[^\n]*|/\*.*?\*/|;|[^;'\"`/-]+|.", re.DOTALL
@@ -33,7 +34,7 @@ def require() -> None:
 
 
 def dbt(
-    *arguments: str, project: Path, target: Path, variables: Mapping[str, object] | None = None, **environment: str
+    *arguments: str, project: Path, target: Path, variables: Mapping[str, object] = EMPTY, **environment: str
 ) -> dict[str, Any]:
     """Runs a command of dbt in a project, and gives the outcome of each of its nodes by name. Fails the test where dbt
     does; files that it writes go to `target`."""
@@ -48,20 +49,24 @@ def dbt(
 
 
 def bigquery_statements(
-    *arguments: str, project: Path, target: Path, exist: str = "", variables: Mapping[str, object] | None = None
+    *arguments: str,
+    project: Path,
+    target: Path,
+    catalog: Mapping[str, Sequence[str]] = EMPTY,
+    variables: Mapping[str, object] = EMPTY,
 ) -> list[str]:
-    """The statements that a command of dbt would have BigQuery execute, one by one; `exist` are the tables that are
-    there already."""
+    """The statements that a command of dbt would have BigQuery execute, one by one; `catalog` has the columns of tables
+    that are there already."""
     target.mkdir(parents=True, exist_ok=True)
     file = target / "statements.json"
-    command = [str(_COMMANDS / "python"), str(_STATEMENTS), str(file), f"--exist={exist}", *arguments]
+    command = [str(_COMMANDS / "python"), str(_STATEMENTS), str(file), json.dumps(catalog), *arguments]
     _run([*command, "--target=bigquery", *_options(project, target, variables)], project, {})
     return [statement for script in json.loads(file.read_text("utf-8")) for statement in _split(script)]
 
 
-def _options(project: Path, target: Path, variables: Mapping[str, object] | None) -> Iterator[str]:
+def _options(project: Path, target: Path, variables: Mapping[str, object]) -> Iterator[str]:
     yield from ("--profiles-dir", str(project), "--target-path", str(target), "--log-path", str(target))
-    yield from ("--no-use-colors", "--vars", json.dumps(variables or {}))
+    yield from ("--no-use-colors", "--vars", json.dumps(variables))
 
 
 def _run(command: list[str], project: Path, environment: Mapping[str, str]) -> None:

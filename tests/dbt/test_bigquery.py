@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pipeline.warehouses.bigquery import ddl
-from schemas import tables, views
 from tests.dbt import environment
-from tests.schemas import googlesql
+from tests.dbt.analyzed import MAX_PARTITION, analyzed, warehouse
 from tests.schemas.googlesql import GoogleSQL
-
-SOURCES = "your-project.segment"
-ANALYZED = re.compile(r"\s*(?:CREATE|SELECT|WITH)\b", re.IGNORECASE)
-SCRIPTS_OWN = re.compile(r"\s*(?:DECLARE|SET|MERGE|DROP)\b", re.IGNORECASE)
-"""What dbt adds to a model: it has variables, which the analyzer does not know."""
-MAX_PARTITION = "_dbt_max_partition"
 
 
 @pytest.fixture(scope="module")
@@ -36,45 +27,23 @@ def statements(target: Path) -> list[str]:
 def incremental(target: Path, statements: list[str]) -> list[str]:
     return environment.bigquery_statements(
         "run", "--select=int_visits", "int_activity", project=environment.PACKAGE, target=target,
-        exist="int_visits,int_activity",
+        catalog={"int_visits": [], "int_activity": []},
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def dataset() -> GoogleSQL:
-    """The tables and views of the pipeline."""
-    analyzer = googlesql.available()
-    for table in tables.ALL:
-        analyzer.create(ddl.create_table(table, SOURCES))
-    for view in views.ALL:
-        analyzer.create(ddl.create_view(view, SOURCES))
-    return analyzer
-
-
-def analyzed(analyzer: GoogleSQL, statements: list[str]) -> Iterator[str]:
-    """Analyzes each statement after those before it, and gives those that were."""
-    for statement in statements:
-        if not ANALYZED.match(statement):
-            assert SCRIPTS_OWN.match(statement), statement
-            continue
-        sql = statement.replace(MAX_PARTITION, "@newest")
-        parameters = {"newest": "DATE"} if MAX_PARTITION in statement else {}
-        try:
-            made = re.match(r"\s*CREATE", sql, re.IGNORECASE)
-            (analyzer.create if made else analyzer.analyze)(sql, **parameters)
-        except googlesql.InvalidSqlError as error:
-            pytest.fail(f"{error}\n{statement}", pytrace=False)
-        yield statement
-
-
-def models() -> set[str]:
-    return {file.stem for file in environment.PACKAGE.glob("models/**/*.sql")}
+    return warehouse()
 
 
 @pytest.fixture(scope="module")
 def read(dataset: GoogleSQL, statements: list[str]) -> list[str]:
     """The statements of a first run, each analyzed after those before it."""
     return list(analyzed(dataset, statements))
+
+
+def models() -> set[str]:
+    return {file.stem for file in environment.PACKAGE.glob("models/**/*.sql")}
 
 
 def test_every_statement_of_models_and_tests_is_googlesql(read: list[str]) -> None:
