@@ -2,8 +2,11 @@
 # The first of these that works is used, for a new .venv. For another, which makes .venv anew: make test PYTHON=python3.12
 PYTHON := python3.11 python3.12 python3.13 python3.10 python3.14 python3
 
+# dbt's own environment: dbt/requirements.in says why.
+DBT := .venv-dbt/.installed
+
 .DEFAULT_GOAL := help
-.PHONY: help run stream live report gcp test lint bench fuzz faults release template launch receiver-image receiver-deploy clean
+.PHONY: help run stream live report gcp dbt test lint bench fuzz faults release template launch receiver-image receiver-deploy clean
 .PHONY: installed installed-gcp installed-report installed-dev
 
 help: ## Show this list
@@ -18,6 +21,11 @@ report: installed-report ## Draw what warehouse.duckdb holds as report.html; wit
 
 gcp: installed-gcp ## Install Google's clients in .venv, for BigQuery, Pub/Sub, gs:// files and Dataflow
 
+dbt: installed-dev $(DBT) ## Build the dbt models on warehouse.duckdb (without one, on the example events), and test them on 30,000 calls
+	@test -e warehouse.duckdb || $(MAKE) --no-print-directory run
+	cd dbt && ../.venv-dbt/bin/dbt build
+	.venv/bin/python -m pytest tests/dbt
+
 stream: installed ## Show a job without end: files come into a directory, and the tables grow
 	.venv/bin/python -m examples.stream
 
@@ -28,7 +36,7 @@ live: installed ## Show receiver and job, and a page on which each click becomes
 WORKERS = $(shell echo $$(($$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)))
 TESTS :=
 
-test: installed-dev ## Run every test that needs no cloud
+test: installed-dev $(DBT) ## Run every test that needs no cloud
 	.venv/bin/python -m pytest -n $(WORKERS) --dist=loadgroup --durations=20 --durations-min=5 $(TESTS)
 
 lint: installed-dev ## Check style, format and types
@@ -96,7 +104,8 @@ receiver-deploy: ## Run it on Cloud Run: SECRETS=VARIABLE=secret:version,... and
 	$(NEEDED)gcloud run deploy $(SERVICE) --image=$(RECEIVER_IMAGE) --project=$(PROJECT) --region=$(REGION) --service-account=$(RECEIVER) --args=--connections=/etc/segment/connections.yaml,--topic=projects/$(PROJECT)/topics/$(TOPIC),--host=0.0.0.0,--port=8080,--trusted_proxies=1 --port=8080 --set-secrets=/etc/segment/connections.yaml=$(CONNECTIONS)$(if $(SECRETS),$(COMMA)$(SECRETS)) --min-instances=1 --max-instances=10 --no-cpu-throttling --cpu=1 --memory=512Mi --concurrency=200 --timeout=30 --startup-probe=httpGet.path=/ready,httpGet.port=8080,periodSeconds=2,failureThreshold=30,timeoutSeconds=2 --liveness-probe=httpGet.path=/live,httpGet.port=8080,periodSeconds=10,failureThreshold=3,timeoutSeconds=2 --labels=app=segment-bigquery $(ACCESS) $(OPTIONS)
 
 clean: ## Remove .venv, caches, build files, benchmark data and the examples' warehouses
-	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info benchmarks/data
+	rm -rf .venv .venv-dbt .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info benchmarks/data
+	rm -rf dbt/dbt_packages dbt/logs dbt/target
 	rm -rf warehouse.duckdb* stream.duckdb* demo.duckdb* report.html
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -119,3 +128,9 @@ installed installed-gcp installed-report installed-dev:
 		exit 1; \
 	fi; \
 	"$$python" .ci/environment.py $(addprefix --extra=,$(patsubst installed-%,%,$(filter installed-%,$@))) $(CHOSEN)
+
+$(DBT): dbt/requirements.txt | installed-dev
+	@echo 'Setting up .venv-dbt: a minute, once'
+	@.venv/bin/python -m venv --clear .venv-dbt
+	@.venv-dbt/bin/python -m pip install --quiet --disable-pip-version-check -r dbt/requirements.txt
+	@touch $@

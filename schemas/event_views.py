@@ -169,7 +169,8 @@ def _value(property_: EventProperty) -> str:
     json_ = "track.properties" + "".join(f"[{_literal(key)}]" for key in property_.path)
     text = f"JSON_VALUE({json_})"
     if property_.type == "STRING":
-        return f"COALESCE({text}, IF(JSON_TYPE({json_}) IN ('array', 'object'), TO_JSON_STRING({json_}), NULL))"
+        documents = "= 'array'" if len(property_.path) < _LEVELS else "IN ('array', 'object')"
+        return f"COALESCE({text}, IF(JSON_TYPE({json_}) {documents}, TO_JSON_STRING({json_}), NULL))"
     if property_.type == "BOOL":
         return f"CASE {text} WHEN 'true' THEN TRUE WHEN 'false' THEN FALSE END"
     return f"SAFE_CAST({text} AS {property_.type})"

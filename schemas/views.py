@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 _SQL = Path(__file__).with_name("sql")
 _INCLUDE = re.compile(r"^( *)-- include (_\w+\.sql)\n", re.MULTILINE)
+_JSON_TEXT = re.compile(r"\bJSON_TEXT\((\w+, '[^']*')\)")
+_AS_TEXT = r"COALESCE(JSON_VALUE(\1), IF(JSON_TYPE(JSON_QUERY(\1)) = 'array', TO_JSON_STRING(JSON_QUERY(\1)), NULL))"
+"""A field as Segment's own warehouse has it: an array is its JSON text, an object, which is flattened, is NULL."""
 
 
 class View(NamedTuple):
@@ -34,9 +37,10 @@ class TableFunction(NamedTuple):
 
 def _read(name: str) -> View:
     """The view of a file: its leading comment is the description, and each `-- include FILE` stands for the text of a
-    file that several views share: columns, each with its comma, or a query."""
+    file that several views share: columns, each with its comma, or a query. `JSON_TEXT(document, path)` stands for a
+    field as text, arrays included."""
     description, sql = _halves(_SQL / f"{name}.sql")
-    return View(name, description, _whole(sql).strip())
+    return View(name, description, _JSON_TEXT.sub(_AS_TEXT, _whole(sql)).strip())
 
 
 def _whole(sql: str) -> str:

@@ -126,7 +126,7 @@ def _column(column: Column, key: Sequence[str] = (), prefix: str = "") -> Iterat
 
 
 def all_views() -> str:
-    types = _types_of_views()
+    types = types_of_views()
     sections = [_view(view, types[view.name]) for view in views.ALL]
     functions = [section(function.name, function.description, _parameters(function)) for function in views.FUNCTIONS]
     shared = {**types["users"], **types["pages"]}
@@ -139,7 +139,7 @@ def _parameters(function: TableFunction) -> Iterator[Sequence[str]]:
     yield "`*`", "", "every column of [`events_resolved`](#events_resolved)"
 
 
-def _types_of_views() -> Mapping[str, Mapping[str, str]]:
+def types_of_views() -> Mapping[str, Mapping[str, str]]:
     """GoogleSQL's types of every view's columns, from a database in memory."""
     named = {"DOUBLE": "FLOAT64", "DATE": "DATE"}
     with duckdb.connect() as connection:
@@ -167,7 +167,7 @@ def _view(view: View, types: Mapping[str, str]) -> str:
             rows[file] = ("…", "", f"[{SHARED[file].lower()}](#{anchor(SHARED[file])})")
         else:
             name = column.alias_or_name
-            rows[name] = (f"`{name}`", types[name], _meaning(column, sources))
+            rows[name] = (f"`{name}`", types[name], meaning_of(column, sources))
     return section(view.name, view.description, rows.values())
 
 
@@ -176,24 +176,23 @@ def _shared(file: str, types: Mapping[str, str]) -> str:
     description = " ".join(line[2:].strip() for line in lines if line.startswith("--"))
     columns = {column.alias_or_name: column for column in _include(file)}
     sources = {"": "identity_calls"}
-    rows = [(f"`{name}`", types[name], _meaning(column, sources)) for name, column in columns.items()]
+    rows = [(f"`{name}`", types[name], meaning_of(column, sources)) for name, column in columns.items()]
     return section(SHARED[file], description, rows)
 
 
 def _include(file: str) -> list[exp.Expr]:
-    lines = (SQL / file).read_text("utf-8").splitlines()
-    columns = "\n".join(line for line in lines if not line.startswith("--"))  # else the first has the file's comment
+    columns = re.sub(r"^--.*\n", "", (SQL / file).read_text("utf-8"), flags=re.MULTILINE)
     select = parse_one(f"SELECT {columns}", read="bigquery")
     assert isinstance(select, exp.Select)
     return select.selects
 
 
-def _meaning(column: exp.Expr, sources: Mapping[str, str]) -> str:
+def meaning_of(column: exp.Expr, sources: Mapping[str, str]) -> str:
     """What a view's column means: its comment in the file, else the JSON fields that it reads, else what the table's
     column means."""
     if column.comments:
         return " ".join(comment.strip() for comment in column.comments)
-    fields = re.findall(r"JSON_VALUE\((\w+), '\$\.([\w.]+)'\)", column.sql("bigquery"))
+    fields = re.findall(r"JSON_(?:VALUE|TEXT)\((\w+), '\$\.([\w.]+)'\)", column.sql("bigquery"))
     if fields:
         return ", else ".join(f"`{document}.{path}`" for document, path in fields)
     (read,) = column.find_all(exp.Column)
@@ -230,7 +229,7 @@ def test_what_is_made_from_declarations_is_up_to_date(name: str) -> None:
 def test_every_column_of_every_view_is_described() -> None:
     page = (DOCS / "warehouse.md").read_text("utf-8")
     sections = {anchor(each.partition("\n")[0]): each for each in page.split("\n### ")}
-    for view, types in _types_of_views().items():
+    for view, types in types_of_views().items():
         assert set(types) == _described(sections, view), view
 
 

@@ -6,11 +6,11 @@ SELECT
   -- include _event_times.sql
   -- include _context.sql
   NULLIF(name, '') AS name, -- the page's name, NULL where it has none
-  JSON_VALUE(properties, '$.path') AS path,
-  JSON_VALUE(properties, '$.referrer') AS referrer,
-  JSON_VALUE(properties, '$.search') AS search,
-  JSON_VALUE(properties, '$.title') AS title,
-  JSON_VALUE(properties, '$.url') AS url,
+  JSON_TEXT(properties, '$.path') AS path,
+  JSON_TEXT(properties, '$.referrer') AS referrer,
+  JSON_TEXT(properties, '$.search') AS search,
+  JSON_TEXT(properties, '$.title') AS title,
+  JSON_TEXT(properties, '$.url') AS url,
   connection,
   properties,
   context,

@@ -130,6 +130,20 @@ ROWS: Mapping[Table, Sequence[Row]] = {
         ),
         event("bare page", "Page", "", anonymous_id="nobody"),
         event(
+            "arrays",
+            "Page",
+            "Arrays",
+            user_id="bob",
+            properties=raw({"path": ["a", 1, None, {"b": [True]}], "title": [], "url": {"href": "x"}}),
+            context=raw(
+                {
+                    "ip": ["8.8.8.8", "::1"],
+                    "protocols": {"violations": [{"type": "Required"}]},
+                    "screen": {"width": [1]},
+                }
+            ),
+        ),
+        event(
             "screen", "Screen", "Cart", user_id="ann", anonymous_id="anon", context=raw(MOBILE), integrations=raw({})
         ),
         event("track", "Action", "Order Completed", user_id="ann_old", timestamp=MAY_1 - DAY),
@@ -156,6 +170,22 @@ ROWS: Mapping[Table, Sequence[Row]] = {
             "identify with half a surrogate pair", "identify", user_id="bob", payload=r'{"sentAt": "x", "y": "\ud800"}'
         ),
         call("identify of deleted", "identify", user_id="gone"),
+        call(
+            "identify of bob",
+            "identify",
+            user_id="bob",
+            timestamp=MAY_1 - DAY,
+            traits=raw(
+                {"address": {"city": ["Lyon", "Paris"]}, "company": {"name": [{"a": 1}]}, "avatar": [1.5], "age": [1]}
+            ),
+        ),
+        call(
+            "group of bob",
+            "group",
+            user_id="bob",
+            group_id="acme",
+            traits=raw({"address": {"city": ["Lyon", "Paris"]}, "domain": ["a.example"], "avatar": {"url": "x"}}),
+        ),
         call("delete", "delete", user_id="gone"),
         call("alias", "alias", user_id="ann", previous_id="ann_old", anonymous_id="anon"),
         call(
@@ -284,13 +314,13 @@ CASES = [
     ("a label resolves to itself", f"{RESOLVED} 'screen'", [ANN]),
     ("a userId that was absorbed is resolved", f"{RESOLVED} 'track'", [ANN]),
     ("an id without a row stands for itself", f"{RESOLVED} 'bare page'", [("nobody", None, None, None)]),
-    ("each event is there once", "SELECT COUNT(*) AS n FROM events_resolved", [(5 + len(SLUGS),)]),
+    ("each event is there once", "SELECT COUNT(*) AS n FROM events_resolved", [(6 + len(SLUGS),)]),
     (
         "events_resolved keeps the event's own name",
         "SELECT name FROM events_resolved WHERE message_id = 'page'",
         [("Pricing",)],
     ),
-    ("each identity call is there once", "SELECT COUNT(*) AS n FROM identity_calls_unique", [(11,)]),
+    ("each identity call is there once", "SELECT COUNT(*) AS n FROM identity_calls_unique", [(13,)]),
     (
         "a membership has names, also without contact or account",
         "SELECT external_id, account_id, email, contact_name, account_name, domain FROM contact_accounts ORDER BY 1",
@@ -324,7 +354,8 @@ CASES = [
     ),
     (
         "a page has its properties",
-        "SELECT id, user_id, anonymous_id, name, url, path, title, referrer, search FROM pages ORDER BY 1",
+        "SELECT id, user_id, anonymous_id, name, url, path, title, referrer, search FROM pages"
+        " WHERE id != 'arrays' ORDER BY 1",
         [
             ("bare page", None, "nobody", None, None, None, None, None, None),
             ("page", None, "anon", "Pricing", "https://a.example/p", "/p", "P", "", "?q=1"),
@@ -356,10 +387,26 @@ CASES = [
         [(320.0, 568.5, 2.0, 48.85, -2.0, False, True, True)],
     ),
     (
-        "what is no scalar, no boolean or null in a context is NULL",
+        "an object, null and what is no boolean in a context are NULL, and an array is its text",
         "SELECT context_locale, context_timezone, context_ip, context_network_wifi, context_location_speed"
         " FROM screens",
-        [(None, None, None, None, None)],
+        [(None, None, '["8.8.8.8"]', None, None)],
+    ),
+    (
+        "an array is its JSON text, whatever is in it",
+        "SELECT path, title, url, context_ip, context_protocols_violations, context_screen_width FROM pages"
+        " WHERE id = 'arrays'",
+        [('["a",1,null,{"b":[true]}]', "[]", None, '["8.8.8.8","::1"]', '[{"type":"Required"}]', None)],
+    ),
+    (
+        "an array of traits is its JSON text",
+        "SELECT id, address_city, company_name, avatar, age FROM identifies WHERE id = 'identify of bob'"
+        " UNION ALL SELECT id, address_city, domain, avatar, employees FROM `groups` WHERE id = 'group of bob'"
+        " ORDER BY id",
+        [
+            ("group of bob", '["Lyon","Paris"]', '["a.example"]', None, None),
+            ("identify of bob", '["Lyon","Paris"]', '[{"a":1}]', "[1.5]", None),
+        ],
     ),
     (
         "a screen has its name",
@@ -393,6 +440,7 @@ CASES = [
             ("identify", at("2024-05-01T00:00:01.234567"), at("2024-04-30T23:59:59.999999")),
             ("identify again", None, None),
             ("identify of anonymous", None, None),
+            ("identify of bob", None, None),
             ("identify of deleted", None, None),
             ("identify of old", None, None),
             ("identify with half a surrogate pair", None, None),

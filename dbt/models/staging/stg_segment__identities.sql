@@ -1,0 +1,4 @@
+select
+    id,
+    external_id
+from {{ source('segment', 'identities') }}
