@@ -30,7 +30,7 @@ setup(
     packages=PACKAGES,
     package_data={
         "judge": ["py.typed"],
-        "pipeline": ["py.typed", "report/sql/*.sql"],
+        "pipeline": ["py.typed", "report/sql/*.sql", "warehouses/duckdb/translated/*.sql"],
         "receiver": ["py.typed", "debugger/page/*"],
         "schemas": ["py.typed", "sql/*.sql"],
         "transforms": ["py.typed"],
