@@ -74,7 +74,7 @@ setup(
     packages=PACKAGES,
     package_data={
         "judge": ["py.typed"],
-        "pipeline": ["py.typed", "report/sql/*.sql"],
+        "pipeline": ["py.typed", "report/sql/*.sql", "warehouses/duckdb/translated/*.sql"],
         "receiver": ["py.typed", "debugger/page/*"],
         "schemas": ["py.typed", "sql/*.sql"],
         "segment_pipeline": ["py.typed"],

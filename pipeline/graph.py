@@ -11,6 +11,9 @@
                      │                                  accounts ◄─ FoldAccounts ◄───── accounts ┘
                      └─ failures of every stage ──────────────────────────────────────────► dead_letters
 
+Lines of files that a warehouse takes in columns are read and sorted block by block: `ReadBlocks` does what Parse and
+Classify do, and a block of events crosses the graph as one element.
+
 Five sixths of the traffic never leave the stage that read them: what is fused with the source is written by it.
 
 Log first: facts flow from the calls that the log holds, so the keyed tables are a fold of the log. A call that
@@ -33,6 +36,7 @@ from apache_beam.pvalue import PCollection
 
 from pipeline import warehouses
 from pipeline.options import Settings
+from pipeline.sources.files import Files
 from pipeline.sources.history import History
 from pipeline.sources.redelivery import Redelivery
 from pipeline.warehouses import JobRun, Warehouse
@@ -45,6 +49,7 @@ from transforms.fold_accounts import FoldAccounts
 from transforms.map_accounts import MapAccounts
 from transforms.paged_step import PAGE_BYTES
 from transforms.parse import Parse, ParseHistory
+from transforms.read_blocks import ReadBlocks
 from transforms.reread import Reread
 from transforms.resolve_identities import ResolveIdentities
 from transforms.windows import END_OF_TIME_S, LATENESS_S, AfterHistory, Arrival, Arrive
@@ -73,15 +78,22 @@ def build(
             logged_calls.append(replaced[warehouses.LOGGED])
             writes.append(replaced[warehouses.REMOVED])
             continue
-        parsed = pipeline | f"Read{label}" >> source.read(warehouse, job) | f"Parse{label}" >> Parse(reader)
-        classified = parsed[Parse.CALLS] | f"Classify{label}" >> Classify()
-        logged = classified[Classify.IDENTITY_CALLS] | f"WriteIdentityCalls{label}" >> warehouse.log(job)
-        refused = {"Unread": parsed[Parse.DEAD_LETTERS], "Unloggable": classified[Classify.DEAD_LETTERS]}
-        refused["IdentityCalls"] = logged[warehouses.DEAD_LETTERS]
-        if _deduplicates(settings, warehouse):
-            events_to_deduplicate.append(classified[Classify.EVENTS])
+        append_blocks = warehouse.append_blocks(job) if isinstance(source, Files) else None
+        if isinstance(source, Files) and append_blocks is not None:
+            blocks = pipeline | f"Read{label}" >> source.read_blocks()
+            classified = blocks | f"ReadBlocks{label}" >> ReadBlocks(reader)
+            refused = {"Unread": classified[ReadBlocks.DEAD_LETTERS]}
+            refused["Events"] = classified[ReadBlocks.EVENTS] | f"WriteEvents{label}" >> append_blocks
         else:
-            refused["Events"] = classified[Classify.EVENTS] | f"WriteEvents{label}" >> warehouse.append(EVENTS, job)
+            parsed = pipeline | f"Read{label}" >> source.read(warehouse, job) | f"Parse{label}" >> Parse(reader)
+            classified = parsed[Parse.CALLS] | f"Classify{label}" >> Classify()
+            refused = {"Unread": parsed[Parse.DEAD_LETTERS], "Unloggable": classified[Classify.DEAD_LETTERS]}
+            if _deduplicates(settings, warehouse):
+                events_to_deduplicate.append(classified[Classify.EVENTS])
+            else:
+                refused["Events"] = classified[Classify.EVENTS] | f"WriteEvents{label}" >> warehouse.append(EVENTS, job)
+        logged = classified[Classify.IDENTITY_CALLS] | f"WriteIdentityCalls{label}" >> warehouse.log(job)
+        refused["IdentityCalls"] = logged[warehouses.DEAD_LETTERS]
         writes += refused | f"WriteDeadLetters{label}" >> _WriteDeadLetters(warehouse, job)
         calls = logged[warehouses.LOGGED]
         if source.may_be_late:  # when the log holds them: what follows is soon done

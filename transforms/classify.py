@@ -25,14 +25,14 @@ class Classify(beam.PTransform):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fn = _ClassifyFn()
+        self.fn = ClassifyFn()
 
     def expand(self, calls: PCollection[Call]) -> dict[str, PCollection]:
         outputs = calls | "Sort" >> beam.ParDo(self.fn).with_outputs(*self.OUTPUTS[1:], main=self.EVENTS)
         return {name: outputs[name] for name in self.OUTPUTS}
 
 
-class _ClassifyFn(metrics.CountingFn):
+class ClassifyFn(metrics.CountingFn):
     def process(self, call: Call) -> Sequence[Append | TaggedOutput]:
         try:
             event, entry = call_rows.rows(call)

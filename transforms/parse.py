@@ -30,7 +30,7 @@ class Parse(beam.PTransform):
 
     def __init__(self, reader: Reader) -> None:
         super().__init__()
-        self.fn = _ParseFn(reader)
+        self.fn = ParseFn(reader)
 
     def expand(self, received: PCollection[Received]) -> dict[str, PCollection]:
         outputs = received | "Read" >> beam.ParDo(self.fn).with_outputs(self.DEAD_LETTERS, main=self.CALLS)
@@ -50,7 +50,7 @@ class ParseHistory(beam.PTransform):
         return received | "Read" >> beam.ParDo(_ParseHistoryFn(self.reader, self.as_of))
 
 
-class _ParseFn(metrics.CountingFn):
+class ParseFn(metrics.CountingFn):
     def __init__(self, reader: Reader) -> None:
         super().__init__()
         self.reader = reader

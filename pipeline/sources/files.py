@@ -15,7 +15,7 @@ import threading
 import zlib
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, ClassVar, Final, cast
+from typing import Any, BinaryIO, ClassVar, Final
 
 import apache_beam as beam
 import msgspec
@@ -104,28 +104,42 @@ class Files(BoundedSource):
     def read(self, warehouse: Warehouse, job: JobRun) -> ReadFiles:
         return ReadFiles(self.patterns, self.listing)
 
+    def read_blocks(self) -> ReadFileBlocks:
+        """The same in blocks, as `ReadBlocks` takes them."""
+        return ReadFileBlocks(self.patterns, self.listing)
+
     def likely_mistake(self) -> str:
         return file_formats.likely_mistake(path for path, _ in self.listing)
 
 
-class ReadFiles(beam.PTransform):
-    """PBegin → `Received`, one for each line of the files that the patterns match. What is gone of the listing is
-    noted; where there is none, a pattern that matches nothing is."""
+class ReadFileBlocks(beam.PTransform):
+    """PBegin → `Messages`: the lines of the files that the patterns match. What is gone of the listing is noted; where
+    there is none, a pattern that matches nothing is."""
 
     def __init__(self, patterns: tuple[str, ...], listing: Listing = ()) -> None:
         super().__init__()
         self.patterns = patterns
         self.listing = listing
 
-    def expand(self, begin: PBegin) -> PCollection[Received]:
+    def expand(self, begin: PBegin) -> PCollection:
         return (
             begin
             | "Patterns" >> beam.Impulse()
             | "Match" >> beam.ParDo(_MatchFn(self.patterns, self.listing)).with_output_types(tuple[str, int])
             | "Spread" >> beam.Reshuffle()
             | "Blocks" >> beam.ParDo(_ReadBlocksFn())
-            | "Lines" >> beam.ParDo(_LinesFn())
+            | "Lines" >> beam.ParDo(self.fn())
         )
+
+    def fn(self) -> beam.DoFn:
+        return _BlockFn()
+
+
+class ReadFiles(ReadFileBlocks):
+    """The same one by one: PBegin → `Received`."""
+
+    def fn(self) -> beam.DoFn:
+        return _LinesFn()
 
 
 class UnreadPaths(msgspec.Struct, frozen=True, array_like=True):
@@ -364,16 +378,25 @@ def note_unreadable(tally: metrics.Tally, problem: str) -> None:
     _log.warning("%s", line)
 
 
-class _LinesFn(metrics.CountingFn):
-    def process(self, lines: list[Line]) -> list[Received]:
-        if lines and isinstance(lines[0], Received):  # a line beyond the size limit comes alone
-            received = cast(list[Received], lines)
-        else:
-            received = [Received(line) for line in cast(list[bytes], lines) if line and not line.isspace()]
-        self.tally[metrics.RECEIVED.name] += len(received)
-        self.tally[metrics.BLANK.name] += len(lines) - len(received)
+class _MessagesFn(metrics.CountingFn):
+    """Leaves out blank lines, and counts."""
+
+    def messages(self, lines: list[Line]) -> list[Line]:
+        messages = [line for line in lines if isinstance(line, Received) or (line and not line.isspace())]
+        self.tally[metrics.RECEIVED.name] += len(messages)
+        self.tally[metrics.BLANK.name] += len(lines) - len(messages)
         self.tally.report()
-        return received
+        return messages
+
+
+class _BlockFn(_MessagesFn):
+    def process(self, lines: list[Line]) -> Iterator[list[Line]]:
+        yield self.messages(lines)
+
+
+class _LinesFn(_MessagesFn):
+    def process(self, lines: list[Line]) -> Iterator[Received]:
+        return (line if isinstance(line, Received) else Received(line) for line in self.messages(lines))
 
 
 class Block(msgspec.Struct, frozen=True):

@@ -130,6 +130,9 @@ class Warehouse(Protocol):
         """`Append` → `Append` of a dead letter for each row that the table cannot hold. Rows are durable when the
         bundle that wrote them ends."""
 
+    def append_blocks(self, job: JobRun) -> beam.PTransform | None:
+        """`EventBlock` → as `append` for events; None where the warehouse takes events one by one."""
+
     def append_once(self, table: Table, job: JobRun, shards: int) -> beam.PTransform:
         """The same, where the collection holds a row once, behind a shuffle: the table then holds it once, too, even if
         a bundle is tried again. Rows may be durable only after their bundle, in state that outlives it. `shards` is how

@@ -88,8 +88,7 @@ def test_no_label_is_made_up_by_beam(arguments: list[str]) -> None:
 def test_the_graph_is_read_as_it_is_drawn() -> None:
     assert stages(ON_FILES) >= {
         "ReadFiles",
-        "ParseFiles",
-        "ClassifyFiles",
+        "ReadBlocksFiles",
         f"ReadHistoryForRules{RULES_VERSION}",
         f"ParseHistoryForRules{RULES_VERSION}",
         "MapAccounts",

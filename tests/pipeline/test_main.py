@@ -359,7 +359,7 @@ def test_a_second_job_on_a_file_is_told_who_has_it(tmp_path: Path) -> None:
     ("when", "place"),
     [
         ("before the pipeline runs", "pipeline.run.build"),
-        ("in the middle of the job", "transforms.parse._ParseFn.process"),
+        ("in the middle of the job", "transforms.parse.ParseFn.process"),
     ],
 )
 def test_an_interrupt_ends_the_process_and_the_same_command_goes_on(when: str, place: str, tmp_path: Path) -> None:

@@ -190,6 +190,9 @@ class Lines:
     def append(self, table: Table, job: JobRun) -> beam.PTransform:
         return beam.ParDo(WriteFn(f"{self.folder}/{table.name}"))
 
+    def append_blocks(self, job: JobRun) -> None:
+        return None
+
     def log(self, job: JobRun) -> beam.PTransform:
         return WriteLog(f"{self.folder}/{IDENTITY_CALLS.name}")
 

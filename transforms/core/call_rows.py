@@ -80,7 +80,7 @@ def event(call: Call) -> Event | None:
     return Event(
         call.message_id,
         event_type,
-        call.name or _name(call),
+        call.name or page_name(call.type, call.properties, call.page),
         call.timestamp,
         call.received_at,
         call.sent_at,
@@ -160,14 +160,14 @@ def promoted(call: Call) -> Raw | None:
     return traits.person(call.user_id or call.anonymous_id or "").document()
 
 
-def _name(call: Call) -> str:
-    """A page's or screen's name where the call itself has none."""
-    fields = _read_name_fields(call.properties)
+def page_name(call_type: str, properties: Raw, page: Raw) -> str:
+    """A page's or screen's name where the call itself has none. `page` is that of its context."""
+    fields = _read_name_fields(properties)
     candidates = [fields.name]
-    if call.type == PAGE:
+    if call_type == PAGE:
         candidates.append(fields.path)
-        if is_object(call.page):
-            candidates.append(_read_name_fields(call.page).path)
+        if is_object(page):
+            candidates.append(_read_name_fields(page).path)
     for raw in candidates:
         name = peek(raw)
         if isinstance(name, str) and name:

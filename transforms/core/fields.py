@@ -180,9 +180,10 @@ def other_fields(item: bytes, fields: MessageFields, known: Set[str]) -> Raw | N
     return raw_json.encode(others) if others else None
 
 
-def common_others(fields: MessageFields) -> Raw | None:
-    """What `other_fields` gives of a call that has no others than those which every sender adds; without a decoding."""
-    others = {"_metadata": fields._metadata, "version": fields.version}
+def common_others(metadata: Raw, version: Raw) -> Raw | None:
+    """What `other_fields` gives of a call that has no others than these, which every sender adds; without a
+    decoding."""
+    others = {"_metadata": metadata, "version": version}
     others = {name: raw for name, raw in others.items() if raw is not NULL and raw != NULL}
     return raw_json.encode(others) if others else None
 

@@ -13,8 +13,9 @@ _ZEROS: Final = re.compile(r"0+|0x0*")
 """A zero of any length, folded: `0`, `00000000-0000-0000-0000-000000000000`, `0x000`."""
 _TEMPLATE: Final = re.compile(r"\{\{.*\}\}|\$\{.*\}|<%.*%>|%7B.*%7D", re.IGNORECASE | re.DOTALL)
 """What a template engine should have filled in: `{{userId}}`, `${id}`, `<%= id %>`, `%7Bid%7D`."""
-_ORDINARY: Final = re.compile(r"[A-Za-z0-9@._-]*[1-9][A-Za-z0-9@._-]*")
+ORDINARY: Final = r"[A-Za-z0-9@._-]*[1-9][A-Za-z0-9@._-]*"
 """What is no placeholder of the contract but for `-1`: they have no other digit than zero, or other characters."""
+_is_ordinary: Final = re.compile(ORDINARY).fullmatch
 
 
 class NotAnId(ValueError):
@@ -42,7 +43,7 @@ def read(value: object, placeholders: frozenset[str] = PLACEHOLDER_IDS) -> str |
 def is_placeholder(name: str, placeholders: frozenset[str] = PLACEHOLDER_IDS) -> bool:
     """Whether an id names nobody: a word that a sender's bug wrote, zeros, or a template that was never filled in.
     `placeholders` are folded."""
-    if placeholders is PLACEHOLDER_IDS and name != "-1" and _ORDINARY.fullmatch(name):
+    if placeholders is PLACEHOLDER_IDS and name != "-1" and _is_ordinary(name):
         return False
     key = folded(name)
     return (

@@ -281,7 +281,7 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
         integrations: Raw | None = fields.integrations
         if integrations is NULL or not is_object(fields.integrations):
             integrations = None
-        if self.integration_names and integrations is not None and not self._enabled(integrations):
+        if self.integration_names and integrations is not None and not self.is_enabled(integrations):
             return Disabled(call_type)
         message_id = read_message_id(fields.messageId) or _give_message_id(received, written, given)
         columns = _EVENT_COLUMNS.get(call_type)
@@ -362,7 +362,8 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
             raise Refused(Reason.UNKNOWN_CONNECTION, _no_connection(project_id))
         return connection
 
-    def _enabled(self, integrations: Raw) -> bool:
+    def is_enabled(self, integrations: Raw) -> bool:
+        """Whether a call with these `integrations`, an object, is for this destination."""
         choices = raw_json.decode_fields(integrations)
         for name in self.integration_names:
             if name in choices:
@@ -582,7 +583,9 @@ def _extra(
             "category": has_category,
         }
         return other_fields(item, fields, columns | {name for name, has_column in placed.items() if has_column})
-    return None if fields.version is NULL and fields._metadata is NULL else common_others(fields)
+    return (
+        None if fields.version is NULL and fields._metadata is NULL else common_others(fields._metadata, fields.version)
+    )
 
 
 def _is_more_than_an_event(call_type: str, fields: MessageFields, *, has_group: bool, has_category: bool) -> bool:

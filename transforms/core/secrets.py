@@ -9,6 +9,7 @@ from typing import Final
 REDACTED: Final = b"null"
 """What stands in a secret's place: JSON that counts as absent."""
 _IN_EVERY_SPELLING: Final = b"write"
+_WORDS: Final = re.compile(rb"write[ _-]*key")
 _SPELLING: Final = r"[ _-]*write[ _-]*key[ _-]*"
 _NAME: Final = re.compile(_SPELLING)
 _FIELD_NAMED_SO: Final = re.compile(rb'"%s"\s*:\s*' % _SPELLING.encode())
@@ -57,6 +58,13 @@ def redacted_json(document: bytes) -> bytes:
             parts += [document[end : name.end()], REDACTED]
             end = _end_of_value(document, name.end())
     return b"".join([*parts, document[end:]]) if parts else document
+
+
+def may_hold_any(document: bytes) -> bool:
+    """Whether valid JSON, or several texts of it together, may hold a secret: quick, and rarely wrong."""
+    return _WORDS.search(document.lower()) is not None or (
+        b"\\" in document and _ESCAPED_LETTER.search(document) is not None
+    )
 
 
 def _text(string: bytes) -> str:

@@ -85,6 +85,9 @@ class BigQueryWarehouse:
             return WriteEvents(self.dataset, job)
         return AppendRows(self.dataset, table, job)
 
+    def append_blocks(self, job: JobRun) -> None:
+        return None
+
     def append_once(self, table: Table, job: JobRun, shards: int) -> beam.PTransform:
         if job.bounded:
             return WriteEvents(self.dataset, job, AppendPending(self.dataset, table))

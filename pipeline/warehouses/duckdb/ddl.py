@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Final
 
 from pipeline.warehouses.duckdb.sql import literal
@@ -12,6 +14,7 @@ from schemas import tables, views
 from schemas.tables import Column, Mode, Table, Type
 from schemas.views import TableFunction, View
 
+_TRANSLATED: Final = Path(__file__).with_name("translated")
 _TYPES: Final[Mapping[Type, str]] = {
     Type.STRING: "VARCHAR",
     Type.INT64: "BIGINT",
@@ -56,7 +59,7 @@ def create_table(table: Table) -> str:
 def create_view(view: View) -> str:
     """A script that makes the view, or makes it anew, for any DuckDB client: it needs no function or setting."""
     table = views.COPIES_REMOVED.get(view.name)  # DuckDB enforces keys
-    sql = f'SELECT * FROM "{table}"' if table else transpiled(view.sql, pretty=True)
+    sql = f'SELECT * FROM "{table}"' if table else _translated(view)
     return (
         f'CREATE OR REPLACE VIEW "{view.name}" AS\n{sql};\n'
         f'COMMENT ON VIEW "{view.name}" IS {literal(view.description)};'
@@ -66,12 +69,37 @@ def create_view(view: View) -> str:
 @functools.cache
 def create_function(function: TableFunction) -> str:
     """A script that makes the table function, a macro, or makes it anew."""
-    sql = transpiled(function.sql, pretty=True)
+    sql = _translated(function)
     parameters = ", ".join(function.parameters)
     return (
         f'CREATE OR REPLACE MACRO "{function.name}"({parameters}) AS TABLE\n{sql};\n'
         f'COMMENT ON MACRO TABLE "{function.name}" IS {literal(function.description)};'
     )
+
+
+def _translated(query: View | TableFunction) -> str:
+    """The query in DuckDB's SQL. It was translated when it was written, since that takes sqlglot half a second for all
+    of them; one that has changed since then is translated here."""
+    file = translation_file(query)
+    if file.exists():
+        digest, _, sql = file.read_text("utf-8").partition("\n")
+        if digest == _digest(query):
+            return sql.removesuffix("\n")
+    return transpiled(query.sql, pretty=True)
+
+
+def translation_file(query: View | TableFunction) -> Path:
+    """Where the translation of a query is kept."""
+    return _TRANSLATED / f"{query.name}.sql"
+
+
+def translation(query: View | TableFunction) -> str:
+    """What is kept: a digest of the query in GoogleSQL, and the query in DuckDB's SQL."""
+    return f"{_digest(query)}\n{transpiled(query.sql, pretty=True)}\n"
+
+
+def _digest(query: View | TableFunction) -> str:
+    return f"-- of the GoogleSQL whose SHA-256 is {hashlib.sha256(query.sql.encode()).hexdigest()}"
 
 
 def type_name(column: Column) -> str:

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from typing import Any, Final, Generic, TypeVar
 
 import apache_beam as beam
+import pyarrow as pa
 from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.utils.windowed_value import WindowedValue
 
@@ -16,10 +17,11 @@ from pipeline.warehouses.clock import now_us
 from pipeline.warehouses.duckdb.arrow import row_batch
 from pipeline.warehouses.duckdb.database import Database, Inserted
 from pipeline.warehouses.logged_calls import LoggedCalls, TimedEntry, in_global_window
-from schemas.tables import BY_NAME, IDENTITY_CALLS, Table
+from schemas.tables import BY_NAME, EVENTS, IDENTITY_CALLS, Table
 from transforms import metrics, windows
 from transforms.core.dead_letters import Reason
 from transforms.core.rows import Append, LogEntry, Upsert
+from transforms.event_blocks import EventBlock, EventBlocks
 
 _BATCH_ROWS: Final = 4_000
 _BATCH_BYTES: Final = 16_000_000
@@ -38,6 +40,17 @@ class InsertRows(beam.PTransform):
 
     def expand(self, appends: PCollection[Append]) -> PCollection[Append]:
         return appends | "Append" >> beam.ParDo(self.fn).with_output_types(Append)
+
+
+class InsertBlocks(beam.PTransform):
+    """`EventBlock` → `Append` of a dead letter for each event that the table cannot hold."""
+
+    def __init__(self, file: str, job: JobRun) -> None:
+        super().__init__()
+        self.fn = _AppendBlocksFn(file, EVENTS.name, job)
+
+    def expand(self, blocks: PCollection[EventBlock]) -> PCollection[Append]:
+        return blocks | "Append" >> beam.ParDo(self.fn).with_output_types(Append)
 
 
 class InsertCalls(beam.PTransform):
@@ -67,25 +80,29 @@ class _WriteFn(metrics.CountingFn, Generic[E]):
         self.gathered: dict[str | None, list[E]] = {}
         self.bytes = 0
         self.count = 0
-        self.ahead: deque[tuple[str | None, list[E], list[Append], Future[Inserted]]] = deque()
+        self.ahead: deque[tuple[str | None, list[E], Sequence[Append], Future[Inserted]]] = deque()
         self.dead_letters: list[Append] = []
 
-    def appends(self, elements: list[E]) -> list[Append]:
+    def appends(self, elements: list[E]) -> Sequence[Append]:
         """The rows of these elements, in the same order."""
         raise NotImplementedError
+
+    def batch(self, elements: list[E], appends: Sequence[Append]) -> pa.Table:
+        """The same rows as the table's columns."""
+        return row_batch(self.table, [append.row for append in appends], self.job.written_at(now_us()))
 
     def settled(self, elements: Sequence[E], inserted: Inserted) -> None:
         """These elements are in the table, but for those refused or conflicting, by index."""
 
-    def add(self, element: E, append: Append) -> None:
-        """Gathers an element's row. Rows of different outcomes go in batches of their own, since of a batch it is only
+    def add(self, element: E, outcome: str | None, size: int, rows: int = 1) -> None:
+        """Gathers an element's rows. Rows of different outcomes go in batches of their own, since of a batch it is only
         known how many are new."""
-        gathered = self.gathered.get(append.outcome)
+        gathered = self.gathered.get(outcome)
         if gathered is None:
-            gathered = self.gathered[append.outcome] = []
+            gathered = self.gathered[outcome] = []
         gathered.append(element)
-        self.count += 1
-        self.bytes += append.size
+        self.count += rows
+        self.bytes += size
         if self.count >= _BATCH_ROWS or self.bytes >= _BATCH_BYTES:
             self._hand_over()
 
@@ -98,7 +115,7 @@ class _WriteFn(metrics.CountingFn, Generic[E]):
     def _hand_over(self) -> None:
         for outcome, elements in self.gathered.items():
             appends = self.appends(elements)
-            batch = row_batch(self.table, [append.row for append in appends], self.job.written_at(now_us()))
+            batch = self.batch(elements, appends)
             future = self.database.run(self.database.append, self.table, appends, batch)
             self.ahead.append((outcome, elements, appends, future))
         self.gathered, self.count, self.bytes = {}, 0, 0
@@ -129,10 +146,32 @@ def count(tally: metrics.Tally, table: Table, outcome: str | None, rows: int, in
 
 class _AppendFn(_WriteFn[Append]):
     def process(self, append: Append) -> None:
-        self.add(append, append)
+        self.add(append, append.outcome, append.size)
 
     def appends(self, elements: list[Append]) -> list[Append]:
         return elements
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        super().finish_bundle()
+        for append in self.dead_letters:
+            yield in_global_window(append)
+
+
+class _AppendBlocksFn(_WriteFn[EventBlock]):
+    def process(self, block: EventBlock) -> None:
+        self.add(block, "event", block.size, len(block))
+
+    def appends(self, elements: list[EventBlock]) -> Sequence[Append]:
+        return EventBlocks(elements)
+
+    def batch(self, elements: list[EventBlock], appends: Sequence[Append]) -> pa.Table:
+        return pa.concat_tables(map(self._rows, elements))
+
+    def _rows(self, block: EventBlock) -> pa.Table:
+        if block.order is None:
+            return block.columns
+        others = row_batch(self.table, [append.row for append in block.others], self.job.written_at(now_us()))
+        return pa.concat_tables([block.columns, others]).take(block.order) if block.messages else others
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         super().finish_bundle()
@@ -146,7 +185,7 @@ class _LogFn(_WriteFn[TimedEntry]):
         self.logged = LoggedCalls()
 
     def process(self, entry: LogEntry, timestamp: Any = beam.DoFn.TimestampParam) -> Sequence[WindowedValue]:
-        self.add(TimedEntry(entry, timestamp), entry.append)
+        self.add(TimedEntry(entry, timestamp), entry.append.outcome, entry.append.size)
         return self.logged.pop()
 
     def appends(self, elements: list[TimedEntry]) -> list[Append]:

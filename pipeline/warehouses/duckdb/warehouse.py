@@ -26,7 +26,7 @@ from pipeline.warehouses.duckdb.googlesql import DuckDbGoogleSql
 from pipeline.warehouses.duckdb.history import ReadLogTable
 from pipeline.warehouses.duckdb.redelivery import InsertRedelivered, SelectDeadLetters
 from pipeline.warehouses.duckdb.rewrite import rewrite
-from pipeline.warehouses.duckdb.sink import InsertCalls, InsertRows, MergeRows, Publish
+from pipeline.warehouses.duckdb.sink import InsertBlocks, InsertCalls, InsertRows, MergeRows, Publish
 from pipeline.warehouses.duckdb.sql import CATALOG, new_cursor
 from schemas.tables import APPENDED, DEAD_LETTERS, EVENTS, IDENTITY_CALLS, JOBS, KEYED, Table, Timestamp
 from schemas.upgrade import IncompatibleSchemaError
@@ -72,6 +72,9 @@ class DuckDbWarehouse:
 
     def append(self, table: Table, job: JobRun) -> beam.PTransform:
         return InsertRows(self.file, table.name, job)
+
+    def append_blocks(self, job: JobRun) -> beam.PTransform:
+        return InsertBlocks(self.file, job)
 
     def append_once(self, table: Table, job: JobRun, shards: int) -> beam.PTransform:
         return self.append(table, job)

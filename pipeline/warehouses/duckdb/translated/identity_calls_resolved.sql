@@ -1,0 +1,62 @@
+-- of the GoogleSQL whose SHA-256 is a3e4f8b7c7671fa5cefb2d06beb827536379d100dfa2fd4a5bf5af8138547cf1
+SELECT
+  call.*,
+  COALESCE(identity.external_id, call.user_id, call.anonymous_id) AS external_id,
+  COALESCE(named.company_id, own.company_id, contact.account_id, membership.account_id) AS account_id
+FROM identity_calls_unique AS call
+LEFT JOIN identities AS identity
+  ON identity.id = COALESCE(call.user_id, call.anonymous_id)
+LEFT JOIN contacts AS contact
+  ON contact.external_id = COALESCE(identity.external_id, call.user_id, call.anonymous_id)
+LEFT JOIN (
+  SELECT
+    external_id,
+    account_id
+  FROM memberships
+  QUALIFY
+    ROW_NUMBER() OVER (
+      PARTITION BY external_id
+      ORDER BY account_source = 'email_domain' NULLS FIRST, last_named_at DESC, account_id DESC
+    ) = 1
+) AS membership
+  ON membership.external_id = COALESCE(identity.external_id, call.user_id, call.anonymous_id)
+LEFT JOIN (
+  SELECT
+    account.account_id,
+    COALESCE(owner.account_id, account.account_id) AS company_id
+  FROM accounts AS account
+  LEFT JOIN (
+    SELECT
+      domain,
+      MIN(account_id) AS account_id
+    FROM accounts
+    WHERE
+      account_source <> 'email_domain' AND NOT domain IS NULL
+    GROUP BY
+      domain
+    HAVING
+      COUNT(*) = 1
+  ) AS owner
+    ON account.account_source = 'email_domain' AND owner.domain = account.account_id
+) AS named
+  ON named.account_id = call.group_id
+LEFT JOIN (
+  SELECT
+    account.account_id,
+    COALESCE(owner.account_id, account.account_id) AS company_id
+  FROM accounts AS account
+  LEFT JOIN (
+    SELECT
+      domain,
+      MIN(account_id) AS account_id
+    FROM accounts
+    WHERE
+      account_source <> 'email_domain' AND NOT domain IS NULL
+    GROUP BY
+      domain
+    HAVING
+      COUNT(*) = 1
+  ) AS owner
+    ON account.account_source = 'email_domain' AND owner.domain = account.account_id
+) AS own
+  ON own.account_id = COALESCE(contact.account_id, membership.account_id)

@@ -1,0 +1,174 @@
+"""Ordinary events in columns: what is taken has the row that the rules give it one by one, and nearly all are taken."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from examples.generate import GeneratorSettings, stream
+from pipeline.warehouses.duckdb.arrow import row_batch
+from schemas.tables import EVENTS
+from tests.histories import line, odd_line
+from tests.transforms.core.calls import PAGE, SCREEN, TRACK, deep, without
+from tests.transforms.core.hostile import hostile
+from transforms import ordinary_events
+from transforms.core import call_rows
+from transforms.core.connections import Connection, Connections
+from transforms.core.reader import Call, Reader, Received
+from transforms.core.rows import Append
+from transforms.event_blocks import EventBlocks, Unread
+
+CONNECTIONS = Connections(connections=(Connection("site", ("u", "7")), Connection("rest")))
+STRICT = Connections(
+    connections=(Connection("site", ("p",)),), integration_names=("Variance",), placeholder_ids=("nobody-9", "u1")
+)
+READERS = [Reader.of(CONNECTIONS), Reader.of(STRICT)]
+LATER = "2023-11-14T22:15:00.000Z"
+
+VALUES: dict[str, Sequence[Any]] = {
+    "type": ("page", "track", "screen", "Track", "identify", None),
+    "messageId": ("m", "", None, 7, "é😀"),
+    "userId": (
+        "u1",
+        "0",
+        "-1",
+        "ann@example.com",
+        " u",
+        "nobody-9",
+        "not set",
+        "{{id}}",
+        "é",
+        7,
+        "x" * 1025,
+        "",
+        "N/A",
+    ),
+    "anonymousId": ("a", None, "00000000-0000-0000-0000-000000000000", "null", "undefined", "a|b:c"),
+    "projectId": ("p", "7", None, 7),
+    "timestamp": (LATER, "2023-02-30T22:15:00.000Z", "2023-11-14", 1_700_000_000, None, "1970-01-01T00:00:00.000Z"),
+    "originalTimestamp": (LATER, "2023-11-14T24:00:00.000Z", "2023-11-14T22:15:60.000Z", "never", None),
+    "sentAt": (LATER, "2099-01-01T00:00:00.000Z", "2023-11-14T22:15:00Z", None),
+    "receivedAt": (LATER, "1999-01-01T00:00:00.000Z", "2023-11-14 22:15:00.000Z", "9999-12-31T23:59:59.999Z", None),
+    "event": ("E", "", None, 1),
+    "name": ("N", "", None),
+    "properties": ({}, {"name": "n"}, {"path": "/p"}, {"category": "c"}, None, [], {"writeKey": "k"}, {"n": 10**400}),
+    "context": (
+        *({}, {"groupId": "g"}, {"groupId": ""}, {"group_id": "g"}, {"groupId": None}, {"groupId": 5}, None),
+        *({"page": {"path": "/c"}}, {"page": 1}, {"personas": {"computation_class": "trait"}}, {"personas": None}),
+    ),
+    "integrations": ({}, {"All": False}, {"Variance": True, "All": False}, None, False, []),
+    "_metadata": ({"bundled": []}, None),
+    "channel": ("server", None, 1),
+    "version": (2, None, "1.0"),
+    "category": (None, "c"),
+    "groupId": (None, "g"),
+    "previousId": (None, "p"),
+    "traits": (None, {}),
+    "user id": ("u",),
+    "deep": (1,),
+}
+
+
+def one_by_one(reader: Reader, messages: Sequence[bytes]) -> list[tuple[int, Append]]:
+    """The events of messages by the rules, each with the index of its message."""
+    events = []
+    for index, message in enumerate(messages):
+        for outcome in reader.read(Received(message)):
+            if isinstance(outcome, Call) and (event := call_rows.rows(outcome)[0]) is not None:
+                events.append((index, event))
+    return events
+
+
+def rows(events: Sequence[Append]) -> pa.Table:
+    return row_batch(EVENTS, [event.row for event in events], 0)
+
+
+def check(reader: Reader, messages: Sequence[bytes]) -> int:
+    """Every row is the one of the rules; returns how many there are."""
+    ordinary = ordinary_events.read(reader, messages)
+    for index in ordinary.indexes:
+        (call,) = reader.read(Received(messages[index]))
+        assert isinstance(call, Call), messages[index]
+        assert call_rows.rows(call)[1] is None, messages[index]
+    if not ordinary.indexes:
+        assert len(ordinary.rows) == 0
+        return 0
+    expected = rows([event for _, event in one_by_one(reader, [messages[index] for index in ordinary.indexes])])
+    for place, index in enumerate(ordinary.indexes):
+        assert ordinary.rows.slice(place, 1).to_pylist() == expected.slice(place, 1).to_pylist(), messages[index]
+    assert ordinary.rows.equals(expected)
+    return len(ordinary.indexes)
+
+
+@pytest.mark.parametrize(("reader", "ordinary"), zip(READERS, (500, 30), strict=True))
+def test_odd_values_of_every_field_give_the_row_of_the_rules(reader: Reader, ordinary: int) -> None:
+    rng = Random(1)
+    messages = []
+    for _ in range(6_000):
+        fields = list(rng.choice((PAGE, SCREEN, TRACK)).items())
+        for name in rng.sample(list(VALUES), rng.choice((0, 1, 1, 2, 3, 6))):
+            fields.append((name, rng.choice(VALUES[name])))
+        messages.append(line(dict(fields)) if rng.random() < 0.9 else line(dict(reversed(fields))))
+    assert check(reader, messages) > ordinary
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_one_odd_message_at_a_time_gives_the_row_of_the_rules(reader: Reader) -> None:
+    for call in (PAGE, TRACK):
+        for name, values in VALUES.items():
+            for value in values:
+                check(reader, [line({**call, name: value})])
+
+
+def test_bytes_that_nobody_should_send_give_the_row_of_the_rules() -> None:
+    rng = Random(2)
+    for _ in range(10):
+        check(READERS[0], [hostile(rng) for _ in range(300)])
+        check(READERS[0], [odd_line(rng) for _ in range(300)])
+
+
+def test_what_a_parser_cannot_take_costs_its_neighbours_nothing() -> None:
+    good = line(TRACK)
+    odd = [b'{"type":"track","event":"\xff"}', line(TRACK)[:-1], b"", b"[]", b"5", deep(600), deep(2_000), b"\xff" * 9]
+    odd += [good.replace(b'"E"', b'"E","properties":' + deep(600)), good.replace(b'"E"', b'"E","w\\u0072iteKey":"k"')]
+    ordinary = ordinary_events.read(READERS[0], [*odd, good, *odd])
+    assert ordinary.indexes == [len(odd)]
+
+
+def test_nearly_all_generated_events_are_ordinary() -> None:
+    messages = list(stream(GeneratorSettings(calls=2_000, size=900)))
+    events = {index for index, _ in one_by_one(READERS[0], messages)}
+    assert check(READERS[0], messages) > 0.9 * len(events)
+
+
+def test_events_of_a_block_are_in_the_order_of_their_messages() -> None:
+    tracks = [{**TRACK, "messageId": str(number)} for number in range(40)]
+    for number in (3, 4, 9, 30):
+        tracks[number]["category"] = "c"
+    batch = line({"batch": [{**PAGE, "messageId": f"b{number}"} for number in range(3)]})
+    messages = [*map(line, tracks[:20]), batch, line({**PAGE, "type": "sing"}), *map(line, tracks[20:])]
+    unread = Unread.of(READERS[0], messages)
+    assert unread.others() == [3, 4, 9, 20, 21, 32]
+    all_events = one_by_one(READERS[0], messages)
+    for cut in (0, 1, 4, 10, 20, 42):
+        blocks = []
+        for start, end in itertools.pairwise((0, cut, len(messages))):
+            others = [
+                (index, event) for index, event in all_events if start <= index < end and index in unread.others()
+            ]
+            blocks.append(unread.block(start, end, others))
+        events = EventBlocks(blocks)
+        assert [event.row for event in events] == [event.row for _, event in all_events]
+        assert [event.message for event in events[5:9]] == [event.message for _, event in all_events[5:9]]
+        assert [event.refused("why") for event in events] == [event.refused("why") for _, event in all_events]
+
+
+def test_a_block_knows_its_types() -> None:
+    messages = [line(PAGE), line(TRACK), line({**PAGE, "messageId": "n"}), line(without(PAGE, "userId")), line(SCREEN)]
+    assert ordinary_events.read(READERS[0], messages).types() == {"page": 2, "track": 1, "screen": 1}
+    assert ordinary_events.read(READERS[0], []).types() == {}

@@ -1,0 +1,106 @@
+"""Events that go through a job together, in columns, and may each be looked at by itself."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import overload
+
+import msgspec
+import pyarrow as pa
+
+from transforms import ordinary_events
+from transforms.core import call_rows
+from transforms.core.reader import Call, Reader, Received
+from transforms.core.rows import Append
+from transforms.ordinary_events import OrdinaryEvents
+
+
+class EventBlock(msgspec.Struct, frozen=True, gc=False):
+    """Events in the order of their messages: `columns` are the rows of the ordinary ones, `messages` what they were
+    read from, and `others` are the other events. `order` has the place of each event in the ordinary ones with the
+    others behind them; None where there are no others."""
+
+    reader: Reader
+    columns: pa.Table
+    messages: list[bytes]
+    others: list[Append]
+    order: list[int] | None
+
+    def __len__(self) -> int:
+        return len(self.messages) + len(self.others)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the events, about."""
+        return sum(map(len, self.messages)) + sum(append.size for append in self.others)
+
+    def append(self, index: int) -> Append:
+        """One of the events. An ordinary one is read again."""
+        place = index if self.order is None else self.order[index]
+        if place >= len(self.messages):
+            return self.others[place - len(self.messages)]
+        (call,) = self.reader.read(Received(self.messages[place]))
+        assert isinstance(call, Call)
+        event, _ = call_rows.rows(call)
+        assert event is not None
+        return event
+
+
+class EventBlocks(Sequence[Append]):
+    """The events of several blocks, one by one: few are ever asked for."""
+
+    def __init__(self, blocks: Sequence[EventBlock]) -> None:
+        self._blocks = blocks
+        self._ends = [*accumulate(map(len, blocks))]
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    @overload
+    def __getitem__(self, index: int) -> Append: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Append]: ...
+    def __getitem__(self, index: int | slice) -> Append | Sequence[Append]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        number = bisect_right(self._ends, index)
+        block = self._blocks[number]
+        return block.append(index - self._ends[number] + len(block))
+
+
+class Unread(msgspec.Struct, frozen=True, gc=False):
+    """Messages of a block, and the ordinary events among them. The others are read by `Reader`, one by one."""
+
+    reader: Reader
+    messages: list[bytes]
+    ordinary: OrdinaryEvents
+    length: int
+
+    @classmethod
+    def of(cls, reader: Reader, messages: list[bytes] | list[Received]) -> Unread:
+        """`Received` are more than their bytes, and never ordinary."""
+        plain = [message for message in messages if isinstance(message, bytes)]
+        if len(plain) < len(messages):
+            plain = []
+        return cls(reader, plain, ordinary_events.read(reader, plain), len(messages))
+
+    def others(self) -> list[int]:
+        """The indexes of the messages that are no ordinary events."""
+        return sorted(set(range(self.length)).difference(self.ordinary.indexes))
+
+    def block(self, start: int, end: int, others: list[tuple[int, Append]]) -> EventBlock:
+        """The events of the messages from `start` up to `end`; `others` are those that are not ordinary, each with the
+        index of its message, in order."""
+        indexes = self.ordinary.indexes
+        first, last = bisect_left(indexes, start), bisect_left(indexes, end)
+        columns = self.ordinary.rows.slice(first, last - first)
+        inner = indexes[first:last]
+        order = None
+        if others:
+            places = [*inner, *(index for index, _ in others)]
+            order = sorted(range(len(places)), key=places.__getitem__)
+        return EventBlock(
+            self.reader, columns, [self.messages[i] for i in inner], [append for _, append in others], order
+        )
