@@ -66,7 +66,7 @@ STREAMED = replace(
     rows={"events": 9_001_200, "contacts": 126, "dead_letters": 3, "accounts": 0},
 )
 IN_ALL = """\
-0 messages in 0.0 s, 0 messages per second
+0 calls in 0.0 s, 0 calls per second
 0 read = 0
 
 rows written              in all
