@@ -29,12 +29,13 @@ job on Prism that is killed there would lose an event that Pub/Sub takes for del
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
 from pipeline import warehouses
+from pipeline.job_kind import JobKind
 from pipeline.options import Settings
 from pipeline.sources.files import Files
 from pipeline.sources.history import History
@@ -63,7 +64,7 @@ def build(
     connections = settings.connections
     reader = Reader.of(connections, settings.connection)
     kind = settings.kind
-    logged_calls = []
+    logged_calls: dict[str, PCollection] = {}
     events_to_deduplicate = []
     writes: list[PCollection] = []
 
@@ -75,7 +76,7 @@ def build(
             received = pipeline | f"Read{label}" >> source.read(warehouse, job)
             redelivered = received | f"Reread{label}" >> Reread(reader)
             replaced = redelivered | f"Replace{label}" >> warehouse.replace_dead_letters(job)
-            logged_calls.append(replaced[warehouses.LOGGED])
+            logged_calls[label] = replaced[warehouses.LOGGED]
             writes.append(replaced[warehouses.REMOVED])
             continue
         append_blocks = warehouse.append_blocks(job) if isinstance(source, Files) else None
@@ -98,7 +99,7 @@ def build(
         calls = logged[warehouses.LOGGED]
         if source.may_be_late:  # when the log holds them: what follows is soon done
             calls = calls | f"Arrive{label}" >> Arrive()
-        logged_calls.append(calls)
+        logged_calls[label] = calls
 
     if events_to_deduplicate:
         remember = None if kind.bounded else settings.deduplicate_for
@@ -116,10 +117,9 @@ def build(
         calls = received | f"Parse{history.label}" >> ParseHistory(reader, settings.as_of)
         if kind.on_dataflow and not kind.bounded:  # where the log may be read again beside live messages
             calls = calls | f"Arrive{history.label}" >> Arrive(recent_s=0)
-        logged_calls.append(calls)
+        logged_calls[history.label] = calls
 
-    calls = tuple(logged_calls) | "IdentityCalls" >> beam.Flatten(pipeline=pipeline)
-    facts = calls | "MapAccounts" >> MapAccounts(connections)
+    facts = _facts(pipeline, logged_calls, settings)
     window = None if kind.bounded else _window(settings)
     page_bytes = PAGE_BYTES if kind.on_dataflow else None  # other runners take any size
     keyed = facts[MapAccounts.PERSONS] | "ResolveIdentities" >> ResolveIdentities(window, page_bytes)
@@ -131,6 +131,25 @@ def build(
 
     if kind.on_dataflow:  # nobody waits there
         _ = tuple(writes) | "End" >> _EnterEnd(warehouse.finish, job)
+
+
+def _facts(pipeline: beam.Pipeline, calls: Mapping[str, PCollection], settings: Settings) -> Mapping[str, PCollection]:
+    """The facts of the calls of all sources, which are given by their labels.
+
+    A local runner holds what goes into a Flatten in memory, whole. In a local job on files that is therefore not the
+    calls of the history and of the input, but their facts, which are joined before: one of each id and bundle.
+    """
+    if settings.kind is not JobKind.BATCH:
+        flat = tuple(calls.values()) | "IdentityCalls" >> beam.Flatten(pipeline=pipeline)
+        return flat | "MapAccounts" >> MapAccounts(settings.connections)
+    mapped = [
+        logged | f"MapAccounts{label}" >> MapAccounts(settings.connections, joined=True)
+        for label, logged in calls.items()
+    ]
+    return {
+        name: tuple(facts[name] for facts in mapped) | name.title() >> beam.Flatten(pipeline=pipeline)
+        for name in (MapAccounts.PERSONS, MapAccounts.ACCOUNTS)
+    }
 
 
 def _window(settings: Settings) -> Arrival:

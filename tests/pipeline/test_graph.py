@@ -91,7 +91,8 @@ def test_the_graph_is_read_as_it_is_drawn() -> None:
         "ReadBlocksFiles",
         f"ReadHistoryForRules{RULES_VERSION}",
         f"ParseHistoryForRules{RULES_VERSION}",
-        "MapAccounts",
+        "MapAccountsFiles",
+        f"MapAccountsHistoryForRules{RULES_VERSION}",
         "ResolveIdentities",
         "FoldAccounts",
         "WriteEventsFiles",
@@ -105,7 +106,7 @@ def test_the_graph_is_read_as_it_is_drawn() -> None:
 @pytest.mark.parametrize("warehouse", [DUCKDB, BIGQUERY])
 def test_dead_letters_that_are_read_again_leave_with_their_rows(warehouse: str) -> None:
     labels = stages(["--redeliver=all", warehouse])
-    assert labels >= {"ReadDeadLetters", "RereadDeadLetters", "ReplaceDeadLetters", "MapAccounts", "Publish"}
+    assert labels >= {"ReadDeadLetters", "RereadDeadLetters", "ReplaceDeadLetters", "MapAccountsDeadLetters", "Publish"}
     assert not {label for label in labels if label.startswith(("Parse", "Classify"))} - {
         f"ParseHistoryForRules{RULES_VERSION}"
     }
@@ -166,6 +167,15 @@ def test_facts_flow_from_what_the_log_took() -> None:
         "WriteIdentityCallsPubSub",
         f"ParseHistoryForRules{RULES_VERSION}",
     }
+
+
+def test_a_local_job_on_files_keeps_no_calls_but_their_joined_facts() -> None:
+    """Its runner holds in memory what goes into a Flatten."""
+    assert consumed("MapAccountsFiles", ON_FILES) == {"WriteIdentityCallsFiles"}
+    history = f"HistoryForRules{RULES_VERSION}"
+    assert consumed(f"MapAccounts{history}", ON_FILES) == {f"Parse{history}"}
+    for flattened in ("Persons", "Accounts"):
+        assert consumed(flattened, ON_FILES) == {"MapAccountsFiles", f"MapAccounts{history}"}
 
 
 def test_the_log_is_read_under_a_label_of_the_rules(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import apache_beam as beam
 import pytest
+from apache_beam.pvalue import TaggedOutput
 from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
+from apache_beam.utils.windowed_value import WindowedValue
 
 from tests.histories import Message, line
 from tests.transforms.core.calls import ALIAS, DELETE, GROUP, IDENTIFY, TRACK, accepted, by
-from transforms import metrics
+from transforms import map_accounts, metrics
 from transforms.core.connections import AccountMapping, Connections
-from transforms.map_accounts import MapAccounts
+from transforms.core.facts import AccountKnown, Known, learn, learn_account, learned
+from transforms.core.reader import Call
+from transforms.map_accounts import MapAccounts, _JoinedFactsFn
 
 BY_GROUP = by(AccountMapping("group", fallback="email_domain"))
 BY_TRAITS = by(AccountMapping("identify_traits"))
@@ -63,5 +70,49 @@ def test_facts_by_the_id_that_they_are_about(
     facts = calls | MapAccounts(connections)
     assert_that(facts[MapAccounts.PERSONS] | "Person" >> beam.Keys(), equal_to(persons), "Persons")
     assert_that(facts[MapAccounts.ACCOUNTS] | "Account" >> beam.Keys(), equal_to(accounts), "Accounts")
+    joined = calls | "Joined" >> MapAccounts(connections, joined=True)
+    distinct = joined[MapAccounts.PERSONS] | "Joined person" >> beam.Keys() | beam.Distinct()
+    assert_that(distinct, equal_to(sorted(set(persons))), "Joined persons")
     result = pipeline.run()
-    assert metrics.counts(result.metrics()) == counted
+    assert metrics.counts(result.metrics()) == {name: 2 * count for name, count in counted.items()}
+
+
+@pytest.mark.parametrize("most", [1, 3, 20_000])
+def test_joined_facts_come_to_the_same_and_are_fewer(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(map_accounts, "_MOST_JOINED", most)
+    messages: list[Message] = [
+        {
+            **IDENTIFY,
+            "messageId": f"m{number}",
+            "anonymousId": "a",
+            "traits": {"email": "ann@b.io", f"t{number}": number},
+        }
+        for number in range(20)
+    ]
+    messages += [{**GROUP, "messageId": f"g{number}", "traits": {"plan": number}} for number in range(5)]
+    calls = [accepted(line(message), BY_GROUP) for message in messages]
+    apart = [learned(call, BY_GROUP) for call in calls]
+    persons, accounts = put_out(_JoinedFactsFn(BY_GROUP), calls)
+    assert folded(persons, Known, learn) == folded([fact for facts in apart for fact in facts.persons], Known, learn)
+    named = [facts.account for facts in apart if facts.account is not None]
+    assert folded(accounts, AccountKnown, learn_account) == folded(named, AccountKnown, learn_account)
+    if most == 20_000:
+        assert [id for id, _ in persons] == ["u", "a"]
+        assert [id for id, _ in accounts] == ["b.io", "acme"]
+
+
+def put_out(fn: _JoinedFactsFn, calls: list[Call]) -> tuple[list[Any], list[Any]]:
+    """What one bundle of these calls gives: of persons, and of accounts."""
+    fn.start_bundle()
+    outputs = [output for call in calls for output in fn.process(call)]
+    outputs += fn.finish_bundle()
+    accounts = [output.value.value for output in outputs if isinstance(output, TaggedOutput)]
+    return [output.value for output in outputs if isinstance(output, WindowedValue)], accounts
+
+
+def folded(facts: list[tuple[str, Any]], struct: Any, join: Callable[[Any, Any], Any]) -> dict[str, Any]:
+    """All that is known of each id."""
+    known: dict[str, Any] = {}
+    for id, more in facts:
+        known[id] = join(known.get(id, struct()), more)
+    return known
