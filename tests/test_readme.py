@@ -220,7 +220,8 @@ def test_a_query_gives_what_is_shown(given: Answers, index: int) -> None:
     query = queries("DuckDB")[index]
     assert given.queries[index]
     assert query.shown in ("", given.queries[index])
-    assert query.shown.count("\n") != 2, f"no row answers {query.sql}"
+    is_of_quality = query.document == "questions.md"  # nothing wrong is a good answer there
+    assert is_of_quality or query.shown.count("\n") != 2, f"no row answers {query.sql}"
 
 
 def test_googlesql_takes_bigquerys_queries() -> None:

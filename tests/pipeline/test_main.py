@@ -21,6 +21,8 @@ import pipeline.run
 from pipeline.__main__ import main
 from pipeline.options import SegmentOptions
 from pipeline.sources import Source
+from tests import prism
+from tests.streaming import wait_until
 
 ROOT = Path(__file__).parents[2]
 CALLS = """\
@@ -373,3 +375,32 @@ sys.exit(main())
     assert ended.returncode == 130
     assert ended.stderr == "segment-pipeline: interrupted; the same command continues from what was written\n"
     assert command(INPUT, WAREHOUSE, folder=tmp_path).returncode == 0
+
+
+def test_a_job_without_end_is_looked_at_while_it_runs_and_ends_with_0_at_an_interrupt(tmp_path: Path) -> None:
+    prism.require()
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    (tmp_path / "calls.jsonl").rename(inbox / "calls.jsonl")
+    options = [f"--input_directory={inbox}", WAREHOUSE, "--alias_window=0.5", "--snapshot=s.db", "--snapshot_every=0.1"]
+    arguments = [sys.executable, "-m", "pipeline", *options]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        arguments, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as job:
+        wait_until("the copy has the contact", lambda: rows(tmp_path / "s.db", "contacts") == 1)
+        job.send_signal(signal.SIGINT)
+        out, err = job.communicate(timeout=60)
+    assert job.returncode == 0, err
+    assert "segment-pipeline: stopping: " in err
+    assert "4 read = 1 event + 1 identity call + 1 dead letter + 1 duplicate" in out
+    assert rows(tmp_path / "s.db", "jobs WHERE ended_at IS NOT NULL") == 1, "the last copy is of the end"
+
+
+def rows(file: Path, table: str) -> int:
+    """How many rows a table of a file has; 0 where it is not there yet."""
+    try:
+        with duckdb.connect(str(file), read_only=True) as connection:
+            return len(connection.execute(f"FROM {table}").fetchall())
+    except (duckdb.IOException, duckdb.CatalogException):
+        return 0
