@@ -1,83 +1,126 @@
-"""Message bytes → finished row bytes of an event, against `orjson.loads` + `orjson.dumps` of the same messages.
+"""Message bytes → finished rows, against `orjson.loads` + `orjson.dumps` of the same messages; by shape.
 
-Run with `python -m benchmarks.message_path`. Both run in turn on the same 2,000 generated event messages.
+Run with `python -m benchmarks.message_path`. Both run in turn on the same messages, and CPU time is compared. Events
+ become columns a block at a time, as in a job on files; identity calls become rows one by one.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Final
 
 import msgspec
 import orjson
 
-from benchmarks.data import calls
-from schemas.tables import Event
+from benchmarks import shapes
+from benchmarks.results import Figure, table
+from pipeline.warehouses.duckdb.arrow import row_batch
+from schemas.tables import EVENTS
+from transforms import ordinary_events
 from transforms.core import call_rows
-from transforms.core.connections import DEFAULT, Router
+from transforms.core.connections import DEFAULT
 from transforms.core.reader import Call, Reader, Received
 
-GOAL = 1.5
-_MESSAGES = 2_000
-_ROUNDS = 15
+GOAL = 1.3
+IDENTITY_GOAL = 2.5
+_MESSAGES = 8_000
+_BLOCK_BYTES: Final = 1 << 20
+_ROUNDS = 7
 
-_reader = Reader(Router(DEFAULT))
+_reader = Reader.of(DEFAULT)
 _encode = msgspec.json.Encoder().encode
 
 
-def event(message: bytes) -> Event | None:
-    """The event that a message becomes."""
-    (outcome,) = _reader.read(Received(message))
-    return call_rows.event(outcome) if isinstance(outcome, Call) else None
+def events_to_columns(messages: Sequence[bytes]) -> None:
+    """Finished columns of a block of events: what is not ordinary is read by itself."""
+    ordinary = ordinary_events.read(_reader, messages)
+    others = set(range(len(messages))).difference(ordinary.indexes)
+    if others:
+        calls = [call for index in others for call in _reader.read(Received(messages[index])) if isinstance(call, Call)]
+        rows = [event for event in map(call_rows.event, calls) if event is not None]
+        if rows:
+            row_batch(EVENTS, rows, 0)
 
 
-def row(message: bytes) -> bytes:
-    """The finished row, as bytes."""
-    return _encode(event(message))
+def identity_calls_to_rows(messages: Sequence[bytes]) -> None:
+    """The log's rows, as bytes."""
+    for message in messages:
+        for call in _reader.read(Received(message)):
+            if isinstance(call, Call):
+                _encode(call_rows.identity_call(call))
 
 
-def parse_and_print(message: bytes) -> bytes:
+def parse_and_print(messages: Sequence[bytes]) -> None:
     """What every pipeline that touches JSON does at least."""
-    return orjson.dumps(orjson.loads(message))
+    for message in messages:
+        orjson.dumps(orjson.loads(message))
 
 
-def measure() -> tuple[float, float, float]:
-    """(µs a message of ours, of parse and print, the median of the ratios round by round)."""
-    with calls().open("rb") as file:
-        messages = [line.rstrip(b"\n") for _, line in zip(range(20 * _MESSAGES), file, strict=False)]
-    events = [message for message in messages if message.startswith(b"{") and _is_event(message)][:_MESSAGES]
-    ours, theirs = [], []
+def ratio(path: Callable[[Sequence[bytes]], None], messages: Sequence[bytes]) -> float:
+    """How many times as much CPU the path takes: the median of the rounds."""
+    blocks = _blocks(messages)
+    ratios = []
     for _ in range(_ROUNDS):
-        ours.append(_time(row, events))
-        theirs.append(_time(parse_and_print, events))
-    ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
-    return statistics.median(ours), statistics.median(theirs), ratio
+        ours, floor = (_seconds(step, blocks) for step in (path, parse_and_print))
+        ratios.append(ours / floor)
+    return statistics.median(ratios)
 
 
-def _is_event(message: bytes) -> bool:
+def _blocks(messages: Sequence[bytes]) -> list[list[bytes]]:
+    blocks: list[list[bytes]] = [[]]
+    size = 0
+    for message in messages:
+        if size + len(message) > _BLOCK_BYTES:
+            blocks.append([])
+            size = 0
+        blocks[-1].append(message)
+        size += len(message)
+    return blocks
+
+
+def _seconds(step: Callable[[Sequence[bytes]], None], blocks: list[list[bytes]]) -> float:
+    started = time.process_time()
+    for block in blocks:
+        step(block)
+    return time.process_time() - started
+
+
+def _messages(path: Path, *, of_events: bool) -> list[bytes]:
+    with path.open("rb") as file:
+        read = [line.rstrip(b"\n") for line in islice(file, 2 * _MESSAGES)]
+    return [message for message in read if _is_one_call(message, of_events=of_events)][:_MESSAGES]
+
+
+def _is_one_call(message: bytes, *, of_events: bool) -> bool:
+    outcomes = list(_reader.read(Received(message)))
+    if len(outcomes) != 1 or not isinstance(call := outcomes[0], Call):
+        return False
     try:
         orjson.loads(message)
     except orjson.JSONDecodeError:
         return False
-    outcomes = list(_reader.read(Received(message)))
-    return len(outcomes) == 1 and isinstance(outcomes[0], Call) and call_rows.event(outcomes[0]) is not None
+    return call_rows.is_identity_call(call) != of_events
 
 
-def _time(path: Callable[[bytes], object], messages: list[bytes]) -> float:
-    started = time.perf_counter()
-    for message in messages:
-        path(message)
-    return (time.perf_counter() - started) / len(messages) * 1e6
-
-
-def main() -> None:
-    ours, theirs, ratio = measure()
-    print("Message path (µs a message of about 1.7 kB, one core)")
-    print(f"  message bytes → event row bytes      {ours:6.2f}")
-    print(f"  orjson.loads + orjson.dumps          {theirs:6.2f}")
-    print(f"  ratio                                {ratio:6.2f}   goal: at most {GOAL}")
+def figures(own: Path | None = None) -> list[Figure]:
+    """The ratio of events of each shape, and of identity calls, where there are some."""
+    by_shape = {name: _messages(path, of_events=True) for name, path in shapes.files(own).items()}
+    events = {name: ratio(events_to_columns, messages) for name, messages in by_shape.items() if messages}
+    made = []
+    if events:
+        made.append(Figure(name="event: bytes → row, over loads + dumps", unit="times", by_shape=events, goal=GOAL))
+    identity = {own.name: own} if own is not None else {shapes.IDENTIFIES: shapes.identifies()}
+    calls = {name: _messages(path, of_events=False) for name, path in identity.items()}
+    ratios = {name: ratio(identity_calls_to_rows, messages) for name, messages in calls.items() if messages}
+    if ratios:
+        name = "identity call: bytes → row, over loads + dumps"
+        made.append(Figure(name=name, unit="times", by_shape=ratios, goal=IDENTITY_GOAL))
+    return made
 
 
 if __name__ == "__main__":
-    main()
+    print(table(figures()))

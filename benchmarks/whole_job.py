@@ -1,8 +1,9 @@
-"""The whole job into DuckDB against pass-through, and its memory; `python -m benchmarks.whole_job`.
+"""The whole job into DuckDB against pass-through, by shape, and its memory; `python -m benchmarks.whole_job`.
 
-Both are whole processes on the same 200,000 calls and the same runner, in turn, three times each. From each time that
-of a process on one call is taken away: starting Python and Beam is no part of the rate. Memory is the peak of a process
-on 200,000 calls, and with one and three times their events more, of the same ids.
+Both are whole processes on the same file and the same runner, in turn. From each time that of a process on one call is
+taken away: starting Python and Beam is no part of the rate. DuckDB's own `read_json` and `INSERT OR IGNORE` of the same
+messages is compared by CPU time. Memory is the peak of a process on 200,000 calls and once and three times their events
+more, of the same ids.
 """
 
 from __future__ import annotations
@@ -10,64 +11,92 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.data import CALLS, calls, more_events
+from benchmarks import shapes
+from benchmarks.data import calls, more_events
 from benchmarks.processes import Used, run
+from benchmarks.results import Figure, table
 
-GOAL = 0.60
-MEMORY_GOAL_BYTES = 64
+GOAL = 1.0
+READ_JSON_GOAL = 2.5
+MEMORY_GOAL_BYTES = 40
 _ROUNDS = 3
 _MORE = 3
+_LEAST_S = 0.2
+"""What takes less beyond the start of its process cannot be told from the start."""
+
+Step = Callable[[Path, Path], Used]
 
 
 def job(source: Path, folder: Path) -> Used:
     """The whole job into a new DuckDB file."""
     warehouse = folder / f"{time.monotonic_ns()}.duckdb"
-    return run("pipeline", f"--input={source}", f"--warehouse=duckdb:///{warehouse}")
+    used = run("pipeline", f"--input={source}", f"--warehouse=duckdb:///{warehouse}")
+    warehouse.unlink()
+    return used
 
 
 def pass_through(source: Path, folder: Path) -> Used:
     return run("benchmarks.pass_through", str(source), str(folder / "out"))
 
 
-def main() -> None:
-    source = calls()
+def read_json(source: Path, folder: Path) -> Used:
+    """DuckDB alone: each line, and its `messageId` as the key."""
+    warehouse = folder / f"{time.monotonic_ns()}.duckdb"
+    used = run("benchmarks.read_json", str(source), str(warehouse))
+    warehouse.unlink()
+    return used
+
+
+def figures(own: Path | None = None) -> list[Figure]:
+    """The job's rate over that of pass-through, and its CPU over that of DuckDB alone."""
+    rates, over_duckdb = {}, {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        one = folder / "one.jsonl"
-        with source.open("rb") as file:
-            one.write_bytes(file.readline())
-        empty = {step: step(one, folder).seconds for step in (job, pass_through)}
-        jobs, floors = [], []
-        for _ in range(_ROUNDS):
-            floors.append(pass_through(source, folder))
-            jobs.append(job(source, folder))
-        slow = statistics.median(each.seconds for each in jobs) - empty[job]
-        fast = statistics.median(each.seconds for each in floors) - empty[pass_through]
-        print(f"Whole job ({CALLS:,} calls of about 1.7 kB, in-process runner, median of {_ROUNDS} in turn)")
-        print(f"  files → DuckDB                       {CALLS / slow:8,.0f} messages a second")
-        print(f"  read → loads → dumps → WriteToText   {CALLS / fast:8,.0f} messages a second")
-        print(f"  ratio                                {fast / slow:8.2f}   goal: at least {GOAL}")
-        memory(int(statistics.median(each.peak for each in jobs)), folder)
+        for shape, source in shapes.files(own).items():
+            one = folder / "one.jsonl"
+            with source.open("rb") as file:
+                one.write_bytes(file.readline())
+            steps: tuple[Step, ...] = (pass_through, read_json, job)
+            start = {step: step(one, folder) for step in steps}
+            rounds = [{step: step(source, folder) for step in steps} for _ in range(_ROUNDS)]
+            seconds, cpu = (_medians(rounds, start, field) for field in ("seconds", "cpu"))
+            if min(*seconds.values(), *cpu.values()) < _LEAST_S:
+                print(f"{shape}: no figure of the whole job, since starting a process takes too much of its time")
+                continue
+            rates[shape] = seconds[pass_through] / seconds[job]
+            over_duckdb[shape] = cpu[job] / cpu[read_json]
+    if not rates:
+        return []
+    over_pass_through, over_read_json = "whole job: rate over pass-through's", "whole job: CPU over DuckDB's read_json"
+    return [
+        Figure(name=over_pass_through, unit="times", by_shape=rates, goal=GOAL, higher_is_better=True),
+        Figure(name=over_read_json, unit="times", by_shape=over_duckdb, goal=READ_JSON_GOAL),
+    ]
 
 
-def memory(peak: int, folder: Path) -> None:
-    """Prints the peaks on the calls alone, and with one and three times their events more: by then every buffer is
-    full, and what an event adds is its key. Medians, since a peak depends on how the threads happened to meet."""
-    peaks = {CALLS: peak}
-    for times in (1, _MORE):
-        larger = more_events(times)
-        with larger.open("rb") as file:
-            count = sum(1 for _ in file)
-        peaks[count] = int(statistics.median(job(larger, folder).peak for _ in range(_ROUNDS)))
-    print("Memory (peak of the process; further events are of the same ids)")
-    for count, bytes_ in peaks.items():
-        print(f"  {count:9,} calls                      {bytes_ / 1e6:8,.0f} MB")
-    _, few, many = peaks
-    each = (peaks[many] - peaks[few]) / (many - few)
-    print(f"  bytes an event, once buffers are full {each:7.1f}   goal: at most {MEMORY_GOAL_BYTES}")
+def _medians(rounds: list[dict[Step, Used]], start: dict[Step, Used], field: str) -> dict[Step, float]:
+    """What each step used of that beyond its start, the median of rounds."""
+    return {
+        step: float(statistics.median(getattr(used[step], field) for used in rounds) - getattr(least, field))
+        for step, least in start.items()
+    }
+
+
+def memory() -> Figure:
+    """Bytes for each further event once every buffer is full: what it adds is its key. Medians, since a peak depends on
+    how the threads happened to meet."""
+    counts, peaks = [], []
+    with tempfile.TemporaryDirectory() as name:
+        for source in (more_events(1), more_events(_MORE)):
+            with source.open("rb") as file:
+                counts.append(sum(1 for _ in file))
+            peaks.append(statistics.median(job(source, Path(name)).peak for _ in range(_ROUNDS)))
+    each = (peaks[1] - peaks[0]) / (counts[1] - counts[0])
+    return Figure(name="memory of a further event", unit="bytes", by_shape={calls().stem: each}, goal=MEMORY_GOAL_BYTES)
 
 
 if __name__ == "__main__":
-    main()
+    print(table([*figures(), memory()]))

@@ -26,7 +26,6 @@ from schemas.segment import (
     MAX_DEPTH,
     MAX_ID_CHARACTERS,
     PARTITIONS,
-    PLACEHOLDER_IDS,
     TRACK,
 )
 from transforms.core import call_rows, ids, raw_json, secrets, times
@@ -247,7 +246,7 @@ def _ids(reader: Reader, texts: Sequence[Text]) -> tuple[pa.StringArray, pa.Bool
     strings = _strings(texts)
     if strings.null_count == len(strings):
         return strings, _all(len(strings))
-    if reader.placeholder_ids is PLACEHOLDER_IDS:
+    if ids.are_of_the_contract(reader.placeholder_ids):
         is_usual = pc.and_(pc.match_substring_regex(strings, _ID), pc.not_equal(strings, "-1")).fill_null(True)
         is_usual = pc.and_(is_usual, pc.less_equal(pc.binary_length(strings), MAX_ID_CHARACTERS).fill_null(True))
     else:

@@ -43,12 +43,18 @@ def read(value: object, placeholders: frozenset[str] = PLACEHOLDER_IDS) -> str |
 def is_placeholder(name: str, placeholders: frozenset[str] = PLACEHOLDER_IDS) -> bool:
     """Whether an id names nobody: a word that a sender's bug wrote, zeros, or a template that was never filled in.
     `placeholders` are folded."""
-    if placeholders is PLACEHOLDER_IDS and name != "-1" and _is_ordinary(name):
+    if are_of_the_contract(placeholders) and name != "-1" and _is_ordinary(name):
         return False
     key = folded(name)
     return (
         key in placeholders or _ZEROS.fullmatch(key) is not None or name == "-1" or _TEMPLATE.search(name) is not None
     )
+
+
+def are_of_the_contract(placeholders: frozenset[str]) -> bool:
+    """Whether these placeholders, as `placeholders` gives them, are the contract's alone. It does not ask whether they
+    are the same object: in a job they are a copy."""
+    return len(placeholders) == len(PLACEHOLDER_IDS)
 
 
 def folded(name: str) -> str:

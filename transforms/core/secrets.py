@@ -46,10 +46,11 @@ def redacted_json(document: bytes) -> bytes:
     """The same of valid JSON, at the speed that every call of a job needs. The document itself where it has no secret.
 
     In valid JSON a quotation mark before a name opens it, unless it is escaped, and stands in a string."""
-    lowered = document.lower()
     if b"\\" in document and _ESCAPED_LETTER.search(document):
         return redacted(document)
-    if lowered.rfind(_IN_EVERY_SPELLING) < 0:  # a third of the time of `in`: it looks for the rare w, not for the e
+    lowered = document.lower()
+    # rfind takes a third of the time of `in`: it looks for the rare w, not for the e
+    if lowered.rfind(_IN_EVERY_SPELLING) < 0 or not _WORDS.search(lowered):
         return document
     parts = []
     end = 0
@@ -62,9 +63,10 @@ def redacted_json(document: bytes) -> bytes:
 
 def may_hold_any(document: bytes) -> bool:
     """Whether valid JSON, or several texts of it together, may hold a secret: quick, and rarely wrong."""
-    return _WORDS.search(document.lower()) is not None or (
-        b"\\" in document and _ESCAPED_LETTER.search(document) is not None
-    )
+    lowered = document.lower()
+    if lowered.rfind(_IN_EVERY_SPELLING) >= 0 and _WORDS.search(lowered):
+        return True
+    return b"\\" in document and _ESCAPED_LETTER.search(document) is not None
 
 
 def _text(string: bytes) -> str:

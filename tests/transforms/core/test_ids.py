@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
@@ -99,3 +100,10 @@ def test_placeholders_of_a_companys_own_are_compared_folded() -> None:
 @given(st.from_regex(r"[A-Za-z0-9@._-]*[1-9][A-Za-z0-9@._-]*", fullmatch=True))
 def test_the_short_way_gives_what_the_long_one_gives(name: str) -> None:
     assert ids.is_placeholder(name) == ids.is_placeholder(name, frozenset(PLACEHOLDER_IDS | {"x" * 40}))
+
+
+def test_a_copy_of_the_contracts_placeholders_is_known_for_theirs() -> None:
+    """As a worker has it; a company's own are more, whatever they are."""
+    assert ids.are_of_the_contract(pickle.loads(pickle.dumps(PLACEHOLDER_IDS)))
+    assert not ids.are_of_the_contract(ids.placeholders(("Test-User",)))
+    assert ids.are_of_the_contract(ids.placeholders(("Not Set",)))
