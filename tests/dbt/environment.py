@@ -66,7 +66,7 @@ def bigquery_statements(
 
 def _options(project: Path, target: Path, variables: Mapping[str, object]) -> Iterator[str]:
     yield from ("--profiles-dir", str(project), "--target-path", str(target), "--log-path", str(target))
-    yield from ("--no-use-colors", "--vars", json.dumps(variables))
+    yield from ("--no-use-colors", "--log-level-file=none", "--vars", json.dumps(variables))
 
 
 def _run(command: list[str], project: Path, environment: Mapping[str, str]) -> None:
