@@ -20,7 +20,7 @@ def figure() -> Figure:
     ratios = []
     with tempfile.TemporaryDirectory() as folder:
         for number in range(_ROUNDS):
-            least = run("apache_beam.version").seconds
+            least = run("benchmarks.import_beam").seconds
             examples = (f"--input={_EXAMPLES / 'events.jsonl'}", f"--connections={_EXAMPLES / 'connections.yaml'}")
             job = run("pipeline", *examples, f"--warehouse=duckdb:///{folder}/{number}.duckdb")
             ratios.append(job.seconds / least)

@@ -33,6 +33,8 @@ class Classify(beam.PTransform):
 
 
 class ClassifyFn(metrics.CountingFn):
+    """`Classify` of one call; `ReadBlocks` runs it, too."""
+
     def process(self, call: Call) -> Sequence[Append | TaggedOutput]:
         try:
             event, entry = call_rows.rows(call)

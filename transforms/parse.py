@@ -51,6 +51,8 @@ class ParseHistory(beam.PTransform):
 
 
 class ParseFn(metrics.CountingFn):
+    """`Parse` of one message; `ReadBlocks` runs it, too."""
+
     def __init__(self, reader: Reader) -> None:
         super().__init__()
         self.reader = reader

@@ -1,0 +1,3 @@
+"""What every pipeline takes at least: `python -m benchmarks.import_beam`."""
+
+import apache_beam  # noqa: F401
