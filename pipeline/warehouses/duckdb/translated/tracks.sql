@@ -1,4 +1,4 @@
--- of the GoogleSQL whose SHA-256 is d5e8d96888c2776963ef0ffb3edaad55726ca2871a85f5cf249e816b79e5c7e4
+-- of the GoogleSQL whose SHA-256 is cfabe54b08bfbc98b961af646a9c6b8fc15b592daf67d5fb70d7f83e22b459c4
 SELECT
   message_id AS id,
   anonymous_id,
@@ -15,40 +15,768 @@ SELECT
     WHEN 'false'
     THEN FALSE
   END AS context_active,
-  JSON_VALUE(context, '$.app.build') ->> '$' AS context_app_build,
-  JSON_VALUE(context, '$.app.name') ->> '$' AS context_app_name,
-  JSON_VALUE(context, '$.app.namespace') ->> '$' AS context_app_namespace,
-  JSON_VALUE(context, '$.app.version') ->> '$' AS context_app_version,
-  JSON_VALUE(context, '$.campaign.content') ->> '$' AS context_campaign_content,
-  JSON_VALUE(context, '$.campaign.id') ->> '$' AS context_campaign_id,
-  JSON_VALUE(context, '$.campaign.medium') ->> '$' AS context_campaign_medium,
-  JSON_VALUE(context, '$.campaign.name') ->> '$' AS context_campaign_name,
-  JSON_VALUE(context, '$.campaign.source') ->> '$' AS context_campaign_source,
-  JSON_VALUE(context, '$.campaign.term') ->> '$' AS context_campaign_term,
+  COALESCE(
+    JSON_VALUE(context, '$.app.build') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.app.build'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.app.build') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_app_build,
+  COALESCE(
+    JSON_VALUE(context, '$.app.name') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.app.name'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.app.name') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_app_name,
+  COALESCE(
+    JSON_VALUE(context, '$.app.namespace') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.app.namespace'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.app.namespace') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_app_namespace,
+  COALESCE(
+    JSON_VALUE(context, '$.app.version') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.app.version'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.app.version') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_app_version,
+  COALESCE(
+    JSON_VALUE(context, '$.campaign.content') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.campaign.content'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.campaign.content') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_campaign_content,
+  COALESCE(
+    JSON_VALUE(context, '$.campaign.id') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.campaign.id'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.campaign.id') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_campaign_id,
+  COALESCE(
+    JSON_VALUE(context, '$.campaign.medium') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.campaign.medium'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.campaign.medium') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_campaign_medium,
+  COALESCE(
+    JSON_VALUE(context, '$.campaign.name') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.campaign.name'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.campaign.name') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_campaign_name,
+  COALESCE(
+    JSON_VALUE(context, '$.campaign.source') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.campaign.source'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.campaign.source') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_campaign_source,
+  COALESCE(
+    JSON_VALUE(context, '$.campaign.term') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.campaign.term'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.campaign.term') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_campaign_term,
   CASE JSON_VALUE(context, '$.device.adTrackingEnabled') ->> '$'
     WHEN 'true'
     THEN TRUE
     WHEN 'false'
     THEN FALSE
   END AS context_device_ad_tracking_enabled,
-  JSON_VALUE(context, '$.device.advertisingId') ->> '$' AS context_device_advertising_id,
-  JSON_VALUE(context, '$.device.id') ->> '$' AS context_device_id,
-  JSON_VALUE(context, '$.device.manufacturer') ->> '$' AS context_device_manufacturer,
-  JSON_VALUE(context, '$.device.model') ->> '$' AS context_device_model,
-  JSON_VALUE(context, '$.device.name') ->> '$' AS context_device_name,
-  JSON_VALUE(context, '$.device.token') ->> '$' AS context_device_token,
-  JSON_VALUE(context, '$.device.type') ->> '$' AS context_device_type,
-  JSON_VALUE(context, '$.device.version') ->> '$' AS context_device_version,
-  JSON_VALUE(context, '$.groupId') ->> '$' AS context_group_id,
-  JSON_VALUE(context, '$.ip') ->> '$' AS context_ip,
-  JSON_VALUE(context, '$.library.name') ->> '$' AS context_library_name,
-  JSON_VALUE(context, '$.library.version') ->> '$' AS context_library_version,
-  JSON_VALUE(context, '$.locale') ->> '$' AS context_locale,
-  JSON_VALUE(context, '$.location.city') ->> '$' AS context_location_city,
-  JSON_VALUE(context, '$.location.country') ->> '$' AS context_location_country,
+  COALESCE(
+    JSON_VALUE(context, '$.device.advertisingId') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.device.advertisingId'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.device.advertisingId') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_device_advertising_id,
+  COALESCE(
+    JSON_VALUE(context, '$.device.id') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.device.id'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.device.id') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_device_id,
+  COALESCE(
+    JSON_VALUE(context, '$.device.manufacturer') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.device.manufacturer'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.device.manufacturer') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_device_manufacturer,
+  COALESCE(
+    JSON_VALUE(context, '$.device.model') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.device.model'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.device.model') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_device_model,
+  COALESCE(
+    JSON_VALUE(context, '$.device.name') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.device.name'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.device.name') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_device_name,
+  COALESCE(
+    JSON_VALUE(context, '$.device.token') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.device.token'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.device.token') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_device_token,
+  COALESCE(
+    JSON_VALUE(context, '$.device.type') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.device.type'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.device.type') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_device_type,
+  COALESCE(
+    JSON_VALUE(context, '$.device.version') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.device.version'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.device.version') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_device_version,
+  COALESCE(
+    JSON_VALUE(context, '$.groupId') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.groupId'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.groupId') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_group_id,
+  COALESCE(
+    JSON_VALUE(context, '$.ip') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.ip'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.ip') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_ip,
+  COALESCE(
+    JSON_VALUE(context, '$.library.name') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.library.name'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.library.name') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_library_name,
+  COALESCE(
+    JSON_VALUE(context, '$.library.version') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.library.version'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.library.version') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_library_version,
+  COALESCE(
+    JSON_VALUE(context, '$.locale') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.locale'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.locale') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_locale,
+  COALESCE(
+    JSON_VALUE(context, '$.location.city') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.location.city'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.location.city') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_location_city,
+  COALESCE(
+    JSON_VALUE(context, '$.location.country') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.location.country'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.location.country') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_location_country,
   TRY_CAST(JSON_VALUE(context, '$.location.latitude') ->> '$' AS DOUBLE) AS context_location_latitude,
   TRY_CAST(JSON_VALUE(context, '$.location.longitude') ->> '$' AS DOUBLE) AS context_location_longitude,
-  JSON_VALUE(context, '$.location.region') ->> '$' AS context_location_region,
+  COALESCE(
+    JSON_VALUE(context, '$.location.region') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.location.region'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.location.region') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_location_region,
   TRY_CAST(JSON_VALUE(context, '$.location.speed') ->> '$' AS DOUBLE) AS context_location_speed,
   CASE JSON_VALUE(context, '$.network.bluetooth') ->> '$'
     WHEN 'true'
@@ -56,7 +784,35 @@ SELECT
     WHEN 'false'
     THEN FALSE
   END AS context_network_bluetooth,
-  JSON_VALUE(context, '$.network.carrier') ->> '$' AS context_network_carrier,
+  COALESCE(
+    JSON_VALUE(context, '$.network.carrier') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.network.carrier'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.network.carrier') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_network_carrier,
   CASE JSON_VALUE(context, '$.network.cellular') ->> '$'
     WHEN 'true'
     THEN TRUE
@@ -69,86 +825,624 @@ SELECT
     WHEN 'false'
     THEN FALSE
   END AS context_network_wifi,
-  JSON_VALUE(context, '$.os.name') ->> '$' AS context_os_name,
-  JSON_VALUE(context, '$.os.version') ->> '$' AS context_os_version,
-  JSON_VALUE(context, '$.page.hash') ->> '$' AS context_page_hash,
-  JSON_VALUE(context, '$.page.path') ->> '$' AS context_page_path,
-  JSON_VALUE(context, '$.page.referrer') ->> '$' AS context_page_referrer,
-  JSON_VALUE(context, '$.page.search') ->> '$' AS context_page_search,
-  JSON_VALUE(context, '$.page.title') ->> '$' AS context_page_title,
-  JSON_VALUE(context, '$.page.url') ->> '$' AS context_page_url,
-  JSON_VALUE(context, '$.protocols.event_version') ->> '$' AS context_protocols_event_version,
-  JSON_VALUE(context, '$.protocols.sourceId') ->> '$' AS context_protocols_source_id,
-  CASE
-    WHEN CASE JSON_TYPE((
-        context -> '$.protocols.violations'
-      ))
-      WHEN 'VARCHAR'
-      THEN 'string'
-      WHEN 'BOOLEAN'
-      THEN 'boolean'
-      WHEN 'NULL'
-      THEN 'null'
-      WHEN 'ARRAY'
-      THEN 'array'
-      WHEN 'OBJECT'
-      THEN 'object'
-      WHEN 'BIGINT'
-      THEN 'number'
-      WHEN 'UBIGINT'
-      THEN 'number'
-      WHEN 'HUGEINT'
-      THEN 'number'
-      WHEN 'DOUBLE'
-      THEN 'number'
-    END = 'array'
-    THEN CAST(TO_JSON(context -> '$.protocols.violations') AS TEXT)
-    ELSE NULL
-  END AS context_protocols_violations,
-  JSON_VALUE(context, '$.referrer.id') ->> '$' AS context_referrer_id,
-  JSON_VALUE(context, '$.referrer.link') ->> '$' AS context_referrer_link,
-  JSON_VALUE(context, '$.referrer.name') ->> '$' AS context_referrer_name,
-  JSON_VALUE(context, '$.referrer.type') ->> '$' AS context_referrer_type,
-  JSON_VALUE(context, '$.referrer.url') ->> '$' AS context_referrer_url,
+  COALESCE(
+    JSON_VALUE(context, '$.os.name') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.os.name'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.os.name') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_os_name,
+  COALESCE(
+    JSON_VALUE(context, '$.os.version') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.os.version'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.os.version') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_os_version,
+  COALESCE(
+    JSON_VALUE(context, '$.page.hash') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.page.hash'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.page.hash') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_page_hash,
+  COALESCE(
+    JSON_VALUE(context, '$.page.path') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.page.path'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.page.path') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_page_path,
+  COALESCE(
+    JSON_VALUE(context, '$.page.referrer') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.page.referrer'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.page.referrer') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_page_referrer,
+  COALESCE(
+    JSON_VALUE(context, '$.page.search') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.page.search'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.page.search') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_page_search,
+  COALESCE(
+    JSON_VALUE(context, '$.page.title') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.page.title'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.page.title') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_page_title,
+  COALESCE(
+    JSON_VALUE(context, '$.page.url') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.page.url'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.page.url') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_page_url,
+  COALESCE(
+    JSON_VALUE(context, '$.protocols.event_version') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.protocols.event_version'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.protocols.event_version') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_protocols_event_version,
+  COALESCE(
+    JSON_VALUE(context, '$.protocols.sourceId') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.protocols.sourceId'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.protocols.sourceId') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_protocols_source_id,
+  COALESCE(
+    JSON_VALUE(context, '$.protocols.violations') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.protocols.violations'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.protocols.violations') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_protocols_violations,
+  COALESCE(
+    JSON_VALUE(context, '$.referrer.id') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.referrer.id'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.referrer.id') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_referrer_id,
+  COALESCE(
+    JSON_VALUE(context, '$.referrer.link') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.referrer.link'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.referrer.link') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_referrer_link,
+  COALESCE(
+    JSON_VALUE(context, '$.referrer.name') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.referrer.name'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.referrer.name') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_referrer_name,
+  COALESCE(
+    JSON_VALUE(context, '$.referrer.type') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.referrer.type'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.referrer.type') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_referrer_type,
+  COALESCE(
+    JSON_VALUE(context, '$.referrer.url') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.referrer.url'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.referrer.url') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_referrer_url,
   TRY_CAST(JSON_VALUE(context, '$.screen.density') ->> '$' AS DOUBLE) AS context_screen_density,
   TRY_CAST(JSON_VALUE(context, '$.screen.height') ->> '$' AS DOUBLE) AS context_screen_height,
   TRY_CAST(JSON_VALUE(context, '$.screen.width') ->> '$' AS DOUBLE) AS context_screen_width,
-  JSON_VALUE(context, '$.sessionId') ->> '$' AS context_session_id,
-  JSON_VALUE(context, '$.timezone') ->> '$' AS context_timezone,
-  JSON_VALUE(context, '$.userAgent') ->> '$' AS context_user_agent,
-  CASE
-    WHEN CASE JSON_TYPE((
-        context -> '$.userAgentData.brands'
-      ))
-      WHEN 'VARCHAR'
-      THEN 'string'
-      WHEN 'BOOLEAN'
-      THEN 'boolean'
-      WHEN 'NULL'
-      THEN 'null'
-      WHEN 'ARRAY'
-      THEN 'array'
-      WHEN 'OBJECT'
-      THEN 'object'
-      WHEN 'BIGINT'
-      THEN 'number'
-      WHEN 'UBIGINT'
-      THEN 'number'
-      WHEN 'HUGEINT'
-      THEN 'number'
-      WHEN 'DOUBLE'
-      THEN 'number'
-    END = 'array'
-    THEN CAST(TO_JSON(context -> '$.userAgentData.brands') AS TEXT)
-    ELSE NULL
-  END AS context_user_agent_data_brands,
+  COALESCE(
+    JSON_VALUE(context, '$.sessionId') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.sessionId'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.sessionId') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_session_id,
+  COALESCE(
+    JSON_VALUE(context, '$.timezone') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.timezone'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.timezone') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_timezone,
+  COALESCE(
+    JSON_VALUE(context, '$.userAgent') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.userAgent'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.userAgent') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_user_agent,
+  COALESCE(
+    JSON_VALUE(context, '$.userAgentData.brands') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.userAgentData.brands'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.userAgentData.brands') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_user_agent_data_brands,
   CASE JSON_VALUE(context, '$.userAgentData.mobile') ->> '$'
     WHEN 'true'
     THEN TRUE
     WHEN 'false'
     THEN FALSE
   END AS context_user_agent_data_mobile,
-  JSON_VALUE(context, '$.userAgentData.platform') ->> '$' AS context_user_agent_data_platform,
+  COALESCE(
+    JSON_VALUE(context, '$.userAgentData.platform') ->> '$',
+    CASE
+      WHEN CASE JSON_TYPE((
+          context -> '$.userAgentData.platform'
+        ))
+        WHEN 'VARCHAR'
+        THEN 'string'
+        WHEN 'BOOLEAN'
+        THEN 'boolean'
+        WHEN 'NULL'
+        THEN 'null'
+        WHEN 'ARRAY'
+        THEN 'array'
+        WHEN 'OBJECT'
+        THEN 'object'
+        WHEN 'BIGINT'
+        THEN 'number'
+        WHEN 'UBIGINT'
+        THEN 'number'
+        WHEN 'HUGEINT'
+        THEN 'number'
+        WHEN 'DOUBLE'
+        THEN 'number'
+      END = 'array'
+      THEN CAST(TO_JSON(context -> '$.userAgentData.platform') AS TEXT)
+      ELSE NULL
+    END
+  ) AS context_user_agent_data_platform,
   TRIM(
     LOWER(
       REGEXP_REPLACE(REGEXP_REPLACE(name, '([a-z][0-9]*)([A-Z])', '\1_\2', 'g'), '[^a-zA-Z0-9]+', '_', 'g')
