@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 import zlib
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
-from receiver.asgi import Headers, ReceiveEvent
-from receiver.limits import Load, within
+from receiver.asgi import Event, Headers, ReceiveEvent
+from receiver.limits import Load, resumed, within
 
 _GZIP, _ZLIB, _RAW = 31, 15, -15
 _WINDOW_BITS: Final = {b"gzip": _GZIP, b"x-gzip": _GZIP, b"deflate": _ZLIB}
@@ -35,28 +36,48 @@ class Disconnected(Exception):
 class Body:
     """The body of one request, held in memory and counted in `in_flight` until the request is done."""
 
-    __slots__ = ("_headers", "_in_flight", "_is_complete", "_is_given_up", "_receive", "size")
+    __slots__ = ("_came", "_coming", "_headers", "_in_flight", "_is_complete", "_is_given_up", "_receive", "size")
 
     def __init__(self, receive: ReceiveEvent, headers: Headers, in_flight: Load) -> None:
         self._receive = receive
         self._headers = headers
         self._in_flight = in_flight
+        self._came: bytes | None = None
+        """A part that came, and was not read yet."""
+        self._coming: Coroutine[Any, Any, Event] | None = None
+        """The event that was asked for, and has not come yet."""
         self._is_complete = False
         self._is_given_up = False
         self.size = 0
+
+    def at_once(self, limit: int) -> bytes | None:
+        """The whole body where it came with its head and is not compressed, as nearly every body; None of any other,
+        which `read` gives. Raises BodyRefused, Disconnected, or Full."""
+        if b"content-encoding" in self._headers:
+            return None
+        self._check_length(limit)
+        receiving = self._receive()
+        try:
+            waits_for = receiving.send(None)
+        except StopIteration as ended:
+            part = self._part(ended.value)
+            if self._is_complete:
+                self._hold(part, limit)
+                return part
+            self._came = part
+        else:
+            self._coming = resumed(receiving, waits_for)
+        return None
 
     async def read(self, *, limit: int, seconds: float) -> bytes:
         """The whole body, inflated. Raises BodyRefused, Disconnected, or Full."""
         inflater = _inflater(self._headers)
         self._check_length(limit)
         until = time.monotonic() + seconds
-        part = await self._next(seconds)
-        if self._is_complete and inflater is None:  # as nearly every body is
-            self._hold(part, limit)
-            return part
         parts: list[bytes] = []
         on_the_wire = 0
-        while True:
+        while not self._is_complete:
+            part = await self._next(until - time.monotonic())
             on_the_wire += len(part)
             if inflater is not None and part:
                 part = inflater.inflate(part, limit - self.size)
@@ -64,9 +85,6 @@ class Body:
                 raise _too_large(limit)
             self._hold(part, limit)
             parts.append(part)
-            if self._is_complete:
-                break
-            part = await self._next(until - time.monotonic())
         if inflater is not None and on_the_wire and not inflater.is_complete:
             raise BodyRefused(400, "the compressed body is cut short")
         return b"".join(parts)
@@ -99,11 +117,19 @@ class Body:
             raise _too_large(limit)
 
     async def _next(self, seconds: float) -> bytes:
+        if self._came is not None:
+            part, self._came = self._came, None
+            return part
+        coming, self._coming = self._coming or self._receive(), None
         try:
-            event = await within(max(seconds, 0), self._receive())
+            event = await within(max(seconds, 0), coming)
         except TimeoutError:
             self._is_given_up = True
             raise BodyRefused(408, "the body did not come in time", is_last=True) from None
+        return self._part(event)
+
+    def _part(self, event: Event) -> bytes:
+        """The part of the body in an event. Raises Disconnected."""
         if event["type"] != "http.request":
             raise Disconnected
         self._is_complete = not event.get("more_body", False)

@@ -56,14 +56,12 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
     is_partly_proved: bool = False
 
 
-class _Read(msgspec.Struct, frozen=True, gc=False):
-    """A request with its body. `connection` is None where the body has to tell it; `has_key` is False for a webhook's
-    request that has its signature alone."""
+class _Sender(msgspec.Struct, frozen=True, gc=False):
+    """Who sends, as far as the head of a request tells: `connection` is None where the body has to tell it; `has_key`
+    is False for a webhook's request that has its signature alone."""
 
-    request: Request
-    endpoint: Endpoint
     connection: ReceivingConnection | None
-    body: bytes
+    max_body_bytes: int
     has_key: bool = True
 
 
@@ -81,14 +79,14 @@ class Intake:
 
     async def accept(self, request: Request, asked: Endpoint, body: Body, received_at: Callable[[], str]) -> Accepted:
         """What is stored of a webhook's or an SDK's request. Raises RequestRefused, or what reading the body raises."""
-        if asked.kind is Kind.WEBHOOK:
-            read = await self._webhook(request, asked, body)
-        else:
-            read = await self._tracking(request, asked, body)
-        if len(read.body) <= _THREAD_BYTES:
-            return self._accepted(read, received_at())
+        sender = self._webhook(request, asked) if asked.kind is Kind.WEBHOOK else self._tracking(request)
+        content = body.at_once(sender.max_body_bytes)
+        if content is None:
+            content = await body.read(limit=sender.max_body_bytes, seconds=self._limits.body_seconds)
+        if len(content) <= _THREAD_BYTES:
+            return self._accepted(request, asked, sender, content, received_at())
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._accepted, read, received_at())
+        return await loop.run_in_executor(self._threads, self._accepted, request, asked, sender, content, received_at())
 
     def accept_pixel(self, request: Request, asked: Endpoint, received_at: str) -> Accepted:
         """What is stored of the address of an image. Raises RequestRefused, or NoCalls."""
@@ -100,8 +98,8 @@ class Intake:
         defaults = with_device({}, self._address(request), _user_agent(request))
         return Accepted(connection, messages(connection.name, document.calls, defaults, received_at), 1)
 
-    async def _webhook(self, request: Request, asked: Endpoint, body: Body) -> _Read:
-        """Its sender has proved itself by a key or by a signature; a signature that is there must be right."""
+    def _webhook(self, request: Request, asked: Endpoint) -> _Sender:
+        """It proves itself by a key or by a signature."""
         connection = self._sources.webhook(asked.name)
         if connection is None:
             raise RequestRefused(404, "there is no webhook at this path", "unknown_webhook")
@@ -110,42 +108,36 @@ class Intake:
         secret = connection.shared_secret
         if not has_key and (signature is None or secret is None):
             raise RequestRefused(401, "the API key is missing or wrong, and there is no signature", "wrong_key")
-        content = await body.read(limit=self._limits.max_body_bytes, seconds=self._limits.body_seconds)
-        if signature is not None and secret is not None:
-            first = first_element(content)
-            if not is_signed(signature, secret, *([content] if first is None else [content, first])):
-                raise RequestRefused(401, "the signature is not that of this body", "wrong_signature")
-        return _Read(request, asked, connection, content, has_key)
+        return _Sender(connection, self._limits.max_body_bytes, has_key)
 
-    async def _tracking(self, request: Request, asked: Endpoint, body: Body) -> _Read:
+    def _tracking(self, request: Request) -> _Sender:
         """Its connection is that of the write key in a header; where there is none, its body has to tell."""
         connection = self._sources.by_headers(request.headers)
         if connection is None:
             if header_keys(request.headers, WRITE_KEY_HEADERS):
                 raise _wrong_key()
-            most = min(self._limits.max_keyless_body_bytes, self._limits.max_body_bytes)
-            return _Read(request, asked, None, await body.read(limit=most, seconds=self._limits.body_seconds))
-        content = await body.read(limit=self._limits.max_body_bytes, seconds=self._limits.body_seconds)
-        return _Read(request, asked, connection, content)
+            return _Sender(None, min(self._limits.max_keyless_body_bytes, self._limits.max_body_bytes))
+        return _Sender(connection, self._limits.max_body_bytes)
 
-    def _accepted(self, read: _Read, received_at: str) -> Accepted:
-        request, asked = read.request, read.endpoint
-        if len(read.body) > self._limits.max_values:
-            self._check_values(read.body)
+    def _accepted(self, request: Request, asked: Endpoint, sender: _Sender, body: bytes, received_at: str) -> Accepted:
+        is_webhook = asked.kind is Kind.WEBHOOK
+        if is_webhook:
+            _check_signature(request, sender, body)
+        if len(body) > self._limits.max_values:
+            self._check_values(body)
         try:
-            document = read_document(read.body, asked.call_type)
+            document = read_document(body, asked.call_type)
         except NoCalls as error:
-            return _without_calls(read, error)
-        connection = read.connection or self._owner(document)
+            return _without_calls(sender, body, error)
+        connection = sender.connection or self._owner(document)
         if len(document.calls) > self._limits.max_calls:
             raise RequestRefused(413, f"the body has more than {self._limits.max_calls} calls", "too_many_calls")
         defaults = document.defaults
-        is_webhook = asked.kind is Kind.WEBHOOK
         is_browser = cors.is_browser(request.headers)
         if (is_browser or asked.is_of_device) and not is_webhook:
             defaults = with_device(defaults, self._address(request), _user_agent(request) if is_browser else None)
         made = messages(connection.name, document.calls, defaults, received_at, keep_receipt=is_webhook)
-        is_partly_proved = document.is_array and not read.has_key and len(document.calls) > 1
+        is_partly_proved = document.is_array and not sender.has_key and len(document.calls) > 1
         return Accepted(connection, made, len(document.calls), is_partly_proved=is_partly_proved)
 
     def _check_values(self, body: bytes) -> None:
@@ -166,13 +158,23 @@ class Intake:
         return client_address(request, self._trusted_proxies)
 
 
-def _without_calls(read: _Read, error: NoCalls) -> Accepted:
+def _check_signature(request: Request, sender: _Sender, body: bytes) -> None:
+    """A signature that is there must be right. Raises RequestRefused."""
+    signature = request.headers.get(SIGNATURE_HEADER)
+    secret = None if sender.connection is None else sender.connection.shared_secret
+    if signature is not None and secret is not None:
+        first = first_element(body)
+        if not is_signed(signature, secret, *([body] if first is None else [body, first])):
+            raise RequestRefused(401, "the signature is not that of this body", "wrong_signature")
+
+
+def _without_calls(sender: _Sender, body: bytes, error: NoCalls) -> Accepted:
     """The bytes of a body that is no call are kept, where its sender is known."""
-    if read.connection is None:
+    if sender.connection is None:
         problem = "no write key: there is none in the headers, and the body is not JSON that could have one"
         raise RequestRefused(401, problem, "no_key") from None
-    kept = [unreadable(read.connection.name, read.body)] if read.body else []
-    return Accepted(read.connection, kept, 0, str(error))
+    kept = [unreadable(sender.connection.name, body)] if body else []
+    return Accepted(sender.connection, kept, 0, str(error))
 
 
 def _wrong_key() -> RequestRefused:

@@ -87,11 +87,11 @@ async def within(seconds: float, coroutine: Coroutine[Any, Any, T]) -> T:
     except StopIteration as ended:
         result: T = ended.value
         return result
-    return await _timed(seconds, _resumed(coroutine, waits_for))
+    return await _timed(seconds, resumed(coroutine, waits_for))
 
 
 @types.coroutine
-def _resumed(coroutine: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
+def resumed(coroutine: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
     """Goes on with a coroutine that has been run up to where it waits."""
     while True:
         try:

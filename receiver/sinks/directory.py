@@ -105,7 +105,11 @@ def folder_name(connection: str) -> str:
 
 def as_line(payload: bytes) -> bytes:
     """The payload on one line, with its end; the job reads it as it would read the payload."""
-    line = payload.replace(b"\n", b"\r") + b"\n"
+    return _without_end(payload) + b"\n"
+
+
+def _without_end(payload: bytes) -> bytes:
+    line = payload.replace(b"\n", b"\r")
     return b" " + line if line.startswith(_CHANGED_BY_READERS) else line
 
 
@@ -152,7 +156,7 @@ class _Parts:
         for messages in items:
             for message in messages:
                 try:
-                    lines[_folder_name(message.connection)].append(as_line(message.payload))
+                    lines[_folder_name(message.connection)].append(_without_end(message.payload))
                 except ValueError as error:
                     nowhere[message.connection] = str(error)
         outcomes = self._in_parallel(self._appended, lines.items())
@@ -192,7 +196,7 @@ class _Parts:
         """Appends to the part of a folder. Returns in one line why that is not done."""
         folder, some = lines
         try:
-            self._append(folder, b"".join(some))
+            self._append(folder, b"\n".join((*some, b"")))
         except OSError as error:
             return f"{self._directory} cannot be written: {why(error)}"
         return None

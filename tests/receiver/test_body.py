@@ -47,6 +47,64 @@ def read(encoding: bytes, parts: Sequence[bytes], *, limit: int = 1_000_000) -> 
     return asyncio.run(whole())
 
 
+@pytest.mark.parametrize(
+    ("what", "encoding", "parts", "is_there"),
+    [
+        ("whole", b"", [PLAIN], True),
+        ("empty", b"", [b""], True),
+        ("in two parts", b"", [PLAIN[:9], PLAIN[9:]], False),
+        ("the first is late", b"", [None, PLAIN], False),
+        ("the second is late", b"", [PLAIN[:9], None, PLAIN[9:]], False),
+        ("compressed", b"gzip", [gzipped(PLAIN)], False),
+    ],
+)
+def test_a_body_is_there_at_once_or_read(
+    what: str, encoding: bytes, parts: Sequence[bytes | None], is_there: bool
+) -> None:
+    """None among the parts is a turn of the event loop in which nothing comes."""
+    left = list(parts)
+
+    async def receive() -> Event:
+        while (part := left.pop(0)) is None:
+            await asyncio.sleep(0)
+        return {"type": "http.request", "body": part, "more_body": bool(left)}
+
+    headers = {b"content-encoding": encoding} if encoding else {}
+
+    async def whole() -> bytes:
+        in_flight = Load(Limits())
+        body = Body(receive, headers, in_flight)
+        content = body.at_once(1_000_000)
+        assert (content is not None) is is_there
+        if content is None:
+            content = await body.read(limit=1_000_000, seconds=5)
+        assert in_flight.bytes == body.size == len(content)
+        return content
+
+    assert asyncio.run(whole()) == (PLAIN if any(parts) else b"")
+
+
+def test_a_body_that_was_begun_at_once_is_given_up_in_time() -> None:
+    async def silent() -> None:
+        body = Body(asyncio.Event().wait, {}, Load(Limits()))  # type: ignore[arg-type]
+        assert body.at_once(100) is None
+        with pytest.raises(BodyRefused, match="in time"):
+            await body.read(limit=100, seconds=0.05)
+
+    asyncio.run(silent())
+
+
+@pytest.mark.parametrize("limit", [0, 9])
+def test_a_body_that_is_there_at_once_is_limited(limit: int) -> None:
+    async def receive() -> Event:
+        return {"type": "http.request", "body": bytes(10)}
+
+    in_flight = Load(Limits())
+    with pytest.raises(BodyRefused, match="more than"):
+        Body(receive, {}, in_flight).at_once(limit)
+    assert in_flight.bytes == 0
+
+
 @pytest.mark.parametrize("size", [1, 7, 1000, 10**9], ids="{} at once".format)
 @pytest.mark.parametrize(
     ("encoding", "packed", "expected"),
