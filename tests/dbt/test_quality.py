@@ -1,9 +1,11 @@
-"""The tests of quality pass on data without faults, and each finds its own; nothing stays of days that are gone."""
+"""The package installed in a project, as docs/dbt.md says: its tests of quality pass on data without faults, and each
+finds its own; nothing stays of days that are gone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import dedent
 from typing import Any, Final
 
 import duckdb
@@ -55,16 +57,38 @@ PLANTED: Final = {
 """What each test is to find, one row each."""
 
 
+PROJECT: Final = {
+    "dbt_project.yml": """
+        name: ours
+        profile: segment_bigquery
+        models: {segment_bigquery: {marts: {leads: {+enabled: false}}}}
+        vars: {segment_bigquery: {segment_schema: main}}
+    """,
+    "models/ours.sql": """
+        select session.session_id, event.message_id
+        from {{ ref('segment_bigquery', 'sessions') }} as session
+        inner join {{ source('segment', 'events_resolved') }} as event on event.message_id = session.session_id
+    """,
+    "profiles.yml": environment.PACKAGE.joinpath("profiles.yml").read_text("utf-8"),
+}
+"""A project of a user."""
+
+
 def build(file: Path) -> Mapping[str, Any]:
-    return environment.dbt(
-        "build", project=environment.PACKAGE, target=file.with_name("target"), SEGMENT_DUCKDB=str(file)
-    )
+    project = file.with_name("project")
+    return environment.dbt("build", project=project, target=file.with_name("target"), SEGMENT_DUCKDB=str(file))
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment.require()
     path = tmp_path_factory.mktemp("quality") / "warehouse.duckdb"
+    for name, text in PROJECT.items():
+        path.with_name("project").joinpath(name).parent.mkdir(parents=True, exist_ok=True)
+        path.with_name("project").joinpath(name).write_text(dedent(text), "utf-8")
+    packages = path.with_name("project") / "dbt_packages"
+    packages.mkdir()
+    (packages / "segment_bigquery").symlink_to(environment.PACKAGE)
     with duckdb_file.connect(str(path)) as connection:
         duckdb_file.create(connection)
         connection.execute(CLEAN)
@@ -94,6 +118,8 @@ def test_each_test_has_a_fault() -> None:
 
 def test_data_without_faults_pass(clean: Mapping[str, Any]) -> None:
     assert {outcome["status"] for outcome in clean.values()} == {"success", "pass"}
+    assert {"ours", "sessions", *QUALITY} <= clean.keys()
+    assert "leads" not in clean
 
 
 @pytest.mark.parametrize("name", QUALITY)

@@ -16,7 +16,7 @@ select
     coalesce(user_id, anonymous_id) as sent_id,
     group_id,
     connection,
-    coalesce(channel in ({% for channel in var('server_channels') %}{{ segment_bigquery.text(channel) }}, {% endfor %}''), false) as is_server,
+    {% for channel in var('server_channels') %}coalesce(channel, '') = {{ text(channel) }} or {% endfor %}false as is_server,
     coalesce({{ json_text('properties', 'url') }}, {{ json_text('context', 'page.url') }}) as url,
     coalesce({{ json_text('properties', 'path') }}, {{ json_text('context', 'page.path') }}) as path,
     coalesce({{ json_text('properties', 'referrer') }}, {{ json_text('context', 'page.referrer') }}) as referrer,
