@@ -45,7 +45,7 @@ _PORTS: Final = 20
 
 
 _LISTENING: Final = re.compile(r"listening at (http://[^\s,]+),")
-_TAKEN: Final = "cannot be listened at"
+_TAKEN: Final = "cannot be used, on"
 
 
 class FailedError(Exception):

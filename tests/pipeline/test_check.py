@@ -214,7 +214,7 @@ def test_of_a_damaged_file_it_tells_the_damage(tmp_path: Path, capsys: pytest.Ca
         ([SAMPLE, "--connections=none.yaml"], "--connections=none.yaml: no such file; give a YAML file"),
         ([SAMPLE, "--connection=Shop"], "--connection=Shop: no such connection; choose from default"),
         ([SAMPLE, "--messages=0"], "--messages=0: reads nothing; give a number from 1"),
-        ([SAMPLE, "--messages=few"], "argument --messages: 'few' is no count: give a whole number from 0"),
+        ([SAMPLE, "--messages=few"], "argument --messages: 'few' is not a count: give a whole number from 0"),
         ([SAMPLE, "--mesages=3"], "--mesages: unknown option; did you mean --messages?"),
     ],
 )

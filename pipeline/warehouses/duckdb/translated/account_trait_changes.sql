@@ -1,4 +1,4 @@
--- of the GoogleSQL whose SHA-256 is 5d610ffb6a5905f4817729bef5ef6ec7e0e5d4876fb08ca265d1b29e9cb69b19
+-- of the GoogleSQL whose SHA-256 is c8baabe27446683b236a7096ab54931268cebff58b789b1f52920307a3bbd8c0
 SELECT
   account_id,
   trait,
@@ -35,13 +35,12 @@ FROM (
         fact.connection
       FROM (
         SELECT
-          group_id AS account_id,
-          TRUE AS by_group,
-          trait,
-          value,
-          timestamp,
-          message_id,
-          connection
+          call.group_id AS account_id,
+          call.trait,
+          call.value,
+          call.timestamp,
+          call.message_id,
+          call.connection
         FROM (
           SELECT
             call.*
@@ -284,21 +283,154 @@ FROM (
           ) AS call
           WHERE
             name IS NULL OR sent_as IS NULL OR name <> sent_as
-        )
+        ) AS call
+        JOIN (
+          SELECT
+            used.connection,
+            CASE
+              WHEN used.mapping IS NULL
+              THEN used.by_group
+              ELSE CASE JSON_VALUE(used.mapping, '$.method') ->> '$'
+                WHEN 'group'
+                THEN TRUE
+                WHEN 'identify_traits'
+                THEN FALSE
+              END
+            END AS by_group,
+            CASE
+              WHEN used.mapping IS NULL
+              THEN 'company.id'
+              ELSE JSON_VALUE(used.mapping, '$.id') ->> '$'
+            END AS id,
+            CASE
+              WHEN used.mapping IS NULL
+              THEN 'company'
+              ELSE JSON_VALUE(used.mapping, '$.key_1') ->> '$'
+            END AS key_1,
+            CASE
+              WHEN used.mapping IS NULL
+              THEN 'id'
+              ELSE JSON_VALUE(used.mapping, '$.key_2') ->> '$'
+            END AS key_2,
+            JSON_VALUE(used.mapping, '$.key_3') ->> '$' AS key_3,
+            JSON_VALUE(used.mapping, '$.key_4') ->> '$' AS key_4,
+            JSON_VALUE(used.mapping, '$.key_5') ->> '$' AS key_5
+          FROM (
+            SELECT
+              used.connection,
+              used.by_group,
+              COALESCE(
+                JSON_EXTRACT(
+                  JSON_EXTRACT(job.account_mappings, '/connections'),
+                  '/' || REPLACE(REPLACE(used.connection, '~', '~0'), '/', '~1')
+                ),
+                JSON_EXTRACT(job.account_mappings, '/others')
+              ) AS mapping
+            FROM (
+              SELECT
+                connection,
+                BOOL_AND(CAST(is_possible AS BOOLEAN)) AND BOOL_OR(CAST(is_shown AS BOOLEAN)) AS by_group
+              FROM (
+                SELECT
+                  call.connection,
+                  NOT account.account_id IS NULL AS is_possible,
+                  FALSE AS is_shown
+                FROM identity_calls AS call
+                LEFT JOIN accounts AS account
+                  ON account.account_id = call.group_id
+                  AND CASE
+                    WHEN account.connections IS NULL OR ARRAY_LENGTH(account.connections) = 0
+                    THEN FALSE
+                    WHEN ARRAY_CONTAINS(account.connections, call.connection)
+                    THEN TRUE
+                    WHEN call.connection IS NULL
+                    OR ARRAY_LENGTH(account.connections) <> LIST_COUNT(account.connections)
+                    THEN NULL
+                    ELSE FALSE
+                  END
+                WHERE
+                  call.type = 'group'
+                UNION ALL
+                SELECT
+                  connection,
+                  ARRAY_LENGTH(account.connections) > 1
+                  OR account.account_source <> 'identify_traits' AS is_possible,
+                  account.account_source = 'group' AS is_shown
+                FROM accounts AS account
+                CROSS JOIN UNNEST(account.connections) AS _t2(connection)
+              )
+              GROUP BY
+                connection
+            ) AS used
+            LEFT JOIN (
+              SELECT
+                account_mappings
+              FROM jobs
+              WHERE
+                NOT account_mappings IS NULL
+              QUALIFY
+                ROW_NUMBER() OVER (ORDER BY generation DESC) = 1
+            ) AS job
+              ON TRUE
+          ) AS used
+        ) AS way
+          ON way.connection = call.connection AND way.by_group
         WHERE
-          type = 'group'
+          call.type = 'group'
         UNION ALL
         SELECT
           account_id,
-          FALSE AS by_group,
           trait,
-          JSON_EXTRACT(company, '/' || REPLACE(REPLACE(trait, '~', '~0'), '/', '~1')) AS value,
+          JSON_EXTRACT(holder, '/' || REPLACE(REPLACE(trait, '~', '~0'), '/', '~1')) AS value,
           timestamp,
           message_id,
           connection
         FROM (
           SELECT
-            call.*,
+            call.*
+            EXCLUDE (id),
+            CASE
+              WHEN CASE JSON_TYPE(id)
+                WHEN 'VARCHAR'
+                THEN 'string'
+                WHEN 'BOOLEAN'
+                THEN 'boolean'
+                WHEN 'NULL'
+                THEN 'null'
+                WHEN 'ARRAY'
+                THEN 'array'
+                WHEN 'OBJECT'
+                THEN 'object'
+                WHEN 'BIGINT'
+                THEN 'number'
+                WHEN 'UBIGINT'
+                THEN 'number'
+                WHEN 'HUGEINT'
+                THEN 'number'
+                WHEN 'DOUBLE'
+                THEN 'number'
+              END = 'number'
+              THEN REGEXP_REPLACE(
+                CASE
+                  WHEN JSON_TYPE(TRY_CAST(id AS JSON)) IN ('OBJECT', 'ARRAY')
+                  THEN NULL
+                  ELSE TRY_CAST(id AS JSON) ->> '$'
+                END,
+                '\.0+$',
+                '',
+                'g'
+              )
+              ELSE REGEXP_REPLACE(
+                CASE
+                  WHEN JSON_TYPE(TRY_CAST(id AS JSON)) IN ('OBJECT', 'ARRAY')
+                  THEN NULL
+                  ELSE TRY_CAST(id AS JSON) ->> '$'
+                END,
+                '^[\pZ\t-\r\x1c-\x1f\x{85}]+|[\pZ\t-\r\x1c-\x1f\x{85}]+$',
+                '',
+                'g'
+              )
+            END AS account_id,
             CASE
               WHEN STARTS_WITH(escaped, '"')
               THEN CASE
@@ -310,92 +442,184 @@ FROM (
             END AS trait
           FROM (
             SELECT
-              CASE
-                WHEN CASE JSON_TYPE((
-                    traits -> '$.company.id'
-                  ))
-                  WHEN 'VARCHAR'
-                  THEN 'string'
-                  WHEN 'BOOLEAN'
-                  THEN 'boolean'
-                  WHEN 'NULL'
-                  THEN 'null'
-                  WHEN 'ARRAY'
-                  THEN 'array'
-                  WHEN 'OBJECT'
-                  THEN 'object'
-                  WHEN 'BIGINT'
-                  THEN 'number'
-                  WHEN 'UBIGINT'
-                  THEN 'number'
-                  WHEN 'HUGEINT'
-                  THEN 'number'
-                  WHEN 'DOUBLE'
-                  THEN 'number'
-                END = 'number'
-                THEN REGEXP_REPLACE(JSON_VALUE(traits, '$.company.id') ->> '$', '\.0+$', '', 'g')
-                ELSE TRIM(JSON_VALUE(traits, '$.company.id') ->> '$')
-              END AS account_id,
-              traits -> '$.company' AS company,
-              timestamp,
-              message_id,
-              connection
-            FROM identity_calls_unique
+              *,
+              JSON_EXTRACT(holder, '/' || REPLACE(REPLACE(own_key, '~', '~0'), '/', '~1')) AS id
+            FROM (
+              SELECT
+                call.timestamp,
+                call.message_id,
+                call.connection,
+                COALESCE(way.key_4, way.key_3, way.key_2) AS own_key,
+                CASE
+                  WHEN way.key_2 IS NULL OR NOT way.key_5 IS NULL
+                  THEN NULL
+                  WHEN way.key_3 IS NULL
+                  THEN JSON_EXTRACT(call.traits, '/' || REPLACE(REPLACE(way.key_1, '~', '~0'), '/', '~1'))
+                  WHEN way.key_4 IS NULL
+                  THEN JSON_EXTRACT(
+                    JSON_EXTRACT(call.traits, '/' || REPLACE(REPLACE(way.key_1, '~', '~0'), '/', '~1')),
+                    '/' || REPLACE(REPLACE(way.key_2, '~', '~0'), '/', '~1')
+                  )
+                  ELSE JSON_EXTRACT(
+                    JSON_EXTRACT(
+                      JSON_EXTRACT(call.traits, '/' || REPLACE(REPLACE(way.key_1, '~', '~0'), '/', '~1')),
+                      '/' || REPLACE(REPLACE(way.key_2, '~', '~0'), '/', '~1')
+                    ),
+                    '/' || REPLACE(REPLACE(way.key_3, '~', '~0'), '/', '~1')
+                  )
+                END AS holder
+              FROM identity_calls_unique AS call
+              JOIN (
+                SELECT
+                  used.connection,
+                  CASE
+                    WHEN used.mapping IS NULL
+                    THEN used.by_group
+                    ELSE CASE JSON_VALUE(used.mapping, '$.method') ->> '$'
+                      WHEN 'group'
+                      THEN TRUE
+                      WHEN 'identify_traits'
+                      THEN FALSE
+                    END
+                  END AS by_group,
+                  CASE
+                    WHEN used.mapping IS NULL
+                    THEN 'company.id'
+                    ELSE JSON_VALUE(used.mapping, '$.id') ->> '$'
+                  END AS id,
+                  CASE
+                    WHEN used.mapping IS NULL
+                    THEN 'company'
+                    ELSE JSON_VALUE(used.mapping, '$.key_1') ->> '$'
+                  END AS key_1,
+                  CASE
+                    WHEN used.mapping IS NULL
+                    THEN 'id'
+                    ELSE JSON_VALUE(used.mapping, '$.key_2') ->> '$'
+                  END AS key_2,
+                  JSON_VALUE(used.mapping, '$.key_3') ->> '$' AS key_3,
+                  JSON_VALUE(used.mapping, '$.key_4') ->> '$' AS key_4,
+                  JSON_VALUE(used.mapping, '$.key_5') ->> '$' AS key_5
+                FROM (
+                  SELECT
+                    used.connection,
+                    used.by_group,
+                    COALESCE(
+                      JSON_EXTRACT(
+                        JSON_EXTRACT(job.account_mappings, '/connections'),
+                        '/' || REPLACE(REPLACE(used.connection, '~', '~0'), '/', '~1')
+                      ),
+                      JSON_EXTRACT(job.account_mappings, '/others')
+                    ) AS mapping
+                  FROM (
+                    SELECT
+                      connection,
+                      BOOL_AND(CAST(is_possible AS BOOLEAN)) AND BOOL_OR(CAST(is_shown AS BOOLEAN)) AS by_group
+                    FROM (
+                      SELECT
+                        call.connection,
+                        NOT account.account_id IS NULL AS is_possible,
+                        FALSE AS is_shown
+                      FROM identity_calls AS call
+                      LEFT JOIN accounts AS account
+                        ON account.account_id = call.group_id
+                        AND CASE
+                          WHEN account.connections IS NULL OR ARRAY_LENGTH(account.connections) = 0
+                          THEN FALSE
+                          WHEN ARRAY_CONTAINS(account.connections, call.connection)
+                          THEN TRUE
+                          WHEN call.connection IS NULL
+                          OR ARRAY_LENGTH(account.connections) <> LIST_COUNT(account.connections)
+                          THEN NULL
+                          ELSE FALSE
+                        END
+                      WHERE
+                        call.type = 'group'
+                      UNION ALL
+                      SELECT
+                        connection,
+                        ARRAY_LENGTH(account.connections) > 1
+                        OR account.account_source <> 'identify_traits' AS is_possible,
+                        account.account_source = 'group' AS is_shown
+                      FROM accounts AS account
+                      CROSS JOIN UNNEST(account.connections) AS _t3(connection)
+                    )
+                    GROUP BY
+                      connection
+                  ) AS used
+                  LEFT JOIN (
+                    SELECT
+                      account_mappings
+                    FROM jobs
+                    WHERE
+                      NOT account_mappings IS NULL
+                    QUALIFY
+                      ROW_NUMBER() OVER (ORDER BY generation DESC) = 1
+                  ) AS job
+                    ON TRUE
+                ) AS used
+              ) AS way
+                ON way.connection = call.connection AND NOT way.by_group
+              WHERE
+                call.type = 'identify'
+                AND COALESCE(
+                  CAST(TO_JSON(JSON_EXTRACT(call.traits, '/' || REPLACE(REPLACE(way.id, '~', '~0'), '/', '~1'))) AS TEXT),
+                  'null'
+                ) = 'null'
+            )
             WHERE
-              type = 'identify'
-              AND NOT (
-                JSON_VALUE(traits, '$.company.id') ->> '$'
-              ) IS NULL
-              AND COALESCE(CAST(TO_JSON(JSON_EXTRACT(traits, '/company.id')) AS TEXT), 'null') = 'null'
+              CASE JSON_TYPE(holder)
+                WHEN 'VARCHAR'
+                THEN 'string'
+                WHEN 'BOOLEAN'
+                THEN 'boolean'
+                WHEN 'NULL'
+                THEN 'null'
+                WHEN 'ARRAY'
+                THEN 'array'
+                WHEN 'OBJECT'
+                THEN 'object'
+                WHEN 'BIGINT'
+                THEN 'number'
+                WHEN 'UBIGINT'
+                THEN 'number'
+                WHEN 'HUGEINT'
+                THEN 'number'
+                WHEN 'DOUBLE'
+                THEN 'number'
+              END = 'object'
           ) AS call
           CROSS JOIN UNNEST(LIST_TRANSFORM(
-            JSON_KEYS(call.company),
+            JSON_KEYS(call.holder),
             LAMBDA key : CASE WHEN STARTS_WITH(key, '"') THEN CAST(TO_JSON(key) AS TEXT) ELSE key END
-          )) AS _t2(escaped)
+          )) AS _t4(escaped)
+          WHERE
+            CASE JSON_TYPE(call.id)
+              WHEN 'VARCHAR'
+              THEN 'string'
+              WHEN 'BOOLEAN'
+              THEN 'boolean'
+              WHEN 'NULL'
+              THEN 'null'
+              WHEN 'ARRAY'
+              THEN 'array'
+              WHEN 'OBJECT'
+              THEN 'object'
+              WHEN 'BIGINT'
+              THEN 'number'
+              WHEN 'UBIGINT'
+              THEN 'number'
+              WHEN 'HUGEINT'
+              THEN 'number'
+              WHEN 'DOUBLE'
+              THEN 'number'
+            END IN ('string', 'number')
         )
         WHERE
-          trait <> 'id'
+          trait <> own_key
       ) AS fact
       JOIN accounts AS account
         ON account.account_id = fact.account_id
-      JOIN (
-        SELECT
-          used.connection,
-          BOOL_AND(CAST(used.is_possible AS BOOLEAN))
-          AND BOOL_OR(CAST(used.is_shown AS BOOLEAN)) AS by_group
-        FROM (
-          SELECT
-            call.connection,
-            NOT account.account_id IS NULL AS is_possible,
-            FALSE AS is_shown
-          FROM identity_calls AS call
-          LEFT JOIN accounts AS account
-            ON account.account_id = call.group_id
-            AND CASE
-              WHEN account.connections IS NULL OR ARRAY_LENGTH(account.connections) = 0
-              THEN FALSE
-              WHEN ARRAY_CONTAINS(account.connections, call.connection)
-              THEN TRUE
-              WHEN call.connection IS NULL
-              OR ARRAY_LENGTH(account.connections) <> LIST_COUNT(account.connections)
-              THEN NULL
-              ELSE FALSE
-            END
-          WHERE
-            call.type = 'group'
-          UNION ALL
-          SELECT
-            connection,
-            ARRAY_LENGTH(account.connections) > 1
-            OR account.account_source <> 'identify_traits' AS is_possible,
-            account.account_source = 'group' AS is_shown
-          FROM accounts AS account
-          CROSS JOIN UNNEST(account.connections) AS _t3(connection)
-        ) AS used
-        GROUP BY
-          used.connection
-      ) AS way
-        ON way.connection = fact.connection AND way.by_group = fact.by_group
       JOIN (
         SELECT
           account.account_id,
