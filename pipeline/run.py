@@ -30,6 +30,7 @@ from pipeline.summary import Summary
 from pipeline.warehouses import JobRun, LogNotEmptyError, Warehouse, kind_of, open_warehouse
 from schemas.tables import Timestamp
 from transforms import metrics
+from transforms.core.connections import account_mappings
 
 _log = logging.getLogger(__name__)
 
@@ -152,6 +153,7 @@ def _prepared(
             options=shown_options,
             history=settings.history == "warehouse" and log is None,
             new=log is not None or not all(source.reads_warehouse for source in settings.sources),
+            account_mappings=account_mappings(settings.connections).decode(),
         )
     except LogNotEmptyError:
         if log is None:

@@ -343,6 +343,9 @@ class Job(Row, frozen=True):
     rules_version: Annotated[int | None, "the version of the rules that it writes rows by; NULL for jobs of before"] = (
         None
     )
+    account_mappings: Annotated[
+        Json | None, "how it maps accounts: the mapping of each connection, and of every other; NULL for jobs of before"
+    ] = None
 
 
 EVENTS = Table(

@@ -100,7 +100,16 @@ class Warehouse(Protocol):
     sample_query: ClassVar[str]
     """A query to try, in the warehouse's own SQL."""
 
-    def start(self, *, bounded: bool, runner: str, options: str, history: bool, new: bool = True) -> JobRun:
+    def start(
+        self,
+        *,
+        bounded: bool,
+        runner: str,
+        options: str,
+        history: bool,
+        new: bool = True,
+        account_mappings: str | None = None,
+    ) -> JobRun:
         """Creates what is missing, and enters the job in `jobs`. Raises UsageError, also where no job has written a
         local warehouse that must not be `new`, and LogNotEmptyError where the log must not be left out (`history` is
         False) but holds something."""

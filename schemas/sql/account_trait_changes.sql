@@ -1,6 +1,6 @@
 -- Each value that each trait of a company got, and from when until when it stood, as in trait_changes: from the group
--- calls of connections that map accounts by them, and from the company object of identify calls of those that map them
--- by identify traits, at the default path company.id.
+-- calls of connections that map accounts by them, and from the object that holds the id in identify calls of those that
+-- map them by identify traits, by the configuration of the newest job. A path of more than four keys is not followed.
 SELECT
   account_id, -- the company
   -- include _change.sql
@@ -22,42 +22,53 @@ FROM (
         fact.message_id,
         fact.connection
       FROM (
-        SELECT group_id AS account_id, TRUE AS by_group, trait, value, timestamp, message_id, connection
+        SELECT call.group_id AS account_id, call.trait, call.value, call.timestamp, call.message_id, call.connection
         FROM (
           -- include _facts.sql
-        )
-        WHERE type = 'group'
+        ) AS call
+        JOIN (
+          -- include _account_ways.sql
+        ) AS way ON way.connection = call.connection AND way.by_group
+        WHERE call.type = 'group'
         UNION ALL
-        SELECT account_id, FALSE AS by_group, trait, company[trait] AS value, timestamp, message_id, connection
+        SELECT account_id, trait, holder[trait] AS value, timestamp, message_id, connection
         FROM (
           SELECT
-            call.*,
+            call.* EXCEPT (id),
+            IF(
+              JSON_TYPE(id) = 'number',
+              REGEXP_REPLACE(JSON_VALUE(id), r'\.0+$', ''),
+              REGEXP_REPLACE(JSON_VALUE(id), r'^[\pZ\t-\r\x1c-\x1f\x{85}]+|[\pZ\t-\r\x1c-\x1f\x{85}]+$', '')
+            ) AS account_id,
             IF(STARTS_WITH(escaped, '"'), JSON_VALUE(SAFE.PARSE_JSON(escaped)), escaped) AS trait
           FROM (
-            SELECT
-              IF(
-                JSON_TYPE(JSON_QUERY(traits, '$.company.id')) = 'number',
-                REGEXP_REPLACE(JSON_VALUE(traits, '$.company.id'), r'\.0+$', ''),
-                TRIM(JSON_VALUE(traits, '$.company.id'))
-              ) AS account_id,
-              JSON_QUERY(traits, '$.company') AS company,
-              timestamp,
-              message_id,
-              connection
-            FROM identity_calls_unique
-            WHERE
-              type = 'identify'
-              AND JSON_VALUE(traits, '$.company.id') IS NOT NULL
-              AND COALESCE(TO_JSON_STRING(traits['company.id']), 'null') = 'null'
+            SELECT *, holder[own_key] AS id
+            FROM (
+              SELECT
+                call.timestamp,
+                call.message_id,
+                call.connection,
+                COALESCE(way.key_4, way.key_3, way.key_2) AS own_key,
+                CASE
+                  WHEN way.key_2 IS NULL OR way.key_5 IS NOT NULL THEN NULL
+                  WHEN way.key_3 IS NULL THEN call.traits[way.key_1]
+                  WHEN way.key_4 IS NULL THEN call.traits[way.key_1][way.key_2]
+                  ELSE call.traits[way.key_1][way.key_2][way.key_3]
+                END AS holder
+              FROM identity_calls_unique AS call
+              JOIN (
+                -- include _account_ways.sql
+              ) AS way ON way.connection = call.connection AND NOT way.by_group
+              WHERE call.type = 'identify' AND COALESCE(TO_JSON_STRING(call.traits[way.id]), 'null') = 'null'
+            )
+            WHERE JSON_TYPE(holder) = 'object'
           ) AS call
-          CROSS JOIN UNNEST(JSON_KEYS(call.company, 1)) AS escaped
+          CROSS JOIN UNNEST(JSON_KEYS(call.holder, 1)) AS escaped
+          WHERE JSON_TYPE(call.id) IN ('string', 'number')
         )
-        WHERE trait != 'id'
+        WHERE trait != own_key
       ) AS fact
       JOIN accounts AS account ON account.account_id = fact.account_id
-      JOIN (
-        -- include _account_ways.sql
-      ) AS way ON way.connection = fact.connection AND way.by_group = fact.by_group
       JOIN (
         -- include _companies.sql
       ) AS company ON company.account_id = account.account_id

@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 from judge import Config, Row, Tables, canonical
+from judge.classification import is_identity_call
 from judge.companies import account_named_by
 from judge.message import ReplayedMessage
 from judge.reading import read
@@ -44,7 +45,7 @@ class Change:
 
 
 class Counted:
-    """The messages of an input, each once, and what the replay makes of them."""
+    """The identity calls of an input, each `message_id` once, and what the replay makes of the input."""
 
     def __init__(self, lines: Sequence[bytes], config: Config) -> None:
         outcomes = [outcome for line in lines for outcome in read(line, config, None, None)]
@@ -52,7 +53,7 @@ class Counted:
         self.tables: Tables = tables_of(outcomes, config, keyed_log=True)
         firsts: dict[str, ReplayedMessage] = {}
         for outcome in outcomes:
-            if isinstance(outcome, ReplayedMessage):
+            if isinstance(outcome, ReplayedMessage) and is_identity_call(outcome):
                 firsts.setdefault(outcome.message_id, outcome)
         self.messages = sorted(firsts.values(), key=lambda message: message.stamp)
 

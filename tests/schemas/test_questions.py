@@ -14,17 +14,19 @@ from random import Random
 from typing import Any
 
 import duckdb
+import msgspec
 import pytest
 
-from judge import canonical, parse
+from judge import Config, ConnectionRules, MappingRules, canonical, parse
 from pipeline.audit import configuration
 from pipeline.options import parse as parse_options
 from pipeline.run import run
 from pipeline.warehouses.duckdb import ddl
 from schemas.tables import ALL, BY_NAME, Type
-from tests.histories import CONFIGS, Alphabet, history, line
+from tests.histories import CONFIGS, Alphabet, Message, history, line
 from tests.schemas.counted import Counted, moment
 from tests.warehouse import EXAMPLES
+from transforms.core.connections import Connections, account_mappings
 
 HISTORIES = int(os.environ.get("QUESTION_HISTORIES", "8"))
 ALPHABET = Alphabet(seconds=200_000)
@@ -41,8 +43,10 @@ def empty() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def fill(connection: duckdb.DuckDBPyConnection, counted: Counted) -> None:
-    """Gives the tables the rows that the replay makes."""
+    """Gives the tables the rows that the replay makes, and the job that had its configuration."""
     tables = counted.tables
+    connections = msgspec.convert(counted.config.document(), Connections)
+    mappings = {"account_mappings": json.loads(account_mappings(connections))}
     identities = [{"id": id_, "external_id": label} for id_, label in tables.identities.items()]
     rows: dict[str, Iterable[Any]] = {
         "events": tables.events.values(),
@@ -51,6 +55,7 @@ def fill(connection: duckdb.DuckDBPyConnection, counted: Counted) -> None:
         "accounts": tables.accounts.values(),
         "memberships": tables.memberships.values(),
         "identities": identities,
+        "jobs": [{"generation": 1, "started_at": 0, "runner": "", "options": "", "history_done": True, **mappings}],
     }
     for table in ALL:
         connection.execute(f"DELETE FROM {table.name}")
@@ -78,7 +83,7 @@ def rows(connection: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[Any, ...
     return [tuple(v.astimezone(timezone.utc) if isinstance(v, datetime) else v for v in row) for row in found]
 
 
-def check(connection: duckdb.DuckDBPyConnection, counted: Counted, *, account_traits: bool = True) -> None:
+def check(connection: duckdb.DuckDBPyConnection, counted: Counted) -> None:
     """That every view gives what the count gives."""
 
     def equal(sql: str, expected: Iterable[tuple[Any, ...]]) -> None:
@@ -118,14 +123,7 @@ def check(connection: duckdb.DuckDBPyConnection, counted: Counted, *, account_tr
             standing.setdefault(external_id, {})[trait] = parse(value)
     for external_id, contact in counted.tables.contacts.items():
         assert canonical(standing.get(external_id, {})) == canonical(contact["traits"]), external_id
-    if account_traits:
-        changes = rows(
-            connection,
-            "SELECT account_id, trait, value, epoch_us(valid_from), epoch_us(valid_to), message_id, NULL"
-            " FROM account_trait_changes",
-        )
-        expected = [(*astuple(change)[:-1], None) for change in counted.account_trait_changes()]
-        assert Counter(_canonical(changes)) == Counter(expected)
+    check_account_traits(connection, counted)
     times = sorted(row["timestamp"] for row in counted.tables.events.values())
     if times:
         first, end = times[len(times) // 3], times[-1]
@@ -133,6 +131,16 @@ def check(connection: duckdb.DuckDBPyConnection, counted: Counted, *, account_tr
             f"events_between('{moment(first).isoformat()}'::TIMESTAMPTZ, '{moment(end).isoformat()}'::TIMESTAMPTZ)"
         )
         assert {key for (key,) in rows(connection, f"SELECT message_id FROM {between}")} == counted.between(first, end)
+
+
+def check_account_traits(connection: duckdb.DuckDBPyConnection, counted: Counted) -> None:
+    changes = rows(
+        connection,
+        "SELECT account_id, trait, value, epoch_us(valid_from), epoch_us(valid_to), message_id, NULL"
+        " FROM account_trait_changes",
+    )
+    expected = [(*astuple(change)[:-1], None) for change in counted.account_trait_changes()]
+    assert Counter(_canonical(changes)) == Counter(expected)
 
 
 def _canonical(changes: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
@@ -145,14 +153,71 @@ def _canonical(changes: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
     ["group", "group + fallback", "identify_traits", "identify_traits + fallback", "email_domain", "mixed"],
 )
 def test_views_give_what_a_plain_count_gives(empty: duckdb.DuckDBPyConnection, config: str) -> None:
-    """Of accounts' traits the log tells by which connection's method they came only where connections do not share
-    all their accounts, as in "mixed" they do."""
     for seed in range(HISTORIES):
         messages = history(Random(f"{config} {seed}"), 60, ALPHABET)
         counted = Counted([line(message) for message in messages], CONFIGS[config])
         fill(empty, counted)
         with _named(f"{config} {seed}"):
-            check(empty, counted, account_traits=config != "mixed")
+            check(empty, counted)
+
+
+@pytest.mark.parametrize("config", ["group", "identify_traits + fallback"])
+def test_accounts_tell_how_they_are_mapped_where_no_job_has_entered_it(
+    empty: duckdb.DuckDBPyConnection, config: str
+) -> None:
+    for seed in range(HISTORIES):
+        messages = history(Random(f"{config} {seed}"), 60, ALPHABET)
+        counted = Counted([line(message) for message in messages], CONFIGS[config])
+        fill(empty, counted)
+        empty.execute("UPDATE jobs SET account_mappings = NULL")
+        with _named(f"{config} {seed}"):
+            check_account_traits(empty, counted)
+
+
+ACCOUNTS: list[Any] = [
+    " acme\t",
+    "acme",
+    "\u00a0Globex\u2003",
+    7,
+    7.0,
+    "7",
+    "null",
+    "",
+    None,
+    True,
+    ["acme"],
+    {"id": "acme"},
+]
+
+
+@pytest.mark.parametrize("path", ["org", "org.id", "a/b.~c", "org.unit.id", "org.unit.of.id"])
+def test_traits_of_accounts_follow_the_path_of_the_configuration(empty: duckdb.DuckDBPyConnection, path: str) -> None:
+    """The id at the path, at the path as one key, or at another one; some of the objects on the way are none."""
+    rng = Random(path)
+    config = Config((ConnectionRules("web", None, MappingRules("identify_traits", id=path)),))
+    messages = []
+    for number in range(200):
+        keys = rng.choice([path.split(".")] * 8 + [["company", "id"], path.split(".")[:-1] or ["org"]])
+        value = rng.choice(ACCOUNTS)
+        for depth, key in enumerate(reversed(keys)):
+            value = {key: value, "plan": rng.choice(["free", "team", None]), "id" * (depth % 2 + 1): value}
+        traits = value if rng.random() < 0.9 else {**value, path: rng.choice(ACCOUNTS)}
+        messages.append(identify(number, traits))
+    counted = Counted([line(message) for message in messages], config)
+    fill(empty, counted)
+    check(empty, counted)
+    assert bool(counted.account_trait_changes()) == ("." in path)
+
+
+def identify(number: int, traits: Message) -> Message:
+    timestamp = moment(1_700_000_000_000_000 + number * 1_000_000).isoformat()
+    return {
+        "type": "identify",
+        "messageId": f"m{number}",
+        "userId": f"u{number % 5}",
+        "timestamp": timestamp,
+        "traits": traits,
+    }
 
 
 @contextmanager

@@ -526,6 +526,66 @@ def test_a_message_that_came_again_is_in_events_unique_once_as_it_came_first() -
     assert [tuple(row.values()) for row in rows] == [("again", "written twice"), ("late", "first"), ("once", "once")]
 
 
+UNIT = {"id": " unit-7 ", "plan": "team", "size": 3}
+PATH = {"id": "org.unit.id", "key_1": "org", "key_2": "unit", "key_3": "id"}
+PATHS = {"connections": {"web": {"method": "identify_traits", **PATH}}, "others": {"method": "group"}}
+OF_PATHS: Mapping[Table, Sequence[Row]] = {
+    tables.JOBS: (
+        tables.Job(1, MAY_1, None, "", "", True, account_mappings=raw({"others": {"method": "email_domain"}})),
+        tables.Job(2, MAY_1, None, "", "", True, account_mappings=raw(PATHS)),
+        tables.Job(3, MAY_1, None, "", "", True),
+    ),
+    tables.ACCOUNTS: (
+        Account("unit-7", "Unit 7", account_source="identify_traits", connections=("gone", "web")),
+        Account("8", "Eight", account_source="group", connections=("gone", "web")),
+    ),
+    tables.IDENTITY_CALLS: (
+        call("deep", "identify", user_id="ann", connection="web", traits=raw({"org": {"unit": UNIT, "name": "O"}})),
+        call("number", "identify", user_id="bob", connection="web", traits=raw({"org": {"unit": {"id": 8.0, "x": 1}}})),
+        call(
+            "literal",
+            "identify",
+            user_id="cy",
+            connection="web",
+            traits=raw({"org.unit.id": "8", "org": {"unit": UNIT}}),
+        ),
+        call("no object", "identify", user_id="di", connection="web", traits=raw({"org": {"unit": "unit-7"}})),
+        call("other way", "group", user_id="ann", group_id="8", connection="web", traits=raw({"plan": "free"})),
+        call("no longer", "group", user_id="ann", group_id="8", connection="gone", traits=raw({"plan": "pro"})),
+    ),
+}
+
+
+@pytest.mark.parametrize("dialect", ["duckdb", "googlesql"])
+def test_traits_of_accounts_are_where_the_newest_job_says(dialect: str) -> None:
+    asked = "SELECT account_id, trait, value_text, message_id FROM account_trait_changes ORDER BY 1, 2"
+    if dialect == "googlesql":
+        dataset = googlesql.available()
+        for table in tables.ALL:
+            dataset.create(bigquery_ddl.create_table(table))
+            dataset.insert(table, OF_PATHS.get(table, ()))
+        for name in ("identity_calls_unique", "account_trait_changes"):
+            dataset.create(bigquery_ddl.create_view(VIEWS[name]))
+            dataset.query(VIEWS[name].sql, into=name)
+        rows = [tuple(row.values()) for row in dataset.query(asked)]
+    else:
+        with duckdb.connect() as connection:
+            for statement in duckdb_ddl.statements():
+                connection.execute(statement)
+            for table, given in OF_PATHS.items():
+                connection.executemany(
+                    f"INSERT INTO {table.name} VALUES ({', '.join('?' * len(table.columns))})",
+                    [[googlesql.python(getattr(row, c.name), c) for c in table.columns] for row in given],
+                )
+            rows = connection.execute(asked).fetchall()
+    assert rows == [
+        ("8", "plan", "pro", "no longer"),
+        ("8", "x", "1", "number"),
+        ("unit-7", "plan", "team", "deep"),
+        ("unit-7", "size", "3", "deep"),
+    ]
+
+
 @pytest.mark.parametrize("name", views.COPIES_REMOVED)
 def test_where_keys_are_enforced_a_view_that_removes_copies_is_its_table(in_duckdb: Query, name: str) -> None:
     assert "OVER" not in duckdb_ddl.create_view(VIEWS[name])

@@ -128,6 +128,21 @@ class Recorded(NamedTuple):
     configured: bool
 
 
+def account_mappings(connections: Connections) -> bytes:
+    """How a configuration maps accounts, as JSON for whoever reads the log: the mapping of each connection by its name,
+    and that of every other. A path is given as it is, and by its keys one by one."""
+    router = Router(connections)
+    mapped = {connection.name: _described(connection.account_mapping) for connection in connections.connections}
+    return msgspec.json.encode({"connections": mapped, "others": _described(router.mapping_of_others)})
+
+
+def _described(mapping: AccountMapping) -> dict[str, str]:
+    if mapping.method != IDENTIFY_TRAITS:
+        return {"method": mapping.method}
+    keys = {f"key_{number}": key for number, key in enumerate(mapping.id.split("."), 1)}
+    return {"method": mapping.method, "id": mapping.id, **keys}
+
+
 class Router:
     """Finds the connection of each message, in constant time.
 
@@ -162,6 +177,11 @@ class Router:
             return owner
         return self._catch_all
 
+    @property
+    def mapping_of_others(self) -> AccountMapping:
+        """That of connections that are no longer configured."""
+        return DEFAULT_MAPPING if self._catch_all is None else self._catch_all.account_mapping
+
     def named(self, name: str) -> Recorded:
         """The connection that a message of the log was recorded with.
 
@@ -171,7 +191,6 @@ class Router:
         if (connection := self._by_name.get(name)) is not None:
             return Recorded(connection, configured=True)
         if (recorded := self._no_longer_configured.get(name)) is None:
-            mapping = DEFAULT_MAPPING if self._catch_all is None else self._catch_all.account_mapping
-            recorded = Recorded(Connection(name, account_mapping=mapping), configured=False)
+            recorded = Recorded(Connection(name, account_mapping=self.mapping_of_others), configured=False)
             self._no_longer_configured[name] = recorded
         return recorded

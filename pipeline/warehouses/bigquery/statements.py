@@ -32,7 +32,9 @@ def newest_job(dataset: str | None) -> str:
 def enter_job(dataset: str | None) -> str:
     return (
         f"INSERT INTO {ddl.qualified(JOBS.name, dataset)} (generation, started_at, runner, options, history_done,"
-        " rules_version) VALUES (@generation, TIMESTAMP_MICROS(@started_at), @runner, @options, FALSE, @rules_version)"
+        " rules_version, account_mappings)"
+        " VALUES (@generation, TIMESTAMP_MICROS(@started_at), @runner, @options, FALSE, @rules_version,"
+        " IF(@account_mappings = '', NULL, PARSE_JSON(@account_mappings)))"
     )
 
 
@@ -45,6 +47,14 @@ def enter_end(dataset: str | None) -> str:
 def enter_rules_version(dataset: str | None) -> str:
     return (
         f"UPDATE {ddl.qualified(JOBS.name, dataset)} SET rules_version = @rules_version WHERE generation = @generation"
+    )
+
+
+def enter_account_mappings(dataset: str | None) -> str:
+    """For a job that was started before they were entered, and is updated."""
+    return (
+        f"UPDATE {ddl.qualified(JOBS.name, dataset)} SET account_mappings = PARSE_JSON(@account_mappings)"
+        " WHERE generation = @generation AND account_mappings IS NULL"
     )
 
 

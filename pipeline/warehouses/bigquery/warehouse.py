@@ -55,14 +55,23 @@ class BigQueryWarehouse:
     create: bool = True
     update: bool = False
 
-    def start(self, *, bounded: bool, runner: str, options: str, history: bool, new: bool = True) -> JobRun:
+    def start(
+        self,
+        *,
+        bounded: bool,
+        runner: str,
+        options: str,
+        history: bool,
+        new: bool = True,
+        account_mappings: str | None = None,
+    ) -> JobRun:
         with self._usable():
             client = catalog.connect(self.dataset.project)
             if self.create:
                 catalog.create(client, self.dataset)
             else:
                 self._check(client, "run `python -m schemas create` first, or leave --create=false out")
-            return self._start(client, bounded, runner, options, history)
+            return self._start(client, bounded, runner, options, history, account_mappings or "")
 
     def open_log(self) -> Timestamp | None:
         with self._usable():
@@ -137,7 +146,9 @@ class BigQueryWarehouse:
         project, name = self.dataset
         return f"bq --project_id={project} query --dataset_id={name} --use_legacy_sql=false"
 
-    def _start(self, client: bigquery.Client, bounded: bool, runner: str, options: str, history: bool) -> JobRun:
+    def _start(
+        self, client: bigquery.Client, bounded: bool, runner: str, options: str, history: bool, account_mappings: str
+    ) -> JobRun:
         dataset = str(self.dataset)
         (end,) = query(client, statements.end_of_log(dataset))
         newest = next(iter(query(client, statements.newest_job(dataset))), None)
@@ -145,6 +156,9 @@ class BigQueryWarehouse:
             if (newest.rules_version or 0) > RULES_VERSION:
                 problem = "the running job writes rows by newer rules, and an update would leave those rows as they are"
                 raise UsageError(problem, "drain it, and start this version anew", option="--update")
+            if account_mappings:
+                entered = {"account_mappings": account_mappings, "generation": newest.generation}
+                query(client, statements.enter_account_mappings(dataset), entered)
             log_until = end.log_until if history else None
             rereads_log = history and (newest.rules_version or 0) < RULES_VERSION  # ReadLog enters the new version
             return JobRun(newest.generation, Timestamp(newest.started_at), log_until, bounded, rereads_log)
@@ -159,14 +173,15 @@ class BigQueryWarehouse:
                 times.iso(newest.started_at),
             )
         generation = max(end.now, (0 if newest is None else newest.generation) + 1)
-        entered = {
+        values = {
             "generation": generation,
             "started_at": end.now,
             "runner": runner,
             "options": options,
             "rules_version": RULES_VERSION,
+            "account_mappings": account_mappings,
         }
-        query(client, statements.enter_job(dataset), entered)
+        query(client, statements.enter_job(dataset), values)
         return JobRun(generation, Timestamp(end.now), end.log_until, bounded)
 
     def _check(self, client: bigquery.Client, remedy: str) -> None:

@@ -178,7 +178,9 @@ class Database:
             self._failure = self._failure or unusable(error)
             raise FileFailedError(str(error)) from error
 
-    def start(self, *, bounded: bool, runner: str, options: str, history: bool) -> JobRun:
+    def start(
+        self, *, bounded: bool, runner: str, options: str, history: bool, account_mappings: str | None = None
+    ) -> JobRun:
         """Makes what is missing, and enters the job. Raises UsageError where the log must not be left out."""
         db = self._connection
         db.execute(f"SET TimeZone = 'UTC'; SET checkpoint_threshold = '{_CHECKPOINT}'; SET threads = 1")
@@ -203,9 +205,9 @@ class Database:
         now = now_us()
         generation = max(now, (scalar(db, f"SELECT max(generation) FROM {JOBS.name}") or 0) + 1)
         db.execute(
-            f"INSERT INTO {JOBS.name} (generation, started_at, runner, options, history_done, rules_version)"
-            " VALUES (?, make_timestamptz(?), ?, ?, FALSE, ?)",
-            [generation, now, runner, options, RULES_VERSION],
+            f"INSERT INTO {JOBS.name} (generation, started_at, runner, options, history_done, rules_version,"
+            " account_mappings) VALUES (?, make_timestamptz(?), ?, ?, FALSE, ?, ?)",
+            [generation, now, runner, options, RULES_VERSION, account_mappings],
         )
         return JobRun(generation, Timestamp(now), log_until, bounded)
 

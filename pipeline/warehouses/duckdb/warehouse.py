@@ -45,12 +45,27 @@ class DuckDbWarehouse:
 
     file: str
 
-    def start(self, *, bounded: bool, runner: str, options: str, history: bool, new: bool = True) -> JobRun:
+    def start(
+        self,
+        *,
+        bounded: bool,
+        runner: str,
+        options: str,
+        history: bool,
+        new: bool = True,
+        account_mappings: str | None = None,
+    ) -> JobRun:
         if not new:
             self._check_written()
         database = Database.of(self.file)
         try:
-            return database.start(bounded=bounded, runner=runner, options=options, history=history)
+            return database.start(
+                bounded=bounded,
+                runner=runner,
+                options=options,
+                history=history,
+                account_mappings=account_mappings,
+            )
         except IncompatibleSchemaError as error:
             raise self._refused("; ".join(error.lines), "name another file") from None
         except FAILURES as error:

@@ -7,7 +7,14 @@ import pickle
 import msgspec
 import pytest
 
-from transforms.core.connections import DEFAULT, AccountMapping, Connection, Connections, Router
+from transforms.core.connections import (
+    DEFAULT,
+    AccountMapping,
+    Connection,
+    Connections,
+    Router,
+    account_mappings,
+)
 
 SITE = Connection("site", ("p1", "p2"), AccountMapping("identify_traits"))
 APP = Connection("app", ("p3",), AccountMapping("email_domain"))
@@ -134,3 +141,14 @@ def test_configurations_travel_to_workers_and_are_values() -> None:
     assert pickle.loads(pickle.dumps(configured)) == configured
     assert hash(connections(SITE, APP, REST)) == hash(configured)
     assert pickle.loads(pickle.dumps(Router(configured))).route("p3") == APP
+
+
+def test_how_accounts_are_mapped_is_told_by_the_connections_names() -> None:
+    site = msgspec.structs.replace(SITE, account_mapping=AccountMapping("identify_traits", id="org.unit.id"))
+    site_keys = {"id": "org.unit.id", "key_1": "org", "key_2": "unit", "key_3": "id"}
+    told = msgspec.json.decode(account_mappings(Connections(connections=(site,))))
+    assert told["connections"] == {SITE.name: {"method": "identify_traits", **site_keys}}
+    assert told["others"] == {"method": "group"}
+    rest = msgspec.structs.replace(REST, account_mapping=AccountMapping("email_domain"))
+    told = msgspec.json.decode(account_mappings(Connections(connections=(site, rest))))
+    assert told["connections"][REST.name] == told["others"] == {"method": "email_domain"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import re
@@ -98,6 +99,7 @@ def test_a_job_makes_what_is_missing_and_is_entered_with_its_end(double: BigQuer
         "options": "--input=a",
         "history_done": False,
         "rules_version": RULES_VERSION,
+        "account_mappings": None,
     }
     warehouse.finish(first)
     (entered,) = jobs(double)
@@ -180,6 +182,20 @@ def test_an_update_under_newer_rules_reads_the_log_again(
     updated = start(open_warehouse(URL, update=True), bounded=False, history=history)
     assert updated.rereads_log == rereads
     assert [job["rules_version"] for job in jobs(double)] == [running]  # until the log is read
+
+
+def test_a_job_that_entered_no_account_mappings_gets_them_when_it_is_updated(
+    double: BigQueryDouble, warehouse: Warehouse
+) -> None:
+    start(warehouse, bounded=False)
+    for mappings in ('{"others": {"method": "group"}}', '{"others": {"method": "email_domain"}}'):
+        update = open_warehouse(URL, update=True)
+        update.start(bounded=False, runner="", options="", history=True, account_mappings=mappings)
+        (job,) = jobs(double)
+        assert json.loads(job["account_mappings"]) == {"others": {"method": "group"}}
+    start(warehouse, bounded=False)
+    warehouse.start(bounded=False, runner="", options="", history=True, account_mappings=mappings)
+    assert [job["account_mappings"] is None for job in jobs(double)] == [False, True, False]
 
 
 def test_an_update_to_older_rules_is_refused(
@@ -509,6 +525,7 @@ PARAMETERS: Mapping[str, str] = {
     "before": "INT64",
     "runner": "STRING",
     "options": "STRING",
+    "account_mappings": "STRING",
     "ids": "ARRAY<STRING>",
 }
 STATEMENTS = [
@@ -517,6 +534,7 @@ STATEMENTS = [
     statements.enter_job,
     statements.enter_end,
     statements.enter_rules_version,
+    statements.enter_account_mappings,
     statements.enter_history_done,
     statements.log,
     statements.log_of,
