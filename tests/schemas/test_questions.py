@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple
 from datetime import datetime, timezone
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -236,4 +237,44 @@ def test_views_of_a_job_on_the_examples_give_what_a_plain_count_gives(tmp_path: 
     run(settings, options, "")
     counted = Counted(EXAMPLES.read_bytes().splitlines(), configuration(settings.connections))
     with duckdb.connect(str(file), read_only=True) as connection:
+        check(connection, counted)
+
+
+REPEATED = [
+    (
+        "identify",
+        '"traits": {"color": "red", "color": "blue", "company": {"id": "x", "id": "acme", "plan": 1, "plan": 2}}',
+    ),
+    ("identify", '"traits": {"color": "blue", "color": null, "email": "a@b.example", "email": "c@d.example"}'),
+    ("group", '"groupId": "globex", "traits": {"plan": "free", "plan": "team", "name": "G", "name": "Globex"}'),
+    ("group", '"groupId": "globex", "traits": {"plan": "team", "plan": "free"}'),
+    (
+        "track",
+        '"event": "Audience", "properties": {"audience_key": "x", "audience_key": "vip", "vip": true, "vip": false},'
+        '"context": {"personas": {"computation_class": "trait", "computation_class": "audience"}}',
+    ),
+]
+
+
+def test_of_a_repeated_key_views_have_the_value_that_counts(tmp_path: Path) -> None:
+    config = Config(
+        (
+            ConnectionRules("web", ("s1",), MappingRules("group")),
+            ConnectionRules("app", None, MappingRules("identify_traits")),
+        )
+    )
+    lines = [
+        f'{{"type": "{type_}", "messageId": "m{number}", "userId": "ann", "projectId": "{project}",'
+        f' "timestamp": "2024-01-01T00:00:{number:02}Z", {fields}}}'
+        for number, ((type_, fields), project) in enumerate(product(REPEATED, ("s1", "s2")))
+    ]
+    (tmp_path / "calls.jsonl").write_text("\n".join(lines))
+    (tmp_path / "connections.yaml").write_text(json.dumps(config.document()))
+    options = [
+        f"--{name}={tmp_path}/{file}" for name, file in (("input", "calls.jsonl"), ("connections", "connections.yaml"))
+    ]
+    run(*parse_options([*options, f"--warehouse=duckdb:///{tmp_path}/warehouse.duckdb"]), "")
+    counted = Counted([line.encode() for line in lines], config)
+    assert len(counted.account_trait_changes()) > 3
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb"), read_only=True) as connection:
         check(connection, counted)

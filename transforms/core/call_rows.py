@@ -99,14 +99,17 @@ def event(call: Call) -> Event | None:
 
 
 def identity_call(call: Call) -> IdentityCall:
-    """The log's row for a call. Raises Refused (invalid_field) where BigQuery would refuse a number in it: here, before
-    any fact is taken from it, since what is not in the log must not be in the tables."""
-    documents = [call.traits, call.context]
-    if call.type == TRACK:  # it is an event as well
-        documents += [call.properties, call.integrations or EMPTY, call.extra or EMPTY]
+    """The log's row for a call, whose documents have each key once, with the value that counts. Raises Refused
+    (invalid_field) where BigQuery would refuse a number in it: here, before any fact is taken from it, since what is
+    not in the log must not be in the tables."""
+    properties = None
     try:
-        for document in documents:
-            raw_json.check_numbers(document)
+        traits = raw_json.with_each_key_once(call.traits)
+        context = raw_json.with_each_key_once(call.context)
+        if call.type == TRACK:  # it is an event as well
+            properties = raw_json.with_each_key_once(call.properties)
+            for document in (call.integrations or EMPTY, call.extra or EMPTY):
+                raw_json.check_numbers(document)
     except ValueError as error:
         raise Refused(Reason.INVALID_FIELD, str(error)) from None
     payload = raw_json.encode({**raw_json.decode_fields(call.message), **call.given}) if call.given else call.message
@@ -120,9 +123,9 @@ def identity_call(call: Call) -> IdentityCall:
         previous_id=call.previous_id,
         group_id=call.group_id,
         connection=call.connection.name,
-        traits=call.traits,
-        properties=call.properties if call.type == TRACK else None,
-        context=call.context,
+        traits=traits,
+        properties=properties,
+        context=context,
         sent_at=call.sent_at,
         original_timestamp=call.original_timestamp,
         project_id=call.project_id,

@@ -132,7 +132,7 @@ def account_mappings(connections: Connections) -> bytes:
     """How a configuration maps accounts, as JSON for whoever reads the log: the mapping of each connection by its name,
     and that of every other. A path is given as it is, and by its keys one by one."""
     router = Router(connections)
-    mapped = {each.name: _described(each.account_mapping) for each in connections.connections}
+    mapped = {connection.name: _described(connection.account_mapping) for connection in connections.connections}
     return msgspec.json.encode({"connections": mapped, "others": _described(router.mapping_of_others)})
 
 

@@ -26,6 +26,8 @@ _TOKENS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 """A string, or a bracket outside of strings."""
 _ESCAPE: Final = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
 """An escape sequence; group 1 is half a surrogate pair."""
+_KEYS: Final = re.compile(rb'"[ \t\r\n]*:')
+"""Where a key ends; what looks so within a string is found as well."""
 _SHALLOW: Final = 100
 """Levels that a parser takes at any depth of the stack."""
 _OBJECT: Final = ord("{")
@@ -91,9 +93,43 @@ def encode(fields: dict[str, Raw]) -> Raw:
     return Raw(msgspec.json.encode(fields))
 
 
-def check_numbers(document: Raw | bytes) -> None:
-    """Raises ValueError where a number is beyond FLOAT64, which JSON allows and no warehouse can hold."""
-    orjson.loads(bytes(document))
+def check_numbers(document: Raw | bytes) -> Any:
+    """The document as Python has it. Raises ValueError where a number is beyond FLOAT64, which JSON allows and no
+    warehouse can hold."""
+    return orjson.loads(bytes(document))
+
+
+def with_each_key_once(document: Raw) -> Raw:
+    """The document; where an object of it has a key twice, with the last value of each. Of such keys warehouses read
+    the first. Raises ValueError as `check_numbers` does."""
+    read = check_numbers(document)
+    written = bytes(document)
+    if len(_KEYS.findall(written)) == _keys(read) or not _repeats_a_key(written):
+        return document
+    return Raw(json.dumps(value(document), separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def _keys(read: Any) -> int:
+    """How many keys the objects of a decoded document have."""
+    number, rest = 0, [read]
+    while rest:
+        container = rest.pop()
+        if isinstance(container, dict):
+            number += len(container)
+            container = container.values()
+        rest += [element for element in container if isinstance(element, (dict, list))]
+    return number
+
+
+def _repeats_a_key(document: bytes) -> bool:
+    repeated = False
+
+    def note(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal repeated
+        repeated = repeated or len({key for key, _ in pairs}) < len(pairs)
+
+    json.loads(document, object_pairs_hook=note)
+    return repeated
 
 
 def depth(document: bytes) -> int:

@@ -171,3 +171,36 @@ def test_a_long_string_takes_no_memory_of_its_own() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 3 * len(document)
+
+
+@pytest.mark.parametrize(
+    ("what", "written", "expected"),
+    [
+        ("no object in it", b"{}", None),
+        ("each key once, as it was written", b'{ "a" : 1.50, "b":{"a":"\\u0041"} }', None),
+        ("what looks like a key within a string", b'{"a":"\\":1,\\"a\\":2","b":["x\\" : y"]}', None),
+        ("a key twice", b'{"a":1,"b":2,"a":3}', '{"a":3,"b":2}'),
+        ("a key twice, once with white space", b'{"a" \t:1,"a":2}', '{"a":2}'),
+        ("a key twice, once with an escape", b'{"a":1,"\\u0061":2}', '{"a":2}'),
+        ("a key that is null at last", b'{"a":1,"a":null}', '{"a":null}'),
+        ("a key twice far within", b'{"x":[[{"y":[1,{"a":1,"a":[2.5]}]}]]}', '{"x":[[{"y":[1,{"a":[2.5]}]}]]}'),
+        ("an empty key twice", '{"":"\u00e9","":"\u6ce8"}'.encode(), '{"":"\u6ce8"}'),
+        ("what is deep, and a key twice", b'{"a":1,"a":' + deep(450) + b"}", f'{{"a":{deep(450).decode()}}}'),
+    ],
+)
+def test_each_key_stands_once(what: str, written: bytes, expected: str | None) -> None:
+    once = raw_json.with_each_key_once(Raw(written))
+    assert bytes(once) == written if expected is None else bytes(once).decode() == expected
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", 'c":', "\\", ""]), VALUES), max_size=5), st.booleans())
+def test_keys_that_stand_once_have_the_values_that_count(pairs: list[tuple[str, Any]], ascii_only: bool) -> None:
+    fields = ",".join(f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=ascii_only)}" for key, value in pairs)
+    try:
+        written = Raw(f"{{{fields}}}".encode())
+        once = raw_json.with_each_key_once(written)
+    except (UnicodeEncodeError, ValueError):  # halves of surrogate pairs
+        return
+    assert raw_json.canonical(once) == raw_json.canonical(written)
+    assert len(raw_json.decode_fields(once)) == len({key for key, _ in pairs})
+    assert (once is written) == (len({key for key, _ in pairs}) == len(pairs))
