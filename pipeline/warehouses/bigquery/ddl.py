@@ -83,7 +83,7 @@ def view_query(view: View, dataset: str | None = None) -> str:
 def in_dataset(sql: str, dataset: str | None = None) -> str:
     """A query or a statement, on tables and views of the dataset."""
     return _REFERENCE.sub(
-        lambda found: f"{found[1]} {qualified(found[2], dataset)}" if found[2] else found[0],
+        lambda match: f"{match[1]} {qualified(match[2], dataset)}" if match[2] else match[0],
         sql,
     )
 
