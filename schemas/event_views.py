@@ -49,7 +49,7 @@ def _shapes() -> str:
         r"    WHEN 'number' THEN IF(REGEXP_CONTAINS(TO_JSON_STRING(leaf), r'^-?[0-9]{1,18}$'), 'INT64', 'FLOAT64')"
         "\n    WHEN 'string' THEN IF(\n"
         r"      REGEXP_CONTAINS(JSON_VALUE(leaf), r'^[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9]"
-        r"(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})$'),"
+        r"(\.[0-9]{1,6})?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$'),"
         "\n      'TIMESTAMP', 'STRING')\n"
         "    WHEN 'null' THEN 'NULL'\n"
         "    ELSE 'STRING'\n"

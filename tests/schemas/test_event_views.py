@@ -42,6 +42,8 @@ ORDER: dict[str, Any] = {
     "": 0,
     "注文": "order",
 }
+OF_SQL = "x FROM tracks AS y JOIN events"
+"""An event that is named like SQL."""
 EVENTS: list[tuple[str, dict[str, Any]]] = [
     ("Order Completed", ORDER),
     ("Order Completed", {"mixed": "text", "orderTotal": 4, "coupon": "none"}),
@@ -54,6 +56,8 @@ EVENTS: list[tuple[str, dict[str, Any]]] = [
     ("long " * 150, {}),
     ("longer " * 150, {}),
     ("2nd", {}),
+    ("tracks", {}),
+    (OF_SQL, {"FROM tracks AS ": 1, "at": "2024-05-01T02:00:00+99:00"}),
 ]
 COLUMNS = {
     "order_total": 3,
@@ -86,6 +90,8 @@ NAMES = {
     "select": "SELECT",
     "it_s_quoted_so": EVENTS[7][0],
     "_2nd": "2nd",
+    "tracks": "tracks",
+    "x_from_tracks_as_y_join_events": OF_SQL,
     ("long_" * 150)[:128].strip("_"): "long " * 150,
 }
 """Views by name, and their events."""
@@ -134,6 +140,18 @@ def test_properties_are_columns_of_the_types_that_were_seen(file: Path) -> None:
     assert {name: first[name] for name in names[-len(COLUMNS) :]} == COLUMNS
     assert (second["mixed"], second["order_total_2"], second["coupon"]) == ("text", 4.0, "none")
     assert second["paid"] is None
+
+
+def test_a_name_that_is_like_sql_stays_as_it_is(file: Path) -> None:
+    main(["event_views", f"--warehouse=duckdb:///{file}"])
+    with duckdb.connect(str(file)) as connection:
+        asked = 'SELECT event_text, from_tracks_as, "at" FROM by_event.x_from_tracks_as_y_join_events'
+        assert connection.execute(asked).fetchall() == [(OF_SQL, 1, "2024-05-01T02:00:00+99:00")]
+    (view,) = event_views.event_views([OF_SQL], {OF_SQL: (EventProperty(("FROM events",), "INT64"),)}, {})
+    query = ddl.view_query(view, "p.sales")
+    assert f"'{OF_SQL}'" in query
+    assert "['FROM events']" in query
+    assert "FROM `p`.`sales`.`tracks` AS track" in query
 
 
 def test_renewing_changes_only_what_has_changed(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,6 +49,13 @@ LAUNCHES: Mapping[str, Mapping[str, str]] = {
     "both": {**FILES, **SUBSCRIPTION, **WAREHOUSE, **CONNECTIONS},
     "redeliver": {"redeliver": "unknown_connection", **WAREHOUSE, **CONNECTIONS},
     "rebuild": {"rebuild": "true", **WAREHOUSE, **CONNECTIONS, "create": "false"},
+    "as_of": {
+        "rebuild": "true",
+        "as_of": "2025-03-15",
+        "log_from": f"bigquery://{PROJECT}/segment",
+        "warehouse": f"bigquery://{PROJECT}/segment_of_march",
+        **CONNECTIONS,
+    },
 }
 """The template's parameters of each launch; between them, all that it has."""
 

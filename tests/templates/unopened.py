@@ -32,6 +32,9 @@ class Unopened:
         now = Timestamp(1_700_000_000_000_000)
         return JobRun(now, now, now, bounded)
 
+    def open_log(self) -> Timestamp:
+        return Timestamp(1_700_000_000_000_000)
+
     def close(self) -> None:
         pass
 

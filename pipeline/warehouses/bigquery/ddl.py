@@ -11,7 +11,8 @@ from schemas.tables import KEYED, Column, Mode, Table, Type, Write
 from schemas.views import TableFunction, View
 
 _RELATIONS: Final = "|".join((*tables.BY_NAME, *(view.name for view in views.ALL)))
-_REFERENCE: Final = re.compile(rf"\b(FROM|INTO|JOIN) ({_RELATIONS})\b")
+_REFERENCE: Final = re.compile(rf"--[^\n]*|'(?:[^'\\]|\\.)*'|\b(FROM|INTO|JOIN) ({_RELATIONS})\b")
+"""A comment, a constant, or a keyword and the table or view that follows it."""
 MAX_STALENESS_MINUTES: Final = 15
 """How old a keyed table's rows may be when BigQuery is asked. Without it each query merges the changes that are still
 pending, and meanwhile the table cannot be copied or read by the Storage API."""
@@ -81,7 +82,10 @@ def view_query(view: View, dataset: str | None = None) -> str:
 
 def in_dataset(sql: str, dataset: str | None = None) -> str:
     """A query or a statement, on tables and views of the dataset."""
-    return _REFERENCE.sub(lambda reference: f"{reference[1]} {qualified(reference[2], dataset)}", sql)
+    return _REFERENCE.sub(
+        lambda match: f"{match[1]} {qualified(match[2], dataset)}" if match[2] else match[0],
+        sql,
+    )
 
 
 def qualified(name: str, dataset: str | None = None) -> str:

@@ -11,7 +11,8 @@ from pipeline.warehouses.duckdb.sql import literal, quoted
 from pipeline.warehouses.duckdb.transpile import transpiled
 from schemas.views import View
 
-_TRACKS: Final = "FROM tracks AS "
+_TRACKS: Final = "\nFROM tracks AS "
+"""No constant of a text holds a line feed as it is."""
 
 
 class DuckDbViewSchema:
