@@ -32,8 +32,8 @@ stream: installed ## Show a job without end: files come into a directory, and th
 live: installed ## Show receiver and job, and a page on which each click becomes a row
 	.venv/bin/python -m examples.live
 
-# One process more than there are cores: many tests wait. TESTS is for pytest: make test TESTS='tests/pipeline -x'
-WORKERS = $(shell echo $$(($$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)))
+# Two processes more than there are cores: many tests wait. TESTS is for pytest: make test TESTS='tests/pipeline -x'
+WORKERS = $(shell echo $$(($$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 2)))
 TESTS :=
 
 test: installed-dev $(DBT) ## Run every test that needs no cloud
