@@ -12,10 +12,9 @@ from typing import Any, Final
 
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
-from google.api_core.exceptions import Forbidden, NotFound
 from rich.console import Console
 
-from pipeline import commands, findings_text
+from pipeline import commands, findings_text, remote_files
 from pipeline.command_line import CommandParser
 from pipeline.errors import UsageError, choice, reason, shortened
 from pipeline.findings import Findings
@@ -88,7 +87,7 @@ def _report(source: Source, connections: Connections, options: argparse.Namespac
         for path, line, received in itertools.islice(messages, options.messages):
             findings.add(f"{path.rpartition('/')[2]}, line {line}", received)
         is_whole = next(messages, None) is None
-    except (OSError, NotFound, Forbidden) as error:
+    except remote_files.unreadable() as error:
         problem = f"cannot be read: {reason(error)}"
         raise UsageError(problem, "give files that you may read", value=preview.files[-1]) from None
     console = Console()

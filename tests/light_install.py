@@ -23,6 +23,7 @@ from unittest import mock
 
 ROOT: Final = Path(__file__).parents[1]
 SETUP: Final = ROOT / "setup.py"
+PROJECT: Final = "segment-bigquery"
 _SHARED: Final = "google"
 """A package that many distributions have a part of."""
 
@@ -122,6 +123,7 @@ def _ran_here(words: Sequence[str]) -> Ran:
 
 
 if __name__ == "__main__":
-    Light.left_out = frozenset(left_out() - {"judge", "pipeline", "receiver", "schemas", "transforms"})
+    own = {package for package, names in metadata.packages_distributions().items() if PROJECT in names}
+    Light.left_out = frozenset(left_out() - own)
     sys.meta_path[sys.meta_path.index(importlib.machinery.PathFinder)] = Light
     print(json.dumps([_ran_here(words) for words in json.load(sys.stdin)]))

@@ -9,12 +9,14 @@ from tests.light_install import Ran, left_out, ran, requirements
 INSTALL = "needs Google's clients: pip install 'segment-bigquery[gcp]'"
 SAMPLE = ("--input=examples/events.jsonl", "--connections=examples/connections.yaml")
 FILE = "--warehouse=duckdb:///{folder}/warehouse.duckdb"
+OTHER = "--warehouse=duckdb:///{folder}/then.duckdb"
 DATASET = "--warehouse=bigquery://acme-data/segment"
 CONNECTIONS = "--connections={folder}/connections.yaml"
 
 
 COMMANDS = {
     "sample": ("pipeline", *SAMPLE, FILE),
+    "as of then": ("pipeline", "--rebuild", "--as_of=2025-03-15", FILE.replace("warehouse=", "log_from="), OTHER),
     "statements": ("schemas", "ddl"),
     "dataset": ("pipeline", *SAMPLE, DATASET),
     "files in gs://": ("pipeline", "--input=gs://acme-exports/2026/*.jsonl.gz", FILE),
@@ -28,8 +30,12 @@ COMMANDS = {
     "publish": ("examples.publish", "--topic=projects/acme-web/topics/calls"),
     "probe": ("templates.append_probe", DATASET),
     "launcher": ("templates.launcher", "--sdk_container_image=image", SAMPLE[0], DATASET, "--runner=DataflowRunner"),
+    "check in gs://": ("pipeline.check", "--input=gs://acme-exports/2026/*.jsonl.gz"),
+    "check": ("segment_pipeline", "check", *SAMPLE),
+    "explain": ("pipeline.explain", FILE, "--id=usr_4278e4b98d"),
 }
-WORK = ("sample", "statements")
+"""In one process, one after the other: a module that another imports is run before it."""
+WORK = ("sample", "statements", "check", "explain", "as of then")
 """Those that need none of Google's clients."""
 
 
@@ -60,6 +66,12 @@ def test_a_dataset_s_statements_need_no_client(done: dict[str, Ran]) -> None:
     statements = done["statements"]
     assert (statements.status, statements.errors) == (0, "")
     assert "CREATE TABLE IF NOT EXISTS `events`" in statements.output
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_what_needs_none_of_googles_clients_works(done: dict[str, Ran], name: str) -> None:
+    assert (done[name].status, done[name].errors) == (0, "")
+    assert done[name].output
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in WORK])
