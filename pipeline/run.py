@@ -145,10 +145,9 @@ def stop() -> None:
 
 def _progress(settings: Settings, warehouse: Warehouse, job: JobRun) -> Progress:
     """Shows how far the job is: of what ends by itself, its part; of what does not, the rows of the tables."""
-    rows = warehouse.row_counts()
-    history = rows.get(IDENTITY_CALLS.name, 0) if job.log_until is not None else 0
     if not settings.kind.bounded:
         return Progress(rows=warehouse.row_counts)
+    history = warehouse.row_counts().get(IDENTITY_CALLS.name, 0) if job.log_until is not None else 0
     return Progress(expected=Expected(bytes=sum(source.bytes for source in settings.sources), log_rows=history))
 
 

@@ -13,7 +13,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms import metrics
 from transforms.core.connections import Connections
-from transforms.core.facts import AccountKnown, Known, learn, learn_account, learned
+from transforms.core.facts import AccountKnown, Known, Learned, learn, learn_account, learned
 from transforms.core.reader import Call
 
 _MOST_JOINED: Final = 20_000
@@ -44,36 +44,37 @@ class MapAccounts(beam.PTransform):
         return {name: outputs[name] for name in (self.PERSONS, self.ACCOUNTS)}
 
 
-class _MapAccountsFn(metrics.CountingFn):
+class _LearningFn(metrics.CountingFn):
     def __init__(self, connections: Connections) -> None:
         super().__init__()
         self.connections = connections
 
-    def process(self, call: Call) -> Sequence[tuple[str, Known] | TaggedOutput]:
+    def learned(self, call: Call) -> Learned:
+        """The facts of a call; counts one without effect."""
         facts = learned(call, self.connections)
         if facts.without_effect:
             self.tally[metrics.GROUPS_WITHOUT_EFFECT.name] += 1
+        return facts
+
+
+class _MapAccountsFn(_LearningFn):
+    def process(self, call: Call) -> Sequence[tuple[str, Known] | TaggedOutput]:
+        facts = self.learned(call)
         if facts.account is None:
             return facts.persons
         return (*facts.persons, TaggedOutput(MapAccounts.ACCOUNTS, facts.account))
 
 
-class _JoinedFactsFn(metrics.CountingFn):
+class _JoinedFactsFn(_LearningFn):
     """Joins facts, and puts them out when there are many, or the bundle ends. Windows do not matter: a bounded job has
     one."""
-
-    def __init__(self, connections: Connections) -> None:
-        super().__init__()
-        self.connections = connections
 
     def start_bundle(self) -> None:
         self.persons: dict[str, Known] = {}
         self.accounts: dict[str, AccountKnown] = {}
 
     def process(self, call: Call) -> Sequence[WindowedValue | TaggedOutput]:
-        facts = learned(call, self.connections)
-        if facts.without_effect:
-            self.tally[metrics.GROUPS_WITHOUT_EFFECT.name] += 1
+        facts = self.learned(call)
         for id, known in facts.persons:
             before = self.persons.get(id)
             self.persons[id] = known if before is None else learn(before, known)

@@ -350,7 +350,7 @@ from pipeline.warehouses.duckdb import database, googlesql, rewrite
 
 target, name = {"change": (googlesql.DuckDbGoogleSql, "change"), "rebuild": (purge, "run"),
     "publish": (database.Database, "publish"), "look": (purge, "look"), "copy": (rewrite.shutil, "copymode"),
-    "replace": (rewrite.os, "replace"), "replaced": (rewrite, "_to_disk"), "report": (purge, "_report")}[sys.argv[1]]
+    "replace": (rewrite.os, "replace"), "replaced": (rewrite, "to_disk"), "report": (purge, "_report")}[sys.argv[1]]
 with mock.patch.object(target, name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)):
     purge.main(sys.argv[2:])
 """

@@ -323,3 +323,12 @@ def _incompatible(existing: Mapping[str, _Relation]) -> Iterator[str]:
     for view in views.ALL:
         if view.name in existing and not existing[view.name].is_view:
             yield f"view {view.name}: there is a table of that name"
+
+
+def to_disk(path: str) -> None:
+    """Returns when a file, or the names in a folder, are on the disk. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -11,7 +11,7 @@ import shutil
 
 from duckdb import DuckDBPyConnection
 
-from pipeline.warehouses.duckdb.file import STORAGE
+from pipeline.warehouses.duckdb.file import STORAGE, to_disk
 from pipeline.warehouses.duckdb.sql import literal, quoted, scalar
 
 _SUFFIX = ".rewritten"
@@ -27,9 +27,9 @@ def rewrite(connection: DuckDBPyConnection, file: str) -> None:
     try:
         _copy(connection, copy)
         shutil.copymode(file, copy)
-        _to_disk(copy)
+        to_disk(copy)
         os.replace(copy, file)
-        _to_disk(os.path.dirname(file))
+        to_disk(os.path.dirname(file))
     finally:
         _remove(copy)
 
@@ -53,11 +53,3 @@ def _remove(copy: str) -> None:
     for path in (copy, f"{copy}.wal"):
         with contextlib.suppress(FileNotFoundError):
             os.remove(path)
-
-
-def _to_disk(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

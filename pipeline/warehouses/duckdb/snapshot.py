@@ -46,7 +46,7 @@ class SnapshotFile:
         try:
             if not Database.of(self._warehouse).copy(self._unfinished).result():
                 return False
-            _to_disk(self._unfinished)
+            file.to_disk(self._unfinished)
             with contextlib.suppress(FileNotFoundError):
                 os.remove(f"{self._path}{_LOG}")  # of somebody who wrote into the last copy
             os.replace(self._unfinished, self._path)
@@ -55,11 +55,3 @@ class SnapshotFile:
                 os.remove(self._unfinished)
             raise
         return True
-
-
-def _to_disk(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
