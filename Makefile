@@ -37,7 +37,7 @@ WORKERS = $(shell echo $$(($$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 
 TESTS :=
 
 test: installed-dev $(DBT) ## Run every test that needs no cloud
-	.venv/bin/python -m pytest -n $(WORKERS) --dist=loadgroup --durations=20 --durations-min=5 $(TESTS)
+	.venv/bin/python -m pytest -n $(WORKERS) --dist=loadscope --durations=20 --durations-min=5 $(TESTS)
 
 lint: installed-dev ## Check style, format and types
 	.venv/bin/ruff check

@@ -107,6 +107,7 @@ setup(
             *GCP,
             *RECEIVER,
             *REPORT,
+            "check-jsonschema>=0.33,<1",
             "google-cloud-dataflow-client~=0.13.0",
             "google-cloud-monitoring~=2.30",
             "hypothesis~=6.160",

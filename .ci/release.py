@@ -8,6 +8,7 @@ What is built is what is committed. The address is the repository's; without one
 from __future__ import annotations
 
 import argparse
+import ast
 import os
 import re
 import shutil
@@ -140,15 +141,25 @@ def contents(path: Path) -> set[str]:
         return {member.name.partition("/")[2] for member in sources if member.isfile()}
 
 
-PACKAGES: Final = ("judge", "pipeline", "receiver", "schemas", "transforms")
 BESIDE: Final = {"CHANGELOG.md", "LICENSE", "MANIFEST.in", "README.md", "constraints.txt", "pyproject.toml", "setup.py"}
 _MADE: Final = re.compile(r"PKG-INFO|setup\.cfg|segment_bigquery(\.egg-info|-[\w.]+\.dist-info)/.*")
 
 
+def packages() -> set[str]:
+    """The packages that setup.py lists, without those inside of others."""
+    assigned = {
+        node.targets[0].id: node.value
+        for node in ast.parse((ROOT / "setup.py").read_text("utf-8")).body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    return {name.partition(".")[0] for name in ast.literal_eval(assigned["PACKAGES"])}
+
+
 def check(path: Path, committed: Sequence[str]) -> None:
     """Raises ReleaseError where an sdist or a wheel lacks a file of the packages, or holds a stray one."""
-    packages = {name for name in committed if name.partition("/")[0] in PACKAGES}
-    expected = packages if path.suffix == ".whl" else packages | BESIDE
+    top = packages()
+    files = {name for name in committed if name.partition("/")[0] in top}
+    expected = files if path.suffix == ".whl" else files | BESIDE
     found = {name for name in contents(path) if not _MADE.fullmatch(name)}
     if found != expected:
         stray, lacking = sorted(found - expected), sorted(expected - found)

@@ -19,13 +19,14 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 import pytest
 
 from pipeline import options
+from pipeline.command_line import CommandParser
 from pipeline.errors import UsageError
 
 ROOT = Path(__file__).parents[1]
@@ -120,7 +121,8 @@ def place(*, warehouse: Path | None = None) -> Iterator[Path]:
         for file in re.findall(r"`(\w+\.jsonl)`:\n\n```json\n", (ROOT / "docs/identity.md").read_text("utf-8")):
             (folder / file).touch()
         if warehouse is not None:
-            shutil.copy(warehouse, folder / "warehouse.duckdb")
+            for copy in ("warehouse.duckdb", "copy.duckdb"):  # the second as a running job keeps it
+                shutil.copy(warehouse, folder / copy)
         yield folder
 
 
@@ -192,7 +194,8 @@ def problem(module: str, arguments: Sequence[str]) -> str:
             if module == "pipeline":
                 options.parse(arguments)
                 return ""
-            patch.setattr(argparse.ArgumentParser, "parse_args", _parsed_only)
+            for parser in (argparse.ArgumentParser, CommandParser):
+                patch.setattr(parser, "parse_args", _parsed_only(parser.parse_args))
             try:
                 program = importlib.import_module(f"{module}.__main__")
             except ModuleNotFoundError:
@@ -208,12 +211,14 @@ def problem(module: str, arguments: Sequence[str]) -> str:
     return errors.getvalue() or "it takes no arguments by a parser"
 
 
-_parse_args = argparse.ArgumentParser.parse_args
+def _parsed_only(parse_args: Callable[..., object]) -> Callable[..., NoReturn]:
+    """A parser's method, which goes no further than its arguments."""
 
+    def parse(self: argparse.ArgumentParser, *arguments: Sequence[str]) -> NoReturn:
+        parse_args(self, *arguments)
+        raise _Taken
 
-def _parsed_only(self: argparse.ArgumentParser, *arguments: Sequence[str]) -> NoReturn:
-    _parse_args(self, *arguments)
-    raise _Taken
+    return parse
 
 
 WITHOUT_PARSER = {"pip", "uv", "venv"}

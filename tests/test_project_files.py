@@ -7,6 +7,7 @@ import fnmatch
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -73,13 +74,21 @@ def test_a_workflow_may_only_read_and_ends(path: Path) -> None:
     assert set(made) <= set(re.findall(r"^([\w-]+):", MAKEFILE, re.MULTILINE))
 
 
-@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_actionlint_takes_it(path: Path) -> None:
-    program = shutil.which("actionlint")
-    if program is None:
-        pytest.skip("actionlint is not there: go install github.com/rhysd/actionlint/cmd/actionlint@latest")
-    done = subprocess.run([program, "-no-color", str(path)], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "")
+@pytest.mark.parametrize(
+    ("schema", "name"),
+    [
+        ("github-workflows", ".github/workflows/ci.yaml"),
+        ("github-issue-forms", ".github/ISSUE_TEMPLATE/bug.yaml"),
+        ("github-issue-forms", ".github/ISSUE_TEMPLATE/change.yaml"),
+        ("github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"),
+        ("dependabot", ".github/dependabot.yml"),
+        ("cloudbuild", "templates/cloudbuild.yaml"),
+    ],
+)
+def test_a_file_follows_its_published_schema(schema: str, name: str) -> None:
+    program = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", name]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 # ---- pre-commit ----

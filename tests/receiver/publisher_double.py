@@ -22,35 +22,38 @@ Refuses = Callable[[Message], bool]
 
 class PublisherDouble:
     """`answer` is what publishing is answered with, None for an acknowledgement; `topic_answer` is for a look at the
-    topic, `granted` is what the caller may do with it. `delay_s` comes before every answer to a publish request."""
+    topic, `granted` is what the caller may do with it. `delay_s` comes before every answer to a publish request, and so
+    does the wait for `answering`, which a test may clear."""
 
     def __init__(self) -> None:
         self.published: list[Message] = []
         self.requests: list[list[Message]] = []
-        self.most_under_way = 0
+        self.under_way = self.most_under_way = 0
         self.heal()
-        self._under_way = 0
 
     def heal(self) -> None:
         self.answer: grpc.StatusCode | None = None
         self.topic_answer: grpc.StatusCode | None = None
         self.granted: list[str] = []
         self.delay_s = 0.0
+        self.answering = asyncio.Event()
+        self.answering.set()
         self.refuses: Refuses = lambda message: False
 
     async def publish(self, request: Any, context: Any) -> Any:
         messages = [Message(connection=pb.attributes["connection"], payload=pb.data) for pb in request.messages]
-        self._under_way += 1
-        self.most_under_way = max(self.most_under_way, self._under_way)
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
         try:
             await asyncio.sleep(self.delay_s)
+            await self.answering.wait()
             await self._refuse(context, self.answer)
             self.requests.append(messages)
             if any(map(self.refuses, messages)):
                 await self._refuse(context, grpc.StatusCode.INVALID_ARGUMENT)
             self.published += messages
         finally:
-            self._under_way -= 1
+            self.under_way -= 1
         return PublishResponse.pb(PublishResponse(message_ids=["1"] * len(messages)))
 
     async def get_topic(self, request: Any, context: Any) -> Any:

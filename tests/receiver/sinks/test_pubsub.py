@@ -135,12 +135,14 @@ def test_pub_sub_that_does_not_answer_delays_no_one_for_long(monkeypatch: pytest
 
 def test_what_nobody_waits_for_any_more_is_not_published(monkeypatch: pytest.MonkeyPatch) -> None:
     async def use(sink: PubSubSink, double: PublisherDouble) -> None:
-        double.delay_s = 0.3
+        double.answering.clear()
         storing = []
         for number in range(6):  # the last two find every publish request under way
             storing.append(asyncio.ensure_future(sink.store(web(b"%d" % number))))
-            await asyncio.sleep(0.02)
+            await until(lambda: double.under_way == min(len(storing), pubsub._UNDER_WAY))
+        await asyncio.sleep(0)
         storing[4].cancel()
+        double.answering.set()
         await asyncio.gather(*storing, return_exceptions=True)
         assert {message.payload for message in double.published} == {b"0", b"1", b"2", b"3", b"5"}
 
