@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 quicker_beam.install()
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Gives each test to the process that is free first. Those of a module that has fixtures of its own go to one
     process together, so that these are set up once. A mark does not do: this pytest forgets what xdist makes of it."""

@@ -12,7 +12,7 @@ PARSE_EXACTLY = "parse_json_exactly"
 
 def written(statement: exp.Expr) -> str:
     """The statement for DuckDB. Raises sqlglot's UnsupportedError."""
-    rewritten = transpile.rewritten(statement.copy()).transform(_rewritten)
+    rewritten = transpile.rewritten(statement.copy()).transform(_rewritten, copy=False)
     return rewritten.sql("duckdb", comments=False, unsupported_level=ErrorLevel.RAISE)
 
 

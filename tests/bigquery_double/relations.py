@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import duckdb
 import sqlglot
@@ -50,19 +51,13 @@ class Relations:
     def place(self, connection: DuckDBPyConnection, statement: exp.Expr) -> set[str]:
         """Makes the tables of the statement known to DuckDB, and names them as they are known there. Returns the names
         of their columns. Raises Refused."""
-        expressions = {each.alias.lower() for each in statement.find_all(exp.CTE)}
         bare = written_by(statement) if isinstance(statement, exp.Insert) else None  # DuckDB takes no alias there
         columns: set[str] = set()
-        for each in list(statement.find_all(exp.Table)):
-            if not isinstance(each.this, exp.Identifier) or (not each.db and each.name.lower() in expressions):
-                continue
+        for each in list(_named(statement)):
             table = self.find(each)
             columns |= {column.name.lower() for column in table.fields}
             self.load(connection, table)
-            placed = exp.Table(this=exp.to_identifier(str(table.name), quoted=True), alias=each.args.get("alias"))
-            if not each.alias and each is not bare:
-                placed.set("alias", exp.TableAlias(this=exp.to_identifier(each.name, quoted=True)))
-            each.replace(placed)
+            _place(each, table.name, keeps_name=each is not bare)
         return columns
 
     def load(self, connection: DuckDBPyConnection, table: Table, *, changed: bool = False) -> None:
@@ -71,9 +66,12 @@ class Relations:
             return
         name = str(table.name)
         if table.view is not None:
-            query = sqlglot.parse_one(table.view, read="bigquery")
-            Relations(self.catalog, table.name.project, look_up=self.look_up).place(connection, query)
-            connection.execute(f"CREATE VIEW {quoted(name)} AS {duckdb_sql.written(query)}")
+            named, query = view(table.view, table.name.project)
+            for each in named:
+                found = self.catalog.table(each)
+                self.look_up(found)
+                self.load(connection, found)
+            connection.execute(f"CREATE VIEW {quoted(name)} AS {query}")
             return
         connection.register(f"{name} rows", self.catalog.seen(table, stale=not changed))
         texts = ", ".join(
@@ -84,6 +82,35 @@ class Relations:
         kind = "TABLE" if changed else "VIEW"
         chosen = f"* REPLACE ({texts})" if texts else "*"
         connection.execute(f"CREATE {kind} {quoted(name)} AS SELECT {chosen} FROM {quoted(f'{name} rows')}")
+
+
+@lru_cache(maxsize=500)
+def view(query: str, project: str) -> tuple[tuple[TableName, ...], str]:
+    """The tables and views that a view of the project names, and its query for DuckDB. Raises sqlglot's errors, and
+    Refused."""
+    statement = sqlglot.parse_one(query, read="bigquery")
+    relations = Relations(Catalog(), project)
+    named = []
+    for each in list(_named(statement)):
+        named.append(relations.name(each))
+        _place(each, named[-1])
+    return tuple(named), duckdb_sql.written(statement)
+
+
+def _named(statement: exp.Expr) -> Iterator[exp.Table]:
+    """Where the statement names a table or view, which no expression of its own is."""
+    expressions = {each.alias.lower() for each in statement.find_all(exp.CTE)}
+    for each in statement.find_all(exp.Table):
+        if isinstance(each.this, exp.Identifier) and (each.db or each.name.lower() not in expressions):
+            yield each
+
+
+def _place(named: exp.Table, name: TableName, *, keeps_name: bool = True) -> None:
+    """Names a table as DuckDB knows it; what the statement calls it stays."""
+    placed = exp.Table(this=exp.to_identifier(str(name), quoted=True), alias=named.args.get("alias"))
+    if not named.alias and keeps_name:
+        placed.set("alias", exp.TableAlias(this=exp.to_identifier(named.name, quoted=True)))
+    named.replace(placed)
 
 
 def written_by(statement: exp.Expr) -> exp.Table:

@@ -18,9 +18,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from sqlglot.errors import SqlglotError
+
 from tests.bigquery_double.faults import Faults
 from tests.bigquery_double.jobs import Jobs
 from tests.bigquery_double.load_jobs import multipart
+from tests.bigquery_double.relations import view
 from tests.bigquery_double.requests import Requests
 from tests.bigquery_double.schema import Field
 from tests.bigquery_double.sql import Script
@@ -44,6 +47,8 @@ STATUS = {
 Resource = dict[str, Any]
 Answer = tuple[int, Resource | None, Mapping[str, str]]
 """The HTTP status, the body, and headers."""
+_COLUMNS: dict[tuple[str, str, tuple[tuple[Field, ...], ...]], tuple[Field, ...]] = {}
+"""Of views: by the query, its project, and the columns of each table that it names."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -247,8 +252,16 @@ class RestApi:
             raise unknown(asks, f"Dataset {project}:{dataset}")
 
     def _columns(self, name: TableName, query: str) -> list[Field]:
-        """Those of a view. Raises Refused for a query that cannot be run."""
-        return list(Script(self.catalog, name.project).run(query).fields)
+        """Those of a view. Raises Refused for a query that cannot be run. They follow from the columns of the tables that
+        it names: a query that names the same ones again is not run."""
+        try:
+            named, _ = view(query, name.project)
+        except SqlglotError:
+            return list(Script(self.catalog, name.project).run(query).fields)
+        key = query, name.project, tuple(self.catalog.table(each).fields for each in named)
+        if key not in _COLUMNS:
+            _COLUMNS[key] = Script(self.catalog, name.project).run(query).fields
+        return list(_COLUMNS[key])
 
     def _table(self, table: Table) -> Resource:
         project, dataset, name = table.name

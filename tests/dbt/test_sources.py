@@ -89,6 +89,7 @@ def _types() -> Mapping[str, Mapping[str, str]]:
     return types_of_views()
 
 
+@functools.cache
 def declared() -> Mapping[str, Any]:
     (source,) = yaml.safe_load(FILE.read_text("utf-8"))["sources"]
     return {table["name"]: table for table in source["tables"]}

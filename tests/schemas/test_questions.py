@@ -29,7 +29,8 @@ from tests.schemas.counted import Counted, moment
 from tests.warehouse import EXAMPLES
 from transforms.core.connections import Connections, account_mappings
 
-HISTORIES = int(os.environ.get("QUESTION_HISTORIES", "8"))
+HISTORIES = int(os.environ.get("QUESTION_HISTORIES", "3"))
+"""Of each configuration; `make fuzz` has more."""
 ALPHABET = Alphabet(seconds=200_000)
 """Times over two days, so that days differ."""
 
@@ -64,7 +65,9 @@ def fill(connection: duckdb.DuckDBPyConnection, counted: Counted) -> None:
         columns = BY_NAME[name].columns
         values = [[_value(row.get(column.name), column.type) for column in columns] for row in given]
         if values:
-            connection.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(columns))})", values)
+            row = f"({', '.join('?' * len(columns))})"
+            statement = f"INSERT INTO {name} VALUES {', '.join([row] * len(values))}"
+            connection.execute(statement, [value for each in values for value in each])
 
 
 def _value(value: Any, type_: Type) -> Any:
