@@ -252,8 +252,8 @@ class RestApi:
             raise unknown(asks, f"Dataset {project}:{dataset}")
 
     def _columns(self, name: TableName, query: str) -> list[Field]:
-        """Those of a view. Raises Refused for a query that cannot be run. They follow from the columns of the tables that
-        it names: a query that names the same ones again is not run."""
+        """Those of a view. They follow from the columns of what it names: a query that names the same again is not run.
+        Raises Refused for one that cannot be run."""
         try:
             named, _ = view(query, name.project)
         except SqlglotError:
