@@ -338,7 +338,6 @@ def _service() -> tuple[Any, Any]:
     from zetasql.core.wasm_client import get_tzinfo_dir
 
     config = Config()
-    config.cranelift_opt_level = "none"  # halves the time to compile
     config.shared_memory = True
     wasi = WasiConfig()
     wasi.preopen_dir(get_tzinfo_dir(), "/usr/share/zoneinfo")
