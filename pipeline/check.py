@@ -27,6 +27,8 @@ from transforms.core.connections import Connections
 
 _MESSAGES: Final = 10_000
 _NOT_READ_STATUS: Final = 1
+_EMPTY: Final = "! There is nothing to read: no line, or only empty ones"
+_NO_FILE: Final = "! There is no complete file: its name ends with .jsonl or .jsonl.gz"
 
 
 def main(argv: Sequence[str] | None = None, program: str = "") -> int:
@@ -94,6 +96,8 @@ def _report(source: Source, connections: Connections, options: argparse.Namespac
     commands.say(console, _title(findings.messages, preview.files, is_whole=is_whole), "bold")
     for problem in preview.problems:
         commands.say(console, f"! Read in part only: {problem}", "yellow")
+    if not findings.messages and not preview.problems:
+        commands.say(console, _EMPTY if preview.files else _NO_FILE, "yellow")
     if findings.messages:
         console.print()
         for text in findings_text.lines(findings):

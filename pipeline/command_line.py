@@ -17,8 +17,8 @@ USAGE_STATUS: Final = 2
 INTERRUPTED_STATUS: Final = 130
 EXIT_STATUS: Final = (
     "Exit status: 0 when it is done, or a job without end was stopped by Ctrl-C or SIGTERM; 1 when nothing of the "
-    "input could be read or a file was lost; 2 for a usage error; 130 when Ctrl-C ended it at once: a job on files at "
-    "the first, one without end at the second. The same command goes on from what was written."
+    "input could be read or a file was lost; 2 for a usage error; 130 when Ctrl-C ended it at once: the first one ends "
+    "a job on files, the second one a job without end. The same command continues from what was written."
 )
 """What the job's help says, since whoever stops it by hand asks."""
 _CLOSED_PIPE_STATUS: Final = 141
@@ -53,7 +53,7 @@ class CommandParser(argparse.ArgumentParser):
     def _unknown(self, word: str) -> UsageError:
         """What is wrong with an argument that the parser has no use for."""
         if not word.startswith("-"):
-            return UsageError("is no option", f"{self.prog} --help shows the options", value=word)
+            return UsageError("is not an option", f"{self.prog} --help shows the options", value=word)
         name = word.partition("=")[0]
         known = set(self._option_string_actions)
         for action in self._actions:

@@ -411,8 +411,8 @@ def _mistaken(error: argparse.ArgumentError, argv: Sequence[str], parser: argpar
     if action.choices is not None:
         return UsageError("is unknown", choice(value, action.choices), option=option, value=value)
     kinds: dict[object, tuple[str, str]] = {
-        int: ("is no whole number", "give one, such as 3"),
-        float: ("is no number", "give one, such as 60"),
+        int: ("is not a whole number", "give one, such as 3"),
+        float: ("is not a number", "give one, such as 60"),
         _truth: ("is neither true nor false", f"give one of them, or {option} alone"),
     }
     problem, remedy = kinds.get(action.type, ("is nothing that it takes", _DESCRIBED))
@@ -445,7 +445,7 @@ def _culprit(argv: Sequence[str], parser: argparse.ArgumentParser) -> tuple[str,
 
 def _unknown(word: str, parser: argparse.ArgumentParser) -> UsageError:
     if not word.startswith("-"):
-        return UsageError("is no option", "files are given as --input='GLOB', in quotes", value=word)
+        return UsageError("is not an option", "files are given as --input='GLOB', in quotes", value=word)
     name = word.partition("=")[0]
     known = [option for action in parser._actions for option in action.option_strings]
     close = difflib.get_close_matches("--" + name.lstrip("-").replace("-", "_").lower(), known, n=1)
@@ -523,7 +523,7 @@ def _time(text: str) -> Timestamp:
     time = times.parse(text)
     if time is None:
         remedy = "give one such as 2026-03-15, which is its first moment, or 2026-03-15T12:00:00Z"
-        raise UsageError("is no time", remedy, option="--as_of", value=text)
+        raise UsageError("is not a time", remedy, option="--as_of", value=text)
     return time
 
 
@@ -538,7 +538,7 @@ def _runner_name(given: str | None, default: str) -> str:
     except (AttributeError, TypeError, ValueError):
         is_runner = False
     if not is_runner:
-        raise UsageError("is no runner", choice(given, _RUNNERS), option="--runner", value=given)
+        raise UsageError("is not a runner", choice(given, _RUNNERS), option="--runner", value=given)
     known = {name.lower(): name for name in StandardOptions.KNOWN_RUNNER_NAMES}
     short = (given.rpartition(".")[2] if given in StandardOptions.ALL_KNOWN_RUNNERS else given).lower()
     return known.get(short) or known.get(f"{short}runner") or given
@@ -584,7 +584,7 @@ def _check_job_runs_by(options: PipelineOptions, runner: str) -> None:
     version = options.view_as(StreamingOptions).update_compatibility_version
     if version is not None and not re.fullmatch(r"\d{1,9}(\.\d{1,9})*", version):
         remedy = "give one of Beam, such as 2.70.0"
-        raise UsageError("is no version", remedy, option="--update_compatibility_version", value=version)
+        raise UsageError("is not a version", remedy, option="--update_compatibility_version", value=version)
     checks = options.view_as(TypeOptions)
     for name in ("runtime_type_check", "performance_runtime_type_check"):
         if getattr(checks, name):

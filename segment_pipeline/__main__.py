@@ -136,7 +136,7 @@ def _unknown(word: str) -> UsageError:
         remedy = f"files are given as {PROGRAM} run --input='GLOB', in quotes"
     else:
         remedy = f"choose from {', '.join(known)}"
-    return UsageError("is no command", remedy, value=word)
+    return UsageError("is not a command", remedy, value=word)
 
 
 if __name__ == "__main__":

@@ -197,6 +197,22 @@ def printed_mistake(capsys: pytest.CaptureFixture[str], option: str) -> str:
     return capsys.readouterr().out.splitlines()[-1]
 
 
+@pytest.mark.parametrize("content", ["", "\n \n"])
+def test_an_input_without_a_line_is_no_success_in_silence(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty.jsonl").write_text(content)
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "calls.csv").write_text("a,b\n")
+    title, line = printed(capsys, f"--input={tmp_path}/empty.jsonl")
+    assert title.endswith("empty.jsonl: 0 messages. Nothing was written.")
+    assert line == "! There is nothing to read: no line, or only empty ones"
+    assert printed(capsys, f"--input_directory={tmp_path}/none") == [
+        "All of 0 files: 0 messages. Nothing was written.",
+        "! There is no complete file: its name ends with .jsonl or .jsonl.gz",
+    ]
+
+
 def test_of_a_damaged_file_it_tells_the_damage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write(tmp_path / "a.gz", *(call(messageId=f"{index}") for index in range(50)))
     file.write_bytes(file.read_bytes()[:-20])

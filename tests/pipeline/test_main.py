@@ -55,10 +55,10 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     ("what", "arguments", "line"),
     [
         ("an unknown option", "--inputs=x", "--inputs: unknown option; did you mean --input?"),
-        ("no option", "b.jsonl", "b.jsonl: is no option; files are given as --input='GLOB', in quotes"),
+        ("no option", "b.jsonl", "b.jsonl: is not an option; files are given as --input='GLOB', in quotes"),
         ("a wrong choice", "--history=all", "--history=all: is unknown; choose from warehouse, none"),
-        ("no number", "--alias_window=soon", "--alias_window=soon: is no number; give one, such as 60"),
-        ("an option of Beam's", "--num_workers=few", "--num_workers=few: is no whole number; give one, such as 3"),
+        ("no number", "--alias_window=soon", "--alias_window=soon: is not a number; give one, such as 60"),
+        ("an option of Beam's", "--num_workers=few", "--num_workers=few: is not a whole number; give one, such as 3"),
         (
             "out of range",
             "--deduplicate_for=-1",
@@ -121,7 +121,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             "--input_subscription=calls: is not the full name of a subscription; give projects/",
         ),
         ("a rebuild of an input", "--rebuild", "--rebuild: reads the identity_calls in the warehouse"),
-        ("no runner", "--runner=FnApiRuner", "--runner=FnApiRuner: is no runner; did you mean FnApiRunner?"),
+        ("no runner", "--runner=FnApiRuner", "--runner=FnApiRuner: is not a runner; did you mean FnApiRunner?"),
     ],
 )
 def test_a_mistake_is_one_line(what: str, arguments: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:

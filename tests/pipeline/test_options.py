@@ -288,7 +288,7 @@ RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, F
         (
             "a pattern that the shell expanded",
             [WAREHOUSE, "--input", "a.jsonl", "b.jsonl.gz"],
-            "b.jsonl.gz: is no option; files are given as --input='GLOB', in quotes",
+            "b.jsonl.gz: is not an option; files are given as --input='GLOB', in quotes",
         ),
         ("no value", [WAREHOUSE, "--input"], "--input: has no value; give --input=VALUE"),
         ("an option for a value", [WAREHOUSE, "--input", INPUT], "--input: has no value; give --input=VALUE"),
@@ -319,7 +319,11 @@ RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, F
         ),
         ("an empty time", [WAREHOUSE, "--rebuild", "--as_of="], "--as_of='': is empty; give it a value"),
         ("an empty log", [WAREHOUSE, "--rebuild", "--log_from="], "--log_from='': is empty; give it a value"),
-        ("no time", [*OTHER_LOG, "--as_of=03/04/2024"], "--as_of=03/04/2024: is no time; give one such as 2026-03-15"),
+        (
+            "no time",
+            [*OTHER_LOG, "--as_of=03/04/2024"],
+            "--as_of=03/04/2024: is not a time; give one such as 2026-03-15",
+        ),
         ("a time that comes", [*OTHER_LOG, "--as_of=9999-01-01"], "--as_of=9999-01-01: is in the future; give a time"),
         (
             "a log by its path",
@@ -361,7 +365,11 @@ RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, F
         ),
         ("redeliver and a directory", ["--input_directory=/folder", WAREHOUSE, "--redeliver=all"], LETTERS),
         ("a history", [INPUT, WAREHOUSE, "--history=file"], "--history=file: is unknown; choose from warehouse, none"),
-        ("no time", [INPUT, WAREHOUSE, "--alias_window=1m"], "--alias_window=1m: is no number; give one, such as 60"),
+        (
+            "no time",
+            [INPUT, WAREHOUSE, "--alias_window=1m"],
+            "--alias_window=1m: is not a number; give one, such as 60",
+        ),
         ("zero", [INPUT, WAREHOUSE, "--alias_window=0"], f"=0: is out of range; {TIMES} 0.001 to 31536000"),
         ("below zero", [INPUT, WAREHOUSE, "--alias_window", "-5"], "--alias_window=-5: is out of range"),
         ("not a number", [INPUT, WAREHOUSE, "--alias_window=nan"], "--alias_window=nan: is out of range"),
@@ -485,20 +493,24 @@ RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, F
             [INPUT, WAREHOUSE, "--job_name=\udcff"],
             f"--job_name='\\udcff': {NO_TEXT}",
         ),
-        ("an unknown runner", [INPUT, WAREHOUSE, "--runner=Storm"], f"--runner=Storm: is no runner; {RUNNERS}"),
-        ("a misspelt runner", [INPUT, WAREHOUSE, "--runner=fnapiruner"], "is no runner; did you mean FnApiRunner?"),
+        ("an unknown runner", [INPUT, WAREHOUSE, "--runner=Storm"], f"--runner=Storm: is not a runner; {RUNNERS}"),
+        ("a misspelt runner", [INPUT, WAREHOUSE, "--runner=fnapiruner"], "is not a runner; did you mean FnApiRunner?"),
         (
             "a runner that never fires a window",
             [SUBSCRIPTION, WAREHOUSE, "--runner=FnApiRunner"],
             "--runner=FnApiRunner: writes contacts and accounts only when its input has ended",
         ),
-        ("a module for a runner", [INPUT, WAREHOUSE, "--runner=os.path"], f"--runner=os.path: is no runner; {RUNNERS}"),
+        (
+            "a module for a runner",
+            [INPUT, WAREHOUSE, "--runner=os.path"],
+            f"--runner=os.path: is not a runner; {RUNNERS}",
+        ),
         ("an unknown module", [INPUT, WAREHOUSE, "--runner=no.such"], "cannot be loaded: No module named 'no'; "),
-        ("no runner", [INPUT, WAREHOUSE, "--runner="], f"--runner='': is no runner; {RUNNERS}"),
+        ("no runner", [INPUT, WAREHOUSE, "--runner="], f"--runner='': is not a runner; {RUNNERS}"),
         (
             "a value for Beam",
             [INPUT, WAREHOUSE, "--num_workers=x"],
-            "--num_workers=x: is no whole number; give one, such as 3",
+            "--num_workers=x: is not a whole number; give one, such as 3",
         ),
         (
             "a choice of Beam's",
@@ -545,7 +557,7 @@ RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, F
         (
             "a version that is none",
             [INPUT, WAREHOUSE, "--update_compatibility_version=x"],
-            "=x: is no version; give one of Beam",
+            "=x: is not a version; give one of Beam",
         ),
         (
             "types at run time",

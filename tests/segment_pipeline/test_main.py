@@ -94,18 +94,18 @@ def test_without_a_package_there_is_no_version(
 @pytest.mark.parametrize(
     ("word", "line"),
     [
-        ("aduit", "aduit: is no command; did you mean audit?"),
-        ("Explain", "Explain: is no command; did you mean explain?"),
-        ("schema", "schema: is no command; did you mean schemas?"),
+        ("aduit", "aduit: is not a command; did you mean audit?"),
+        ("Explain", "Explain: is not a command; did you mean explain?"),
+        ("schema", "schema: is not a command; did you mean schemas?"),
         (
             "calls.jsonl",
-            "calls.jsonl: is no command; files are given as segment-pipeline run --input='GLOB', in quotes",
+            "calls.jsonl: is not a command; files are given as segment-pipeline run --input='GLOB', in quotes",
         ),
         (
             "frobnicate",
-            "frobnicate: is no command; choose from run, check, audit, explain, purge, report, schemas, receive",
+            "frobnicate: is not a command; choose from run, check, audit, explain, purge, report, schemas, receive",
         ),
-        ("a\nb", r"'a\nb': is no command; choose from run, "),
+        ("a\nb", r"'a\nb': is not a command; choose from run, "),
     ],
 )
 def test_an_unknown_word_is_one_line(word: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,4 +143,4 @@ def test_the_help_and_the_documents_say_alike_what_stopping_by_hand_means(capsys
     for text in (capsys.readouterr().out, (ROOT / "docs" / "commands.md").read_text("utf-8")):
         words = " ".join(text.replace("`", "").split())
         assert "a job without end" in words
-        assert "Ctrl-C ended it at once: a job on files at the first, one without end at the second" in words
+        assert "Ctrl-C ended it at once: the first one ends a job on files, the second one a job without end" in words
