@@ -56,6 +56,8 @@ READ_TWICE = (
         "put right",
     ),
     *("is no number", "belongs to no option", "can be read is read", "jobs believed", "which is told", "is told in"),
+    *("Nor is it", "is no command", "is no message", "are no whole", "Not meant to", "asks as well", "may be made of"),
+    *("Asking cheaply", "asking cheaply", "By hand there is"),
 )
 MOST_LINES = 130
 """Of the README, which one reads to the end."""
