@@ -185,12 +185,12 @@ class _PagedChainsFn(_JournalFn):
             timer.set(Timestamp(self.clock() + NEXT_BUNDLE_S))
             return
         held = _INDEX.take(before, cells.read)
-        due = [*chains.labels_above(held.of_journal, sending.above)]
+        labels = chains.labels_above(held.of_journal, sending.above)
+        due = [(id, label) for id, label in labels if _page_of(id, sending.pages) == sending.page]
         _INDEX.give_back(held)
         at = arrived_at(Timestamp(micros=sending.at), Timestamp(self.clock()), recent_s=END_OF_TIME_S)
-        for id, label in due:
-            if _page_of(id, sending.pages) == sending.page:
-                yield TaggedOutput(_LABELS, TimestampedValue((id, label), at))
+        for element in due:
+            yield TaggedOutput(_LABELS, TimestampedValue(element, at))
         following = replace(sending, page=sending.page + 1)
         if following.page == following.pages:
             cells.write(replace(before, sending=None))

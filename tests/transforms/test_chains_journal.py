@@ -157,9 +157,9 @@ def test_a_log_that_is_mostly_out_of_date_is_copied_bit_by_bit(monkeypatch: pyte
     assert len(key.window(flipped(200)).sent) == 200
 
 
-def keyed(window: Arrival) -> KeyedStep:
+def keyed(window: Arrival, page_bytes: int | None) -> KeyedStep:
     return KeyedStep(
-        chains.step, chains.ChainsState, chains.ChainsOutbox, window=window, page_bytes=300, stateful=chains_fn
+        chains.step, chains.ChainsState, chains.ChainsOutbox, window=window, page_bytes=page_bytes, stateful=chains_fn
     )
 
 
@@ -171,7 +171,9 @@ def sent(*inboxes: list[Deep]) -> Iterator[tuple[str, Label]]:
         yield from outbox.labels  # type: ignore[misc]
 
 
-def test_messages_that_come_between_pages_on_a_runner(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page_bytes", [None, 300])
+def test_messages_of_two_windows_on_a_runner(page_bytes: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second comes between the pages of the first."""
     monkeypatch.setattr(chains_journal, "FEW", 0)
     stream = TestStream().add_elements([TimestampedValue((CHAINS, edge), 1) for edge in cycles(0, 30)])
     stream = stream.advance_watermark_to(100)
@@ -179,7 +181,7 @@ def test_messages_that_come_between_pages_on_a_runner(monkeypatch: pytest.Monkey
     with beam.Pipeline(options=PipelineOptions(["--runner=BundleBasedDirectRunner", "--streaming"])) as pipeline:
         events = pipeline | stream.advance_watermark_to(300).advance_watermark_to_infinity()
         messages = events | beam.Map(lambda edge: edge).with_output_types(tuple[str, ProtocolMessage])
-        put_out = (messages | "Chains" >> keyed(Arrival(60)))["labels"]
+        put_out = (messages | "Chains" >> keyed(Arrival(60), page_bytes))["labels"]
         assert_that(put_out, _are(sent(cycles(0, 30), cycles(15, 6))))
 
 
