@@ -8,19 +8,30 @@ rounds, by the median of the ratios.
 from __future__ import annotations
 
 import gc
+import hashlib
+import multiprocessing
+import resource
 import statistics
+import tempfile
 import time
+import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from transforms.coders import StructCoder
 from transforms.core import account_rows
 from transforms.core.accounts import Way
 from transforms.core.facts import AccountKnown, Known, learn, learn_account
 from transforms.core.identity import chains, household, person
+from transforms.core.identity.chains_index import ChainsIndex
 from transforms.core.identity.protocol import CHAINS, Deep, Hop, Member, ProtocolMessage
 from transforms.core.identity.stages import IdentityStage, stages
 
@@ -28,10 +39,12 @@ Fact = tuple[str, Known]
 Call = list[Fact]
 
 IDS_GOAL, CHAIN_GOAL, HEAVY_GOAL, NEIGHBOURS_GOAL, RENAMED_GOAL = 1.15, 1.1, 3.0, 1.1, 1.1
+DEEP_GOAL, COMMIT_GOAL, EDGE_GOAL = 1.2, 100_000, 300
+CROWD_GOAL = 100_000
 MANY = 1_000_000
 _ROUNDS = 3
 _KNOWN, _MESSAGE = StructCoder(Known), StructCoder(ProtocolMessage)
-_CHAINS = StructCoder(chains.ChainsState)
+_CHAINS, _HEAD = StructCoder(chains.ChainsState), StructCoder(chains.ChainsHead)
 _STATES = {stage.name: StructCoder(stage.state) for stage in stages()}
 
 
@@ -160,6 +173,83 @@ def renamed_users() -> None:
     print(f"  edges in chains {many.chain_edges():,}   goal: 0")
 
 
+class Chains:
+    """The one key of chains, as a streaming job keeps it: its head as bytes, its journal, and the index."""
+
+    def __init__(self, edges: int) -> None:
+        self.journal: list[bytes] = []
+        self._added: list[bytes] = []
+        self._head = _HEAD.encode(chains.ChainsState().head)
+        self._index = ChainsIndex()
+        for first in range(0, edges, 10_000):
+            self.window(deep_cycles(first, min(10_000, edges - first)))
+
+    def window(self, news: list[Deep]) -> tuple[float, int]:
+        """The seconds of CPU that a window takes, and the bytes that it commits."""
+        started = time.process_time()
+        head = _HEAD.decode(self._head)
+        if not chains.catch_up(self._index, head):
+            self._index.add(self._added, head.digest)  # larger than the tail: a process keeps what it has added itself
+        commit, _ = chains.advance(self._index, head, news)
+        assert commit is not None
+        self._head, self._added = _HEAD.encode(commit.head), commit.added
+        seconds = time.process_time() - started
+        self.journal += commit.added
+        return seconds, len(self._head) + sum(map(len, (*commit.added, *commit.copied)))
+
+
+def deep_cycles(first: int, count: int) -> list[Deep]:
+    """So many edges, in cycles of two, as a faulty library makes one for every user."""
+    return [
+        Deep(previous, 1, 1, True, {user: (1_700_000_000_000_000 + number, _uuid(f"{number}{previous}"))})
+        for number in range(first // 2, (first + count) // 2)
+        for previous, user in [
+            (f"user-{number}@x.example", f"user-{number}"),
+            (f"user-{number}", f"user-{number}@x.example"),
+        ]
+    ]
+
+
+def _uuid(of: str) -> str:
+    return str(uuid.UUID(bytes=hashlib.md5(of.encode(), usedforsecurity=False).digest()))
+
+
+def deep_edges() -> None:
+    """What a window with 100 new edges costs chains among 1,000,000 and among 1,000, and what it commits; the memory of
+    the index, and how long it takes to make it anew."""
+    gc.collect()
+    gc.disable()
+    many, few = Chains(MANY), Chains(1_000)
+    ratios, commits = [], []
+    for number in range(60):
+        news = [deep_cycles(MANY + 100 * (2 * number + one), 100) for one in (0, 1)]
+        (seconds, commit), (seconds_of_few, _) = many.window(news[0]), few.window(news[1])
+        ratios.append(seconds / seconds_of_few)
+        commits.append(commit)
+    _print(f"100 new edges among {MANY:,} in chains, against 1,000", statistics.median(ratios), DEEP_GOAL)
+    print(f"  bytes of a commit {max(commits):,}   goal: at most {COMMIT_GOAL:,}")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "journal"
+        path.write_bytes(msgspec.msgpack.encode(many.journal))
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=context) as process:
+            seconds, size = process.submit(_make_index, path).result()
+    print(f"  bytes of memory an edge {size / MANY:.0f}   goal: at most {EDGE_GOAL}; made anew in {seconds:.1f} s")
+
+
+def _make_index(path: Path) -> tuple[float, int]:
+    """The seconds of CPU and the bytes of memory that an index takes, in a process of its own."""
+    journal = msgspec.msgpack.decode(path.read_bytes(), type=list[bytes])
+    before, started = _resident(), time.process_time()
+    index = ChainsIndex()
+    index.add(journal, b"")
+    return time.process_time() - started, _resident() - before
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text("utf-8").split()[1]) * resource.getpagesize()
+
+
 def many_ids() -> None:
     """Cost a message with 10,000 ids and with 1,000,000."""
     few, many = 5_000, 500_000
@@ -233,11 +323,11 @@ def _name_accounts(calls: int, accounts: int) -> float:
 def over_windows() -> None:
     """What a window with one piece of news costs a heavy key: its state read, changed and written, as bytes."""
     print("Over windows (state of a key, and what a window with one piece of news costs it)")
+    moved = 0
     for count in (1_000, 10_000, 100_000):
         arrivals = [Member(f"anonymous-{number:08}", (0, 1), Known()) for number in range(count)]
         edges = [Known(out={f"user-{number:08}": _stamp(number)}) for number in range(count)]
-        links = [_deep(f"{n // 10}-{n % 10}", f"{n // 10}-{n % 10 + 1}", n) for n in range(count)]
-        _window(
+        moved = _window(
             "ids of a contact",
             count,
             household.HouseholdState,
@@ -246,27 +336,32 @@ def over_windows() -> None:
             Member("new", (0, 1), Known()),
         )
         _window("edges out of one id", count, person.PersonState, person.step, edges, Known(out={"new": _stamp(count)}))
-        news = _deep("new", "0-0", count)
-        _window("edges out of deep ids", count, chains.ChainsState, chains.step, links, news)
-
-
-def _deep(previous: str, user: str, number: int) -> Deep:
-    return Deep(previous, 1, 1, True, {user: _stamp(number)})
+    print(f"  bytes that one more of 100,000 ids reads and writes {moved:,}   goal: at most {CROWD_GOAL:,}")
 
 
 def _stamp(number: int) -> tuple[int, str]:
     return 1_700_000_000_000_000 + number, f"message-{number:08}-0000"
 
 
-def _window(what: str, count: int, state: Any, step: Callable[..., Any], inbox: list[Any], news: object) -> None:
+def _window(what: str, count: int, state: Any, step: Callable[..., Any], inbox: list[Any], news: object) -> int:
+    """Returns the bytes that are read and written. A crowd is kept apart, and not needed here."""
     coder = StructCoder(state)
-    encoded = coder.encode(step("key", None, inbox)[0])
-    seconds = []
+    before = step("key", None, inbox)[0]
+    encoded, apart = coder.encode(_without_crowd(before)), sum(map(len, getattr(before, "crowd", ())))
+    seconds, moved = [], 0
     for _ in range(_ROUNDS):
         started = time.perf_counter()
-        coder.encode(step("key", coder.decode(encoded), [news])[0])
+        after = step("key", coder.decode(encoded), [news])[0]
+        written = len(coder.encode(_without_crowd(after))) + sum(map(len, getattr(after, "crowd", ())))
         seconds.append(time.perf_counter() - started)
-    print(f"  {count:7,} {what:<26} {len(encoded) / 1e6:6.2f} MB {min(seconds) * 1e3:8.1f} ms")
+        moved = len(encoded) + written
+    size = (len(encoded) + apart) / 1e6
+    print(f"  {count:7,} {what:<26} {size:6.2f} MB {moved / 1e6:6.2f} MB moved {min(seconds) * 1e3:8.1f} ms")
+    return moved
+
+
+def _without_crowd(state: Any) -> Any:
+    return replace(state, crowd=()) if getattr(state, "crowd", ()) else state
 
 
 def _print(what: str, ratio: float, goal: float) -> None:
@@ -278,6 +373,7 @@ def main() -> None:
     many_ids()
     long_chains()
     renamed_users()
+    deep_edges()
     heavy_keys()
     heavy_account()
     over_windows()

@@ -22,6 +22,7 @@ CORE = "transforms/core"
 CORE_MAY_IMPORT = {
     *(
         "__future__",
+        "array",
         "collections",
         "datetime",
         "decimal",

@@ -163,6 +163,18 @@ class SendingStateCoder(StructCoder[S]):
         return SendingStateCoder, (self.struct,)
 
 
+class PackedCoder(_ElementCoder):
+    """Encodes what a step has packed itself, which stays packed here."""
+
+    element = bytes
+
+    def encode(self, value: bytes) -> bytes:
+        return _HEADER + value
+
+    def decode(self, encoded: bytes) -> bytes:
+        return bytes(_content(encoded, bytes))
+
+
 class _SentAppend(msgspec.Struct, array_like=True, gc=False):
     """An `Append`. `columns` are the row's by name, with JSON as bytes; those of an event are a packed one's."""
 

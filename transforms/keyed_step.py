@@ -21,7 +21,11 @@ from apache_beam.transforms.userstate import BagStateSpec
 from transforms import metrics, windows
 from transforms.coders import StructCoder
 from transforms.core.identity.protocol import ProtocolMessage
+from transforms.crowded import NeedsCrowd, crowd_param, with_crowd, without_crowd
 from transforms.paged_step import PagedStep, Step, element_types, paged_fn
+from transforms.windows import Clock
+
+Stateful = Callable[[int | None, Clock, Callable[[Any], None]], beam.DoFn]
 
 
 class KeyedStep(beam.PTransform):
@@ -31,7 +35,9 @@ class KeyedStep(beam.PTransform):
     `JoinFn` joins them before the shuffle as well, and the inbox then is the one joined message; without it the
     inbox is their list. `window` is how long a key's messages are gathered; None is for a bounded job.
     `page_bytes` is how much a step of an unbounded job puts out at once; None is for a runner that takes any size.
-    `size` measures a state, for the distribution `sizes`.
+    `size` measures a state, for the distribution `sizes`. `needs_crowd` tells when a step looks into the crowd of its
+    state, which is kept apart (`transforms.crowded`). `stateful` makes the DoFn of an unbounded job, from `page_bytes`,
+    a clock and what observes a state, for a step that keeps its state in another way.
     """
 
     def __init__(
@@ -45,6 +51,8 @@ class KeyedStep(beam.PTransform):
         gather: JoinFn | None = None,
         size: Callable[[Any], int] | None = None,
         sizes: metrics.Distribution | None = None,
+        needs_crowd: NeedsCrowd | None = None,
+        stateful: Stateful | None = None,
     ) -> None:
         super().__init__()
         self.step = step
@@ -53,6 +61,8 @@ class KeyedStep(beam.PTransform):
         self.window = window
         self.page_bytes = page_bytes
         self.gather = gather
+        self.needs_crowd = needs_crowd
+        self.stateful = stateful
         self.measure = None if size is None or sizes is None else Measure(size, sizes)
 
     def expand(self, messages: PCollection[tuple[str, Any]]) -> dict[str, PCollection]:
@@ -74,11 +84,14 @@ class KeyedStep(beam.PTransform):
         return {name: outputs[name] for name in types}
 
     def _stateful(self, window: windows.Arrival) -> beam.DoFn:
+        observe = partial(_observe, self.measure)
+        if self.stateful is not None:
+            return self.stateful(self.page_bytes, window.clock, observe)
         if self.page_bytes is None:
-            return _stateful(self.step, self.state, self.outbox, self.measure)
+            return _stateful(self.step, self.state, self.outbox, self.needs_crowd, observe)
         message = ProtocolMessage if self.gather is None else self.gather.struct
-        paged = PagedStep(self.step, self.state, self.outbox, message, self.page_bytes, window.clock)
-        return paged_fn(paged, partial(_observe, self.measure))
+        paged = PagedStep(self.step, self.state, self.outbox, message, self.page_bytes, window.clock, self.needs_crowd)
+        return paged_fn(paged, observe)
 
 
 def _observe(measure: Measure | None, state: Any) -> None:
@@ -136,11 +149,16 @@ class _BoundedFn(beam.DoFn):
 
 
 def _stateful(
-    step: Step, state: type[msgspec.Struct], outbox: type[msgspec.Struct], measure: Measure | None
+    step: Step,
+    state: type[msgspec.Struct],
+    outbox: type[msgspec.Struct],
+    needs_crowd: NeedsCrowd | None,
+    observe: Callable[[Any], None],
 ) -> beam.DoFn:
     """The step with its state: a DoFn class of its own, since Beam finds a state's coder in the class. The state is a
     bag of one or none: a ReadModifyWrite is cleared before every write, which is one more request to the runner."""
     spec = BagStateSpec("state", StructCoder(state))
+    rooms = crowd_param(needs_crowd)
 
     class StatefulFn(beam.DoFn):
         def start_bundle(self) -> None:
@@ -150,14 +168,17 @@ def _stateful(
             self,
             gathered: tuple[str, Iterable[Any]],
             cell: Any = beam.DoFn.StateParam(spec),  # noqa: B008
+            crowd: Any = rooms,
         ) -> Iterator[TaggedOutput]:
             self.keys += 1
-            key, inbox = gathered
-            before = next(iter(cell.read()), None)
+            key, inbox = gathered[0], list(gathered[1])
+            kept = next(iter(cell.read()), None)
+            before = with_crowd(kept, inbox, needs_crowd, crowd)
             after, sent = step(key, before, inbox)
-            _observe(measure, after)
-            if after != before:
-                if before is not None:
+            after = without_crowd(before, after, needs_crowd, crowd)
+            observe(after)
+            if after != kept:
+                if kept is not None:
                     cell.clear()
                 cell.add(after)
             for tag in outbox.__struct_fields__:

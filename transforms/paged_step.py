@@ -27,13 +27,15 @@ from apache_beam.utils.timestamp import Timestamp
 
 from transforms import metrics
 from transforms.coders import Sending, SendingStateCoder, StructCoder
+from transforms.crowded import NeedsCrowd, crowd_param, with_crowd, without_crowd
 from transforms.windows import END_OF_TIME_S, Clock, arrived_at
 
 PAGE_BYTES: Final = 20_000_000
 """A page, with the state and the inbox beside it, stays far below Dataflow's 180 MB."""
 FEW: Final = 32
 """An outbox of so many elements is one page, and is not measured: most have one or two."""
-_NEXT_BUNDLE_S: Final = 1.0
+NEXT_BUNDLE_S: Final = 1.0
+"""So much later a timer is set anew that was due in the bundle which had put out a page."""
 
 Step = Callable[[str, Any, Iterable[Any]], tuple[Any, msgspec.Struct]]
 
@@ -44,7 +46,8 @@ def element_types(outbox: type[msgspec.Struct]) -> Mapping[str, Any]:
 
 
 class PagedStep(NamedTuple):
-    """A step, the types of its state, outbox and messages, and how many bytes of its outbox are put out at once."""
+    """A step, the types of its state, outbox and messages, and how many bytes of its outbox are put out at once; and
+    when it looks into the crowd of its state, if that has one."""
 
     step: Step
     state: type[msgspec.Struct]
@@ -52,6 +55,7 @@ class PagedStep(NamedTuple):
     message: type[msgspec.Struct]
     page_bytes: int
     clock: Clock
+    needs_crowd: NeedsCrowd | None = None
 
 
 class _Page(NamedTuple):
@@ -76,11 +80,11 @@ class _Pager:
         """The beginning."""
         return Sending([self._message.encode(message) for message in inbox], at)
 
-    def page(self, key: str, before: Any, sending: Sending) -> _Page:
-        """The page that is due."""
-        return self.page_of(key, before, [self._message.decode(message) for message in sending.inbox], sending)
+    def inbox(self, sending: Sending) -> list[Any]:
+        """The messages that the step runs on."""
+        return [self._message.decode(message) for message in sending.inbox]
 
-    def page_of(self, key: str, before: Any, inbox: list[Any], sending: Sending) -> _Page:
+    def page(self, key: str, before: Any, inbox: list[Any], sending: Sending) -> _Page:
         """The page that is due, of the outbox that the step gives for this inbox. Where that is another one than was
         counted, as an updated program may give, it begins again: what comes twice changes nothing."""
         after, outbox = self._paged.step(key, before, inbox)
@@ -105,6 +109,7 @@ def paged_fn(paged: PagedStep, observe: Callable[[Any], None]) -> beam.DoFn:
     `Sending`: so a key costs one read, as without pages."""
     state = BagStateSpec("state", SendingStateCoder(paged.state))
     waiting = BagStateSpec("waiting", StructCoder(paged.message))
+    rooms = crowd_param(paged.needs_crowd)
     next_page = TimerSpec("next_page", TimeDomain.WATERMARK)
 
     class PagedFn(beam.DoFn):
@@ -121,22 +126,26 @@ def paged_fn(paged: PagedStep, observe: Callable[[Any], None]) -> beam.DoFn:
             cell: Any = beam.DoFn.StateParam(state),  # noqa: B008
             later: Any = beam.DoFn.StateParam(waiting),  # noqa: B008
             timer: Any = beam.DoFn.TimerParam(next_page),  # noqa: B008
+            crowd: Any = rooms,
         ) -> Iterator[TaggedOutput]:
             self.keys += 1
             key, inbox = gathered
-            before, sending = _read(cell)
+            kept, sending = _read(cell)
             if sending is not None:
                 for message in inbox:
                     later.add(message)
                 return
-            page = self.pager.page_of(key, before, list(inbox), Sending([], timestamp.micros))
+            inbox = list(inbox)
+            before = with_crowd(kept, inbox, paged.needs_crowd, crowd)
+            page = self.pager.page(key, before, inbox, Sending([], timestamp.micros))
             yield from page.elements
             if page.following is not None:
-                self._go_on(cell, before, page.following, timer)
+                self._go_on(cell, kept, page.following, timer)
                 return
-            observe(page.after)
-            if page.after != before:
-                _write(cell, page.after)
+            after = without_crowd(before, page.after, paged.needs_crowd, crowd)
+            observe(after)
+            if after != kept:
+                _write(cell, after)
 
         @on_timer(next_page)
         def put_out(
@@ -145,27 +154,31 @@ def paged_fn(paged: PagedStep, observe: Callable[[Any], None]) -> beam.DoFn:
             cell: Any = beam.DoFn.StateParam(state),  # noqa: B008
             later: Any = beam.DoFn.StateParam(waiting),  # noqa: B008
             timer: Any = beam.DoFn.TimerParam(next_page),  # noqa: B008
+            crowd: Any = rooms,
         ) -> Iterator[TaggedOutput]:
-            before, sending = _read(cell)
+            kept, sending = _read(cell)
             if sending is None:
                 return
             if self.pages:  # a runner may fire in the bundle that put out a page, and commit both at once
-                timer.set(Timestamp(paged.clock() + _NEXT_BUNDLE_S))
+                timer.set(Timestamp(paged.clock() + NEXT_BUNDLE_S))
                 return
-            page = self.pager.page(key, before, sending)
+            inbox = self.pager.inbox(sending)
+            before = with_crowd(kept, inbox, paged.needs_crowd, crowd)
+            page = self.pager.page(key, before, inbox, sending)
             at = arrived_at(Timestamp(micros=sending.at), Timestamp(paged.clock()), recent_s=END_OF_TIME_S)
             for output in page.elements:
                 yield TaggedOutput(output.tag, TimestampedValue(output.value, at))
             if page.following is not None:
-                self._go_on(cell, before, page.following, timer)
+                self._go_on(cell, kept, page.following, timer)
                 return
-            observe(page.after)
+            after = without_crowd(before, page.after, paged.needs_crowd, crowd)
+            observe(after)
             came_later = list(later.read())
             later.clear()
             if came_later:
-                self._go_on(cell, page.after, self.pager.sending(came_later, sending.at), timer)
+                self._go_on(cell, after, self.pager.sending(came_later, sending.at), timer)
             else:
-                _write(cell, page.after)
+                _write(cell, after)
 
         def _go_on(self, cell: Any, state: Any, sending: Sending, timer: Any) -> None:
             self.pages += 1

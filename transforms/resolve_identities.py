@@ -11,6 +11,7 @@ from apache_beam.pvalue import PCollection
 
 from schemas.tables import Contact
 from transforms import metrics
+from transforms.chains_journal import chains_fn
 from transforms.core.contacts import MAX_PREVIOUS_IDS
 from transforms.core.facts import Known, learn
 from transforms.core.identity import chains, contact, depth, household, person
@@ -67,6 +68,8 @@ class ResolveIdentities(beam.PTransform):
             gather=JoinFn(Known, learn) if stage.step is person.step else None,
             size=stage.size,
             sizes=SIZES[stage.size],
+            needs_crowd=stage.needs_crowd,
+            stateful=chains_fn if stage.step is chains.step else None,
         )
 
 

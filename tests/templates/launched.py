@@ -26,6 +26,7 @@ from transforms.coders import (
     DeadLetterCoder,
     LogEntryCoder,
     OffsetRangeCoder,
+    PackedCoder,
     StructCoder,
     UpsertCoder,
 )
@@ -137,6 +138,7 @@ _DECLARED: Mapping[type[coders.Coder], str] = {
     DeadLetterCoder: "DeadLetter",
     LogEntryCoder: "LogEntry",
     OffsetRangeCoder: "OffsetRange",
+    PackedCoder: "Packed",
 }
 
 

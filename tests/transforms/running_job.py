@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import inspect
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,8 +33,9 @@ from pipeline.warehouses import JobRun, open_warehouse
 from schemas.tables import Timestamp
 from tests.histories import CONFIGS, Message, history
 from tests.product_rows import connections, facts, plain
-from transforms.coders import VERSION, StructCoder
+from transforms.coders import VERSION, PackedCoder, StructCoder
 from transforms.core.facts import AccountKnown, Known, learn, learn_account
+from transforms.core.identity.chains_index import ChainsEntry
 from transforms.core.identity.protocol import ProtocolMessage
 from transforms.core.identity.stages import stages
 from transforms.core.rows import Upsert
@@ -41,17 +43,19 @@ from transforms.core.rows import Upsert
 RECORDED = Path(__file__).with_name("state")
 STEPS = (*(stage.name for stage in stages()), "Account")
 JOBS = 12
+_ENTRY = msgspec.msgpack.Decoder(ChainsEntry)
 
 Inboxes = Mapping[str, Sequence[Any]]
 
 
 @dataclass(frozen=True)
 class Step:
-    """A stateful step of the graph, and the coder of its state."""
+    """A stateful step of the graph, the coder of its state, and those of all its cells by the parameters that get
+    them."""
 
-    fn: beam.DoFn
+    fn: Any
     coder: StructCoder[Any]
-    is_bag: bool
+    cells: Mapping[str, Any]
 
 
 class _Steps(PipelineVisitor):
@@ -61,12 +65,11 @@ class _Steps(PipelineVisitor):
     def visit_transform(self, transform_node: AppliedPTransform) -> None:
         fn = getattr(transform_node.transform, "fn", None)
         if isinstance(fn, beam.DoFn) and userstate.is_stateful_dofn(fn):
-            specs, _ = userstate.get_dofn_specs(fn)
-            (spec,) = specs
-            assert isinstance(spec.coder, StructCoder)
-            self.steps[transform_node.full_label.split("/")[1]] = Step(
-                fn, spec.coder, isinstance(spec, userstate.BagStateSpec)
-            )
+            parameters = inspect.signature(fn.process).parameters.items()
+            specs = {name: getattr(parameter.default, "state_spec", None) for name, parameter in parameters}
+            cells = {name: spec.coder for name, spec in specs.items() if isinstance(spec, userstate.BagStateSpec)}
+            (coder,) = (coder for coder in cells.values() if isinstance(coder, StructCoder))
+            self.steps[transform_node.full_label.split("/")[1]] = Step(fn, coder, cells)
 
 
 @cache
@@ -84,33 +87,31 @@ def steps() -> Mapping[str, Step]:
 
 @dataclass
 class Cell:
-    """The state of one key, as Beam gives it to a DoFn: one value, or a bag of one or none."""
+    """A bag of one key, as Beam gives it to a DoFn."""
 
-    step: Step
-    content: bytes | None
+    coder: Any
+    content: tuple[bytes, ...]
 
-    def read(self) -> Any:
-        value = None if self.content is None else self.step.coder.decode(self.content)
-        if self.step.is_bag:
-            return [] if value is None else [value]
-        return value
-
-    def write(self, value: Any) -> None:
-        self.content = self.step.coder.encode(value)
+    def read(self) -> list[Any]:
+        return [self.coder.decode(element) for element in self.content]
 
     def add(self, value: Any) -> None:
-        assert self.content is None, "a bag of two"
-        self.write(value)
+        self.content = (*self.content, self.coder.encode(value))
+        assert len(self.content) == 1 or isinstance(self.coder, PackedCoder), "a state of two values"
 
     def clear(self) -> None:
-        self.content = None
+        self.content = ()
+
+
+Place = tuple[str, str, str]
+"""(step, key, cell)"""
 
 
 @dataclass
 class RunningJob:
-    """States by step and key, and of every row the version that stands, as the judge has it; None is a tombstone."""
+    """What cells hold, and of every row the version that stands, as the judge has it; None is a tombstone."""
 
-    states: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    states: dict[Place, tuple[bytes, ...]] = field(default_factory=dict)
     rows: dict[tuple[str, tuple[str, ...]], tuple[tuple[int, ...], Any]] = field(default_factory=dict)
 
     def copy(self) -> RunningJob:
@@ -144,12 +145,14 @@ class RunningJob:
         outputs: dict[str, list[Any]] = defaultdict(list)
         step.fn.start_bundle()
         for key, inbox in inboxes.items():
-            cell = Cell(step, self.states.get((name, key)))
+            cells = {cell: Cell(coder, self.states.get((name, key, cell), ())) for cell, coder in step.cells.items()}
             output: TaggedOutput
-            for output in step.fn.process((key, inbox), cell):
+            for output in step.fn.process((key, inbox), **cells):
                 outputs[output.tag].append(output.value)
-            if cell.content is not None:
-                self.states[name, key] = cell.content
+            for cell, held in cells.items():
+                self.states.pop((name, key, cell), None)
+                if held.content:
+                    self.states[name, key, cell] = held.content
         step.fn.finish_bundle()
         return outputs
 
@@ -178,7 +181,13 @@ def named(value: Any) -> Any:
         return {str(getattr(key, "value", key)): named(field) for key, field in value.items()}
     if isinstance(value, tuple | list):
         return [named(element) for element in value]
-    return value.decode() if isinstance(value, bytes) else value
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
+
+
+def named_content(step: str, cell: str, content: Iterable[bytes]) -> list[Any]:
+    """What a cell holds by the names of its fields, with the entries of a journal."""
+    values = map(steps()[step].cells[cell].decode, content)
+    return [named(_ENTRY.decode(value) if cell.startswith("journal") else value) for value in values]
 
 
 @dataclass(frozen=True)
@@ -189,16 +198,16 @@ class Recorded:
     before: list[Message]
     after: list[Message]
     job: RunningJob
-    fields: Mapping[tuple[str, str], Any]
+    fields: Mapping[Place, Any]
 
 
 def recorded(version: int) -> Iterator[Recorded]:
     """The jobs of an encoding."""
     for path in sorted((RECORDED / f"v{version}").glob("*.json")):
         held = json.loads(path.read_text("utf-8"))
-        states = {(state["step"], state["key"]): state for state in held["states"]}
+        states = {(state["step"], state["key"], state["cell"]): state for state in held["states"]}
         job = RunningJob(
-            {place: base64.b64decode(state["bytes"]) for place, state in states.items()},
+            {place: tuple(map(base64.b64decode, state["bytes"])) for place, state in states.items()},
             {(row["table"], tuple(row["key"])): (tuple(row["version"]), row["row"]) for row in held["rows"]},
         )
         fields = {place: state["fields"] for place, state in states.items()}
@@ -213,26 +222,32 @@ def record(folder: Path) -> None:
         config = rng.choice(sorted(CONFIGS)) if number % JOBS else "mixed"
         messages = history(rng, 40)
         rng.shuffle(messages)
-        job = RunningJob()
-        for start in range(0, 24, 8):
-            job.window(messages[start : start + 8], CONFIGS[config])
-        states = [
-            {
-                "step": step,
-                "key": key,
-                "bytes": base64.b64encode(content).decode(),
-                "fields": named(steps()[step].coder.decode(content)),
-            }
-            for (step, key), content in sorted(job.states.items())
-        ]
-        rows = [
-            {"table": table, "key": key, "version": version, "row": row}
-            for (table, key), (version, row) in sorted(job.rows.items(), key=lambda item: item[0])
-        ]
-        held = {"config": config, "before": messages[:24], "after": messages[24:], "states": states, "rows": rows}
         folder.mkdir(parents=True, exist_ok=True)
-        lines = ",\n".join(f"{json.dumps(name)}: {_lines(value)}" for name, value in held.items())
-        (folder / f"{number:02}.json").write_text(f"{{\n{lines}\n}}\n", "utf-8")
+        keep(folder / f"{number:02}.json", config, messages[:24], messages[24:])
+
+
+def keep(path: Path, config: str, before: Sequence[Message], after: Sequence[Message]) -> None:
+    """Runs a job on the messages before, and keeps it."""
+    job = RunningJob()
+    for start in range(0, len(before), 8):
+        job.window(before[start : start + 8], CONFIGS[config])
+    states = [
+        {
+            "step": step,
+            "key": key,
+            "cell": cell,
+            "bytes": [base64.b64encode(element).decode() for element in content],
+            "fields": named_content(step, cell, content),
+        }
+        for (step, key, cell), content in sorted(job.states.items())
+    ]
+    rows = [
+        {"table": table, "key": key, "version": version, "row": row}
+        for (table, key), (version, row) in sorted(job.rows.items(), key=lambda item: item[0])
+    ]
+    held = {"config": config, "before": before, "after": after, "states": states, "rows": rows}
+    lines = ",\n".join(f"{json.dumps(name)}: {_lines(value)}" for name, value in held.items())
+    path.write_text(f"{{\n{lines}\n}}\n", "utf-8")
 
 
 def _lines(value: Any) -> str:

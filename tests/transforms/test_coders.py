@@ -37,6 +37,7 @@ from transforms.coders import (
     DeadLetterCoder,
     LogEntryCoder,
     OffsetRangeCoder,
+    PackedCoder,
     StructCoder,
     UnknownVersionError,
     UpsertCoder,
@@ -297,6 +298,7 @@ def test_an_event_goes_with_the_json_of_its_message_once() -> None:
 ELEMENTS: list[tuple[Coder, object]] = [
     (DeadLetterCoder(), DEAD_LETTER),
     (OffsetRangeCoder(), OffsetRange(3, 1 << 62)),
+    (PackedCoder(), b"\x02 as it was packed"),
     (StructCoder(JobRun), JobRun(3, Timestamp(1), None, bounded=False, rereads_log=True)),
     (StructCoder(Memory), Memory({-5: {b"a", b"b"}, 7: set()})),
     (StructCoder(Received), Received(b"{", {"a": "b"}, Timestamp(5), too_large=OversizedMessage(9, "ab"))),

@@ -207,7 +207,7 @@ def test_two_pages_are_never_put_out_in_one_bundle() -> None:
 
 
 def test_a_state_is_encoded_as_without_pages_and_sending_is_told_from_it() -> None:
-    state = chains.ChainsState({"a": {"b": (1, "m")}}, {"a": {1: (1, True)}}, {"a": "b"}, 3, 2)
+    state, _ = chains.step(CHAINS, None, edges(3))
     coder = SendingStateCoder(chains.ChainsState)
     assert coder.encode(state) == StructCoder(chains.ChainsState).encode(state)
     sending = Sending([b"message"], 5, 1, 2, 3)

@@ -38,13 +38,14 @@ class RowsOutbox(Protocol):
 
 
 class ContactState(msgspec.Struct, array_like=True, gc=False):
-    """Who belongs to the contact, the version of the rows last written, those of the members that are packed, and the
-    version of the rules that its rows were made by."""
+    """Who belongs to the contact, the version of the rows last written, how many rooms of its members are packed, the
+    version of the rules that its rows were made by; and the rooms, where a window needs them or adds to them."""
 
     members: Members = {}
     version: int = 0
-    crowd: crowd.Crowd = ()
+    rooms: int = 0
     rules: int = UNVERSIONED
+    crowd: crowd.Crowd = ()
 
 
 class ContactOutbox(msgspec.Struct, gc=False):
@@ -57,7 +58,12 @@ class ContactOutbox(msgspec.Struct, gc=False):
 
 def size(state: ContactState) -> int:
     """Ids of the contact, and those that have left."""
-    return len(state.members) + len(state.crowd) * crowd.ROOM
+    return len(state.members) + state.rooms * crowd.ROOM
+
+
+def needs_crowd(state: ContactState, inbox: Iterable[object]) -> bool:
+    """Whether a step on this inbox looks into the rooms."""
+    return state.rooms > 0 and (state.rules != RULES_VERSION or not crowd.stays_packed(inbox))
 
 
 def step(key: str, state: ContactState | None, inbox: Iterable[Member]) -> tuple[ContactState, ContactOutbox]:
@@ -65,8 +71,8 @@ def step(key: str, state: ContactState | None, inbox: Iterable[Member]) -> tuple
     inbox = list(inbox)
     before = state or ContactState(rules=RULES_VERSION)
     by_other_rules = before.rules != RULES_VERSION
-    if before.crowd and (by_other_rules or not crowd.stays_packed(inbox)):
-        before = replace(before, members=crowd.unpacked(before.members, before.crowd), crowd=())
+    if needs_crowd(before, inbox):
+        before = replace(before, members=crowd.unpacked(before.members, before.crowd), rooms=0, crowd=())
     members = dict(before.members)
     newer = {message.id for message in inbox if keep_newest(members, message.id, message.version, message.facts)}
     if not newer and not by_other_rules:
@@ -76,8 +82,9 @@ def step(key: str, state: ContactState | None, inbox: Iterable[Member]) -> tuple
     rewritten = row_keys(key, present(before.members).values()) if by_other_rules else frozenset()
     write(rows(key, before.members), rows(key, members), (*BY_CONTACT, version), outbox, rewritten)
     outbox.identities += identities(key, sorted(newer), before.members, members)
-    few, packed = crowd.packed(members, before.crowd)
-    return ContactState(few, version, packed, RULES_VERSION), outbox
+    few, added = crowd.packed(members)
+    rooms, packed = before.rooms + len(added), (*before.crowd, *added)
+    return ContactState(few, version, rooms, RULES_VERSION, packed), outbox
 
 
 def write(

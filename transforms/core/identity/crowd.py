@@ -1,8 +1,9 @@
-"""The crowd: members of a heavy contact that have no facts, packed, so that a window need not unpack them.
+"""The crowd: members of a heavy contact that have no facts, packed, so that a window need not read them.
 
 A user of a bot or of a script without cookies gathers ids by the ten thousand. Each is a member that is here and has no
 facts: a *bare* one. All that rows need of them is the first in order, for `previous_ids`. Those stay among the members;
-the others are packed into rooms, which a state carries as bytes.
+the others are packed into rooms, as bytes. A state has them where they are needed, and otherwise their number alone: a
+streaming job keeps them apart, and adds to them without a look at those that are there (`transforms.crowded`).
 
 Invariant: where there is a crowd, `KEPT` bare members are less than every id in it. An id may be in it and among the
 members as well; the newer of the two versions then counts.
@@ -21,7 +22,7 @@ from transforms.core.identity.protocol import Member, Members, is_newer
 
 KEPT: Final = MAX_PREVIOUS_IDS + 1
 """How many bare ids stay at least: the contact's label, which may be one, is none of its previous ids."""
-ROOM: Final = 1000
+ROOM: Final = 250
 """How many ids a room has."""
 
 Crowd = tuple[bytes, ...]
@@ -48,12 +49,12 @@ def unpacked(members: Members, crowd: Crowd) -> Members:
     return everyone
 
 
-def packed(members: Members, crowd: Crowd) -> tuple[Members, Crowd]:
-    """The members that must stay, and the crowd with full rooms of the others added."""
+def packed(members: Members) -> tuple[Members, Crowd]:
+    """The members that must stay, and full rooms of the others."""
     if len(members) < KEPT + ROOM:
-        return members, crowd
+        return members, ()
     bare = sorted(id for id, (_, facts) in members.items() if facts == NOTHING)
     rooms = [bare[end - ROOM : end] for end in range(KEPT + ROOM, len(bare) + 1, ROOM)]
     moved = {id for room in rooms for id in room}
     added = tuple(_encode([(id, members[id][0]) for id in room]) for room in rooms)
-    return {id: member for id, member in members.items() if id not in moved}, (*crowd, *added)
+    return {id: member for id, member in members.items() if id not in moved}, added

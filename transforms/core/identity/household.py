@@ -43,17 +43,18 @@ from transforms.core.rules_version import RULES_VERSION, UNVERSIONED
 
 class HouseholdState(msgspec.Struct, array_like=True, gc=False):
     """Who lives here or has come here; the newest label and pointer; how often the household has written its rows;
-    those of its members that are packed; whether a chain id has ever lived here; how often all was written anew, and
-    the version of the rules that it was made by."""
+    how many rooms of its members are packed; whether a chain id has ever lived here; how often all was written anew,
+    the version of the rules that it was made by; and the rooms, where a window needs them or adds to them."""
 
     members: Members = {}
     label: Label | None = None
     pointer: Pointer | None = None
     written: int = 0
-    crowd: crowd.Crowd = ()
+    rooms: int = 0
     is_followed: bool = False
     rewritten: int = 0
     rules: int = UNVERSIONED
+    crowd: crowd.Crowd = ()
 
 
 class HouseholdOutbox(msgspec.Struct, gc=False):
@@ -69,7 +70,12 @@ class HouseholdOutbox(msgspec.Struct, gc=False):
 
 def size(state: HouseholdState) -> int:
     """Ids that are here, and those that have left."""
-    return len(state.members) + len(state.crowd) * crowd.ROOM
+    return len(state.members) + state.rooms * crowd.ROOM
+
+
+def needs_crowd(state: HouseholdState, inbox: Iterable[object]) -> bool:
+    """Whether a step on this inbox looks into the rooms."""
+    return state.rooms > 0 and (state.rules != RULES_VERSION or not crowd.stays_packed(inbox))
 
 
 def step(
@@ -79,8 +85,8 @@ def step(
     inbox = list(inbox)
     before = state or HouseholdState(rules=RULES_VERSION)
     by_other_rules = before.rules != RULES_VERSION
-    if before.crowd and (by_other_rules or not crowd.stays_packed(inbox)):
-        before = replace(before, members=crowd.unpacked(before.members, before.crowd), crowd=())
+    if needs_crowd(before, inbox):
+        before = replace(before, members=crowd.unpacked(before.members, before.crowd), rooms=0, crowd=())
     now, newer, handed_over = _learn(before, inbox)
     if not newer and not handed_over and _leading(now) == _leading(before) and not by_other_rules:
         return state or before, HouseholdOutbox()
@@ -105,7 +111,8 @@ def step(
     if is_alone:
         standing = {} if by_other_rules else before.members
         outbox.identities += contact.identities(key, ids, standing, now.members, (version,))
-    now.members, now.crowd = crowd.packed(now.members, before.crowd)
+    now.members, added = crowd.packed(now.members)
+    now.rooms, now.crowd = before.rooms + len(added), (*before.crowd, *added)
     now.rules = RULES_VERSION
     return now, outbox
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -16,7 +16,8 @@ TABLES: Final = ("contacts", "identities", "memberships")
 
 class IdentityStage(NamedTuple):
     """A stage: its step, with the types of its state and outbox, and what measures a state. `sends` has the stages that
-    messages of a field go to; `writes` are the tables that it has rows for, each a field of that name."""
+    messages of a field go to; `writes` are the tables that it has rows for, each a field of that name. `needs_crowd`
+    tells when a step looks into the crowd of its state, None where a state has none."""
 
     name: str
     step: Callable[..., tuple[Any, Any]]
@@ -25,6 +26,7 @@ class IdentityStage(NamedTuple):
     size: Callable[[Any], int]
     sends: Mapping[str, tuple[str, ...]]
     writes: tuple[str, ...] = ()
+    needs_crowd: Callable[[Any, Iterable[object]], bool] | None = None
 
 
 def stages(hops: int = HOPS) -> tuple[IdentityStage, ...]:
@@ -64,8 +66,18 @@ def stages(hops: int = HOPS) -> tuple[IdentityStage, ...]:
                 household.size,
                 {"members": ("Contact",), "followers": households[hop : hop + 1]},
                 TABLES if hop == 1 else (),
+                household.needs_crowd,
             )
             for hop, name in enumerate(households, 1)
         ),
-        IdentityStage("Contact", contact.step, contact.ContactState, contact.ContactOutbox, contact.size, {}, TABLES),
+        IdentityStage(
+            "Contact",
+            contact.step,
+            contact.ContactState,
+            contact.ContactOutbox,
+            contact.size,
+            {},
+            TABLES,
+            contact.needs_crowd,
+        ),
     )
