@@ -19,6 +19,7 @@ from pipeline import command_line
 from pipeline.command_line import CommandParser
 from pipeline.errors import UsageError
 from pipeline.plurals import counted
+from transforms.core.memory import CELLS
 
 PRICES_AS_OF: Final = "2025-11"
 HOURS: Final = 730
@@ -60,7 +61,8 @@ PRICES: Final[Mapping[str, Price]] = {
 
 @dataclass(frozen=True)
 class Traffic:
-    """What comes, and what is asked: rates a second, sizes in bytes, times in seconds, days of rows that are kept."""
+    """What comes, and what is asked: rates a second, sizes in bytes, times in seconds, days of rows that are kept.
+    `bundle` is how long Dataflow takes for a work item; 0 where that is no more than its CPU."""
 
     messages_per_second: float
     ids: int
@@ -72,6 +74,18 @@ class Traffic:
     retain_acked_days: float = 0.0
     queried_tib: float = 1.0
     receiver_instances: float = 0.0
+    deduplicate_for: float = 86_400.0
+    event_shards: int = 16
+    bundle: float = 0.0
+
+    @property
+    def events_per_second(self) -> float:
+        return self.messages_per_second * (1 - self.identity_share)
+
+    @property
+    def calls_per_second(self) -> float:
+        """Identity calls."""
+        return self.messages_per_second * self.identity_share
 
 
 @dataclass(frozen=True)
@@ -79,20 +93,28 @@ class Work:
     """What the job does with a message, an id or a call, in bytes unless it says otherwise.
 
     As counted on the strict runner, on the traffic of `examples.generate` with a mean message of 1.7 kB. `event_row`,
-    `log_row` and `event_engine` are in mean messages; a row of the log is less than one, since identity calls are
-    shorter than events. `event_engine` is what an event carries through Streaming Engine: into the memory of message
-    ids, into a shard, and there into the rows that wait and out of them. `identity_engine` is what a call's facts,
-    states and rows carry; it grows with what is known of a person. `keyed_change` is a changed row as it is sent,
-    `keyed_row` what the tables hold for an id.
+    `log_row`, `event_engine` and `deduplicate_engine` are in mean messages; a row of the log is less than one, since
+    identity calls are shorter than events. `deduplicate_engine` is what an event carries through Streaming Engine into
+    the memory of message ids, where each that is remembered has `digest`; `event_engine` into a shard, and there into
+    the rows that wait and out of them. `identity_engine` is what a call's facts, states and rows carry; it grows with
+    what is known of a person. `keyed_change` is a changed row as it is sent, `keyed_row` what the tables hold for an
+    id, `id_state` what the steps do. Items are work items behind shuffles, each of one key: `event_items` those of an
+    event behind the memory of message ids, `call_items` those of a call.
     """
 
     event_row: float = 0.97
-    log_row: float = 0.8
-    event_engine: float = 5.0
-    identity_engine: float = 5000.0
+    log_row: float = 0.79
+    event_engine: float = 3.75
+    deduplicate_engine: float = 1.29
+    digest: float = 10.0
+    identity_engine: float = 5100.0
     keyed_change: float = 290.0
     keyed_row: float = 1000.0
-    keyed_rows_a_call: float = 1.2
+    keyed_rows_a_call: float = 1.23
+    id_state: float = 1000.0
+    event_items: float = 0.02
+    call_items: float = 3.6
+    log_rows_a_request: float = 200.0
     engine_overhead: float = 200.0
     messages_per_second_a_core: float = 2000.0
 
@@ -117,9 +139,61 @@ class BillLine:
     meaning: str
 
 
+WORKER_THREADS: Final = 12 * WORKER_VCPUS
+"""So many work items has a worker at once: Dataflow's default for Python's streaming jobs."""
+REMEMBERED: Final = 1.125
+"""The mean share of `deduplicate_for` that a message id is remembered: it is forgotten by quarters."""
+SHARD_S: Final = 3.0
+"""How often a shard of events is appended, in the mean: between two and four seconds."""
+KEYED_S: Final = 3.0
+KEYED_BUCKETS: Final = 4 * 8
+"""Of the four keyed tables. Each sends its rows so often, where it has any."""
+
+
 def workers(traffic: Traffic, work: Work = WORK) -> int:
-    """How many workers the mean rate keeps busy to two thirds."""
-    return max(1, math.ceil(traffic.messages_per_second / (work.messages_per_second_a_core * WORKER_VCPUS * 2 / 3)))
+    """How many workers the mean rate keeps busy to two thirds; where `bundle` is given, as many as have its work items
+    at once."""
+    by_cpu = traffic.messages_per_second / (work.messages_per_second_a_core * WORKER_VCPUS * 2 / 3)
+    by_items = items_per_second(traffic, work) * traffic.bundle / WORKER_THREADS
+    return max(1, math.ceil(by_cpu), math.ceil(by_items))
+
+
+def items_per_second(traffic: Traffic, work: Work = WORK) -> float:
+    """Work items behind shuffles, each of one key."""
+    deduplicated = 1 if traffic.deduplicate_for else 0
+    return traffic.events_per_second * (deduplicated + work.event_items) + traffic.calls_per_second * work.call_items
+
+
+def engine_bytes_per_second(traffic: Traffic, work: Work = WORK) -> float:
+    """What goes through Streaming Engine: shuffles, and state that is read and written. The event that is looked for in
+    its cell reads and writes all that the cell remembers."""
+    event = traffic.message_bytes * work.event_engine
+    if traffic.deduplicate_for:
+        event += traffic.message_bytes * work.deduplicate_engine
+        event += 2 * _remembered(traffic) / CELLS * work.digest
+    of_events, of_calls = traffic.events_per_second * event, traffic.calls_per_second * work.identity_engine
+    return traffic.messages_per_second * work.engine_overhead + of_events + of_calls
+
+
+def state_bytes(traffic: Traffic, work: Work = WORK) -> float:
+    """What the steps keep: of each id, and of the message ids that are remembered."""
+    return traffic.ids * work.id_state + _remembered(traffic) * work.digest
+
+
+def requests_per_second(traffic: Traffic, work: Work = WORK) -> float:
+    """Appends to BigQuery: of the shards of events, of the buckets of keyed rows, and of the log."""
+    events = min(traffic.event_shards / SHARD_S, traffic.events_per_second)
+    keyed = min(KEYED_BUCKETS / KEYED_S, _changes_per_second(traffic, work))
+    return events + keyed + traffic.calls_per_second / work.log_rows_a_request
+
+
+def _remembered(traffic: Traffic) -> float:
+    return traffic.events_per_second * traffic.deduplicate_for * REMEMBERED
+
+
+def _changes_per_second(traffic: Traffic, work: Work) -> float:
+    """Changed rows of keyed tables: a window writes what each of its ids changes once."""
+    return min(traffic.calls_per_second, traffic.ids / traffic.alias_window) * work.keyed_rows_a_call
 
 
 def bill(traffic: Traffic, prices: Mapping[str, Price] = PRICES, work: Work = WORK) -> list[BillLine]:
@@ -136,16 +210,14 @@ def bill(traffic: Traffic, prices: Mapping[str, Price] = PRICES, work: Work = WO
 def _uses(traffic: Traffic, work: Work) -> Iterator[tuple[str, str, float, str]]:
     """(name, name of its price, units a month, meaning) of everything that is billed."""
     messages = traffic.messages_per_second * _MONTH_S
-    calls = messages * traffic.identity_share
-    events = messages - calls
+    calls, events = traffic.calls_per_second * _MONTH_S, traffic.events_per_second * _MONTH_S
     machines = workers(traffic, work)
     event_bytes, log_bytes = (
         events * traffic.message_bytes * work.event_row,
         calls * traffic.message_bytes * work.log_row,
     )
-    engine = messages * work.engine_overhead + events * traffic.message_bytes * work.event_engine
-    engine += calls * work.identity_engine
-    keyed_bytes = min(calls, _calls_apart(traffic)) * work.keyed_rows_a_call * work.keyed_change
+    engine = engine_bytes_per_second(traffic, work) * _MONTH_S
+    keyed_bytes = _changes_per_second(traffic, work) * _MONTH_S * work.keyed_change
     table = traffic.ids * work.keyed_row
     applied = table * _MONTH_S / max(traffic.max_staleness, 1.0)
     kept = (event_bytes + log_bytes) / HOURS * 24 * traffic.days + table
@@ -168,11 +240,6 @@ def _uses(traffic: Traffic, work: Work) -> Iterator[tuple[str, str, float, str]]
         size = f"receiver, {traffic.receiver_instances:g} at the mean"
         yield "Cloud Run: CPU", "run_vcpu", hours * RECEIVER_VCPUS, size
         yield "Cloud Run: memory", "run_memory", hours * RECEIVER_GIB, f"{RECEIVER_GIB:g} GiB each"
-
-
-def _calls_apart(traffic: Traffic) -> float:
-    """Ids that windows name in a month, at most: each once a window."""
-    return traffic.ids * _MONTH_S / traffic.alias_window
 
 
 def total(lines: Sequence[BillLine]) -> float:
@@ -202,8 +269,22 @@ def rendered(lines: Sequence[BillLine], traffic: Traffic, prices: Mapping[str, P
         for row in rows
     ]
     million = per_million(lines, traffic)
-    text += ["", f"${total(lines):,.0f} a month, ${million:,.2f} for a million messages; prices as of {PRICES_AS_OF}"]
+    text += [
+        "",
+        needs(traffic),
+        f"${total(lines):,.0f} a month, ${million:,.2f} for a million messages; prices as of {PRICES_AS_OF}",
+    ]
     return "\n".join(text)
+
+
+def needs(traffic: Traffic, work: Work = WORK) -> str:
+    """What the job keeps, and what it does in a second, as a line."""
+    kept, engine = state_bytes(traffic, work) / _GB, engine_bytes_per_second(traffic, work) / 1e6
+    items, requests = items_per_second(traffic, work), requests_per_second(traffic, work)
+    return (
+        f"{kept:,.1f} GB of state; in a second {engine:,.1f} MB through shuffles and state, {items:,.0f} work items, "
+        f"{requests:,.0f} requests to BigQuery"
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -218,7 +299,16 @@ def _print(arguments: argparse.Namespace) -> int:
         prices[name] = Price(dollars, PRICES[name].unit, "--price", PRICES[name].free)
     lines = bill(traffic, prices)
     if arguments.json:
-        document = {"dollars": total(lines), "dollars_per_million": per_million(lines, traffic), "as_of": PRICES_AS_OF}
+        document = {
+            "dollars": total(lines),
+            "dollars_per_million": per_million(lines, traffic),
+            "as_of": PRICES_AS_OF,
+            "workers": workers(traffic),
+            "state_bytes": state_bytes(traffic),
+            "engine_bytes_per_second": engine_bytes_per_second(traffic),
+            "work_items_per_second": items_per_second(traffic),
+            "requests_per_second": requests_per_second(traffic),
+        }
         print(json.dumps({**document, "lines": [vars(line) for line in lines]}, indent=2))
     else:
         print(rendered(lines, traffic, prices))
@@ -267,6 +357,23 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         default=default.receiver_instances,
         metavar="NUMBER",
         help="mean number of instances of the receiver on Cloud Run",
+    )
+    parser.add_argument(
+        "--deduplicate_for",
+        type=_not_negative,
+        default=default.deduplicate_for,
+        metavar="NUMBER",
+        help="the job's option, in seconds",
+    )
+    parser.add_argument(
+        "--event_shards", type=_count, default=default.event_shards, metavar="NUMBER", help="the job's option"
+    )
+    parser.add_argument(
+        "--bundle",
+        type=_not_negative,
+        default=default.bundle,
+        metavar="SECONDS",
+        help="what Dataflow takes for a work item of one key, for the number of workers",
     )
     parser.add_argument(
         "--price",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 import sys
@@ -15,8 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.warehouses.bigquery import event_streams, gathering
+from schemas.tables import KEYED
 from templates import cost
 from templates.cost import PRICES, WORK, BillLine, Price, Traffic
+from transforms.coders import StructCoder
+from transforms.core.memory import CELLS, Memory, place, remembered
 
 PAGE = Path(__file__).parents[2] / "docs" / "cost.md"
 _BILL = re.compile(r"```sh\n(?P<command>[^`]*templates\.cost[^`]*)```\n\n```text\n(?P<bill>[^`]*)```\n")
@@ -95,11 +100,60 @@ def test_streaming_engine_is_billed_by_what_events_and_calls_carry() -> None:
         line(replace(SMALL, identity_share=share), "Dataflow: Streaming Engine").quantity * 1e9 / messages
         for share in (0, 1)
     )
-    assert events == pytest.approx(WORK.engine_overhead + SMALL.message_bytes * WORK.event_engine)
+    kept = 50 * SMALL.deduplicate_for * cost.REMEMBERED / CELLS * WORK.digest
+    carried = SMALL.message_bytes * (WORK.event_engine + WORK.deduplicate_engine)
+    assert events == pytest.approx(WORK.engine_overhead + carried + 2 * kept)
     assert calls == pytest.approx(WORK.engine_overhead + WORK.identity_engine)
     assert line(replace(SMALL, identity_share=0), "BigQuery: Storage Write").quantity == pytest.approx(
         messages * SMALL.message_bytes * WORK.event_row / 2**30
     )
+
+
+def test_what_is_not_deduplicated_goes_through_less() -> None:
+    none = replace(SMALL, deduplicate_for=0)
+    events = SMALL.events_per_second
+    saved = cost.engine_bytes_per_second(SMALL) - cost.engine_bytes_per_second(none)
+    assert saved > events * SMALL.message_bytes * WORK.deduplicate_engine
+    assert cost.items_per_second(SMALL) - cost.items_per_second(none) == pytest.approx(events)
+    assert cost.state_bytes(none) == SMALL.ids * WORK.id_state
+
+
+def test_a_digest_is_as_large_as_it_is_written() -> None:
+    coder, sizes = StructCoder(Memory), []
+    memory = Memory()
+    for number in range(40):
+        if number in (20, 39):
+            sizes.append(len(coder.encode(memory)))
+        after = remembered(memory, place(f"m{number}")[1], published_at=1, now=1, remember_us=10**9)
+        assert after is not None
+        memory = after
+    assert (sizes[1] - sizes[0]) / 19 == pytest.approx(WORK.digest, rel=0.1)
+
+
+def test_a_message_id_is_remembered_for_a_quarter_more_at_most() -> None:
+    assert 1 < cost.REMEMBERED < 1.25
+
+
+@pytest.mark.parametrize(
+    ("bundle", "workers"),
+    # 5,000 messages a second are 2 workers by CPU; with all calls, of 10 items each, 50,000 items, 24 at once a worker
+    [(0.0, 2), (0.0001, 2), (0.01, math.ceil(5_000 * WORK.call_items * 0.01 / 24))],
+)
+def test_slow_work_items_need_more_workers(bundle: float, workers: int) -> None:
+    assert cost.workers(Traffic(messages_per_second=5_000, ids=1, identity_share=1, bundle=bundle)) == workers
+
+
+def test_requests_are_by_time_where_there_is_much_to_send() -> None:
+    lots = Traffic(messages_per_second=100_000, ids=10**9, identity_share=0)
+    assert cost.requests_per_second(lots) == pytest.approx(lots.event_shards / cost.SHARD_S)
+    few = Traffic(messages_per_second=0.1, ids=10**9, identity_share=0)
+    assert cost.requests_per_second(few) == pytest.approx(0.1)
+
+
+def test_the_calculator_gathers_as_the_job_does() -> None:
+    assert event_streams.GATHERED_FOR_S <= cost.SHARD_S <= 2 * event_streams.GATHERED_FOR_S
+    assert gathering.GATHERED_FOR_S == cost.KEYED_S
+    assert len(KEYED) * gathering._BUCKETS == cost.KEYED_BUCKETS
 
 
 def test_windows_bound_the_changes_of_keyed_rows() -> None:
@@ -124,6 +178,7 @@ WRONG: list[tuple[Sequence[str], str]] = [
     (["--messages_per_second=0", "--ids=1"], "'0' is not above 0"),
     (["--messages_per_second=1", "--ids=1.5"], "'1.5' is not a whole number"),
     (["--messages_per_second=1", "--ids=1", "--identity_share=2"], "'2' is above 1"),
+    (["--messages_per_second=1", "--ids=1", "--bundle=-1"], "'-1' is below 0"),
     (["--messages_per_second=1", "--ids=1", "--price=gold=1"], "has no price 'gold'"),
     (["--messages_per_second=1", "--ids=1", "--price=query=-1"], "'-1' is below 0"),
 ]
@@ -157,6 +212,16 @@ def updated() -> str:
 def test_the_page_shows_what_the_calculator_says() -> None:
     assert len(_BILL.findall(PAGE.read_text())) >= 3
     assert PAGE.read_text() == updated(), "python -m tests.templates.test_cost --update"
+
+
+def test_the_first_table_and_the_readme_say_what_the_bills_do() -> None:
+    bills = re.findall(r"^\$([\d,]+) a month, \$([\d.]+) for a million", PAGE.read_text(), re.MULTILINE)
+    first = re.findall(r"^\| [\d,]+ \| [^|]+ \| \$([\d.]+) \| \$([\d,]+) \|$", PAGE.read_text(), re.MULTILINE)
+    assert [(month, million) for million, month in first] == bills[: len(first)]
+    assert len(first) == 3
+    millions = sorted(million for million, _ in first)
+    readme = (PAGE.parents[1] / "README.md").read_text("utf-8")
+    assert f"${millions[0]} to ${millions[-1]} for a million messages" in readme
 
 
 def test_the_page_names_every_price() -> None:
