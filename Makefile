@@ -33,11 +33,12 @@ live: installed ## Show receiver and job, and a page on which each click becomes
 	.venv/bin/python -m examples.live
 
 # Two processes more than there are cores: many tests wait. TESTS is for pytest: make test TESTS='tests/pipeline -x'
+# Modules are compiled once, and not by each of the hundreds of processes that tests start.
 WORKERS = $(shell echo $$(($$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 2)))
 TESTS :=
 
 test: installed-dev $(DBT) ## Run every test that needs no cloud
-	.venv/bin/python -m pytest -n $(WORKERS) --dist=loadscope --durations=20 --durations-min=5 $(TESTS)
+	env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m pytest -n $(WORKERS) --dist=loadscope --durations=20 --durations-min=5 $(TESTS)
 
 lint: installed-dev ## Check style, format and types
 	.venv/bin/ruff check
@@ -51,6 +52,7 @@ fuzz: installed-dev ## Judge 10,000 random histories by the replay (a quarter of
 	.venv/bin/python -m tests.fuzz
 	.venv/bin/python -m tests.fuzz --histories=2000 --seed=1000000 --prism
 	.venv/bin/python -m tests.fuzz --values=400000
+	QUESTION_HISTORIES=100 .venv/bin/python -m pytest tests/schemas/test_questions.py
 
 faults: installed-dev ## Ten times each: kills, lost connections, a warehouse that is away; a runner as strict as Dataflow (an hour)
 	.venv/bin/python -m tests.faults

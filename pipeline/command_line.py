@@ -15,6 +15,7 @@ from pipeline.errors import SecretlessFormatter, UsageError, choice, is_encodabl
 
 USAGE_STATUS: Final = 2
 INTERRUPTED_STATUS: Final = 130
+GIVE_FILES: Final = "files are given as --input='GLOB', in quotes"
 EXIT_STATUS: Final = (
     "Exit status: 0 when it is done, or a job without end was stopped by Ctrl-C or SIGTERM; 1 when nothing of the "
     "input could be read or a file was lost; 2 for a usage error; 130 when Ctrl-C ended it at once: the first one ends "
@@ -53,7 +54,9 @@ class CommandParser(argparse.ArgumentParser):
     def _unknown(self, word: str) -> UsageError:
         """What is wrong with an argument that the parser has no use for."""
         if not word.startswith("-"):
-            return UsageError("is not an option", f"{self.prog} --help shows the options", value=word)
+            takes_files = "--input" in self._option_string_actions
+            remedy = GIVE_FILES if takes_files else f"{self.prog} --help shows the options"
+            return UsageError("is not an option", remedy, value=word)
         name = word.partition("=")[0]
         known = set(self._option_string_actions)
         for action in self._actions:

@@ -29,7 +29,7 @@ from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.transforms.resources import resource_hints_from_options
 
 from pipeline import sources, warehouses
-from pipeline.command_line import EXIT_STATUS, CommandParser
+from pipeline.command_line import EXIT_STATUS, GIVE_FILES, CommandParser
 from pipeline.connections_file import load_connections
 from pipeline.errors import REDACTED, UsageError, choice, is_secret, printable, value_without_secrets
 from pipeline.job_kind import BATCH_RUNNER, STREAMING_RUNNER, JobKind
@@ -445,7 +445,7 @@ def _culprit(argv: Sequence[str], parser: argparse.ArgumentParser) -> tuple[str,
 
 def _unknown(word: str, parser: argparse.ArgumentParser) -> UsageError:
     if not word.startswith("-"):
-        return UsageError("is not an option", "files are given as --input='GLOB', in quotes", value=word)
+        return UsageError("is not an option", GIVE_FILES, value=word)
     name = word.partition("=")[0]
     known = [option for action in parser._actions for option in action.option_strings]
     close = difflib.get_close_matches("--" + name.lstrip("-").replace("-", "_").lower(), known, n=1)

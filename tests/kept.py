@@ -21,7 +21,7 @@ def alone(name: str) -> Iterator[Path]:
         yield _CACHE / name
 
 
-class Answers:
+class KeptAnswers:
     """Answers by name, each in a file: what nobody has asked for in a month goes."""
 
     _MONTH_S = 30 * 86_400

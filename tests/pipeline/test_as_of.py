@@ -155,6 +155,19 @@ def test_another_configuration_can_be_tried_beside_the_warehouse(folder: Path) -
         assert connection.execute(summary.query).fetchall()
 
 
+@pytest.fixture(scope="module")
+def warehouses(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse with a call, another that has none, and a text."""
+    made = tmp_path_factory.mktemp("warehouses")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(made)
+        call = [b'{"type": "identify", "messageId": "1", "userId": "ann", "timestamp": "2024-01-01"}']
+        deliver(call, CONFIGS["group"], "duckdb:///now.duckdb")
+        assert schema_command.main(["create", "--warehouse=duckdb:///empty.duckdb"]) == 0
+    (made / "text.duckdb").write_text("no warehouse " * 1_000)
+    return made
+
+
 @pytest.mark.parametrize(
     ("log", "warehouse", "line"),
     [
@@ -174,12 +187,11 @@ def test_another_configuration_can_be_tried_beside_the_warehouse(folder: Path) -
         ("now.duckdb", "link.duckdb", "--log_from=duckdb:///now.duckdb: is --warehouse itself; leave it out, or name"),
     ],
 )
-def test_a_log_that_cannot_be_read_is_told_in_one_line(log: str, warehouse: str, line: str, folder: Path) -> None:
-    call = [b'{"type": "identify", "messageId": "1", "userId": "ann", "timestamp": "2024-01-01"}']
-    deliver(call, CONFIGS["group"], "duckdb:///now.duckdb")
+def test_a_log_that_cannot_be_read_is_told_in_one_line(
+    log: str, warehouse: str, line: str, warehouses: Path, folder: Path
+) -> None:
+    shutil.copytree(warehouses, folder, dirs_exist_ok=True)
     shutil.copy("now.duckdb", "full.duckdb")
-    assert schema_command.main(["create", "--warehouse=duckdb:///empty.duckdb"]) == 0
-    (folder / "text.duckdb").write_text("no warehouse " * 1_000)
     (folder / "link.duckdb").symlink_to(folder / "now.duckdb")
     before = keyed(tables(folder / "full.duckdb"))
     with pytest.raises(UsageError) as raised:

@@ -50,8 +50,10 @@ def audit(folder: Path, capsys: pytest.CaptureFixture[str], *options: str) -> tu
 # ---- nothing to be found ----
 
 
-@pytest.mark.parametrize("jobs", [1, 3], ids=["one job", "three jobs"])
-@pytest.mark.parametrize("name", ["group + fallback", "identify_traits + fallback, registrable", "mixed"])
+@pytest.mark.parametrize(
+    ("name", "jobs"),
+    [("group + fallback", 1), ("identify_traits + fallback, registrable", 3), ("mixed", 1), ("mixed", 3)],
+)
 def test_random_histories_leave_no_difference(
     name: str, jobs: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -231,6 +231,7 @@ def test_of_a_damaged_file_it_tells_the_damage(tmp_path: Path, capsys: pytest.Ca
         ([SAMPLE, "--connection=Shop"], "--connection=Shop: no such connection; choose from default"),
         ([SAMPLE, "--messages=0"], "--messages=0: reads nothing; give a number from 1"),
         ([SAMPLE, "--messages=few"], "argument --messages: 'few' is not a count: give a whole number from 0"),
+        (["calls.jsonl"], "calls.jsonl: is not an option; files are given as --input='GLOB', in quotes"),
         ([SAMPLE, "--mesages=3"], "--mesages: unknown option; did you mean --messages?"),
     ],
 )

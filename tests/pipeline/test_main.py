@@ -290,7 +290,7 @@ WITHOUT_ROOM = "standard output cannot be written: No space left on device"
 def test_output_that_cannot_be_written_is_one_line(
     what: str, arguments: str, redirection: str, status: int, line: str, files: Path
 ) -> None:
-    wait = "sleep 0.3; " if "true" in redirection else ""  # the pipe is closed by then
+    wait = "wait $!; " if "true" in redirection else ""  # then the pipe is closed
     script = f"exec {redirection}; {wait}exec {sys.executable} -m {arguments}"
     ended = subprocess.run(
         ["bash", "-c", script], cwd=files, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True

@@ -304,8 +304,8 @@ def _analysis(request: Any, response: Any) -> Any:
 
 
 @functools.cache
-def _analyses() -> kept.Answers:
-    return kept.Answers(f"googlesql-{version('zetasql')}")
+def _analyses() -> kept.KeptAnswers:
+    return kept.KeptAnswers(f"googlesql-{version('zetasql')}")
 
 
 def _call(method: str, request: Any, response: Any) -> Any:

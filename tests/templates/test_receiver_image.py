@@ -81,10 +81,15 @@ def imported() -> frozenset[str]:
     return frozenset(each for each in others if each.partition(".")[0] not in sys.stdlib_module_names)
 
 
+packages_distributions = functools.cache(metadata.packages_distributions)
+"""Reads what every installed package has."""
+
+
+@functools.cache
 def distributions(module: str) -> set[str]:
     """The packages that may hold a module of that name; of `google`, which many share, those whose files are there."""
     top, _, rest = module.partition(".")
-    names = set(metadata.packages_distributions().get(top, ()))
+    names = set(packages_distributions().get(top, ()))
     if rest and len(names) > 1:
         start = "/".join(module.split(".")[:2])
         names = {name for name in names if any(str(file).startswith(start) for file in metadata.files(name) or ())}

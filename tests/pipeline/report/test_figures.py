@@ -176,8 +176,14 @@ PERIOD_CASES: list[tuple[str, list[date], Choice, tuple[date, date]]] = [
 @pytest.mark.parametrize(
     ("received", "choice", "expected"), [case[1:] for case in PERIOD_CASES], ids=[case[0] for case in PERIOD_CASES]
 )
-def test_the_period(received: list[date], choice: Choice, expected: tuple[date, date], tmp_path: Path) -> None:
-    figures = figures_of(warehouse(tmp_path, [page_at(day) for day in received]), choice)
+def test_the_period(
+    received: list[date], choice: Choice, expected: tuple[date, date], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "-".join(map(str, received))
+    if not folder.exists():
+        folder.mkdir()
+        warehouse(folder, [page_at(day) for day in received])
+    figures = figures_of(folder / "warehouse.duckdb", choice)
     assert days(figures.period) == tuple(map(number, expected))
     assert figures.newest is not None
 

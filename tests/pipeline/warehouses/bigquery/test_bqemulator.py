@@ -19,6 +19,7 @@ from pipeline.warehouses.bigquery.dataset import Dataset
 from schemas import tables, views
 from tests import bqemulator
 
+pytestmark = pytest.mark.timeout(900)  # the first time everything is installed
 PROJECT = "acme-data"
 TABLES = [f"table {table.name}" for table in tables.ALL]
 FORGOTTEN = ("primary key of", "max_staleness of", "view ", "function ")

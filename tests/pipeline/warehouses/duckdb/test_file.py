@@ -257,7 +257,7 @@ def test_no_connection_loads_an_extension_by_itself(tmp_path: Path) -> None:
 
 NAMES = [
     *("staged", "internal", "information_schema", "main", "temp", "system", "pg_catalog", "memory", "warehouse"),
-    *("a.b", "a b", "a'b", 'a"b', "ü", "select", "-x", "Staged"),
+    *("a.b", """a 'b"ü""", "select", "-x", "Staged"),
 ]
 
 
@@ -328,7 +328,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return file.read_bytes()
 
 
-@pytest.mark.parametrize("length", [0, 12, 100, 4095, 4096, 4200, 8191, 8192, 8200, 12287, 12288])
+@pytest.mark.parametrize("length", [0, 12, 4095, 4096, 8191, 8192, 12287, 12288])
 def test_a_file_left_when_it_was_being_made_is_made_anew(
     length: int, new: tuple[bytes, bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
