@@ -1,8 +1,10 @@
 """What a streaming job of a given size needs, and which of its limits is reached first: `python -m benchmarks.scale`.
 
 The pure steps run on generated traffic, window by window, and it is counted what goes to each key. What a size needs
-and costs is told by `templates.cost`. Prints the tables of docs/scale.md, which are the same each time; `--measure`
-prints what a message costs each step on this machine, as `MICROSECONDS` has it.
+and costs is told by `templates.cost`.
+
+python -m benchmarks.scale           prints the tables of docs/scale.md, which are the same each time
+python -m benchmarks.scale measure   prints what a message costs each step on this machine, as MICROSECONDS has it
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ MICROSECONDS: Final[Mapping[str, float]] = {
     "Account": 24.0,
     "Buckets": 5.0,
 }
-"""What a message costs a step, the state of its key included; by `--measure`, on 2026-11-29."""
+"""What a message costs a step, the state of its key included; by `measure`, on 2026-11-29."""
 _FIXED: Final = {"Chains", "Buckets"}
 """The steps whose keys are as many for any number of ids."""
 _WINDOWS: Final = 10
@@ -395,8 +397,8 @@ def measured(rounds: int = 5) -> Iterator[tuple[str, float]]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
-    parser.add_argument("--measure", action="store_true")
-    if parser.parse_args(argv).measure:
+    parser.add_argument("what", nargs="?", choices=["tables", "measure"], default="tables")
+    if parser.parse_args(argv).what == "measure":
         for step, microseconds in measured():
             print(f"{step:12} {microseconds:6.1f} us, {MICROSECONDS[step]:6.1f} in the tables")
         return
