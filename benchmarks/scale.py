@@ -324,12 +324,16 @@ def _keys(world: Simulation) -> str:
         rows.append(
             (
                 *(f"`{step}`", f"{_messages_a_call(step, world):.2g}"),
-                _bytes(sum(map(len, busy.states.values())) / world.ids) if busy.states else "",
+                "" if step in _FIXED else _state_of_an_id(busy, world),
                 *(f"{100 * busy.busiest:.1f} %", f"{float(f'{1e6 / microseconds:.2g}'):,.0f}"),
                 *(_load_text(key_load(step, size, world)), *hot),
             )
         )
     return _markdown(header, rows)
+
+
+def _state_of_an_id(busy: Busy, world: Simulation) -> str:
+    return _bytes(sum(map(len, busy.states.values())) / world.ids) if busy.states else ""
 
 
 def _waiting(step: str, world: Simulation) -> str:
@@ -381,7 +385,7 @@ def _bytes(size: float) -> str:
     for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size >= factor:
             return f"{size / factor:.3g} {unit}"
-    return f"{size:.3g} B"
+    return f"{size:.0f} B"
 
 
 def measured(rounds: int = 5) -> Iterator[tuple[str, float]]:
