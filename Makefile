@@ -45,7 +45,7 @@ lint: installed-dev ## Check style, format and types
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
-bench: installed-dev ## Measure speed and memory
+bench: installed-dev ## Measure everything that has a goal (a quarter of an hour)
 	.venv/bin/python -m benchmarks
 
 fuzz: installed-dev ## Judge 10,000 random histories by the replay (a quarter of an hour)

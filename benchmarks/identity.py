@@ -157,19 +157,19 @@ def renamed(count: int, first: int = 0) -> Iterator[Call]:
         yield alias(2 * number + 1, f"user-{number}@x.example", f"user-{number}")
 
 
-def renamed_users() -> None:
-    """What a window with 100 renamed users costs among 1,000,000 of them, and among 1,000; and the edges in chains."""
+def renamed_users(among: int = MANY) -> None:
+    """What a window with 100 renamed users costs among so many of them, and among 1,000; and the edges in chains."""
     gc.collect()
     gc.disable()
     ratios = []
     many, few = Job(), Job()
-    for first in range(0, MANY, 50_000):
+    for first in range(0, among, 50_000):
         many.window(renamed(50_000, first))
     few.window(renamed(1_000))
     for number in range(20):
-        news = [list(renamed(100, MANY + 100 * (2 * number + one))) for one in (0, 1)]
+        news = [list(renamed(100, among + 100 * (2 * number + one))) for one in (0, 1)]
         ratios.append(many.window(news[0]).usual / few.window(news[1]).usual)
-    _print(f"100 renamed users among {MANY:,}, against 1,000", statistics.median(ratios), RENAMED_GOAL)
+    _print(f"100 renamed users among {among:,}, against 1,000", statistics.median(ratios), RENAMED_GOAL)
     print(f"  edges in chains {many.chain_edges():,}   goal: 0")
 
 
@@ -261,9 +261,8 @@ def many_ids() -> None:
     _print("1,000,000 ids against 10,000", statistics.median(ratios), IDS_GOAL)
 
 
-def long_chains() -> None:
+def long_chains(count: int = 100_000) -> None:
     """Cost a message in chains of two aliases, and of 1,000."""
-    count = 100_000
     ratios = []
     for _ in range(_ROUNDS):
         short, long = run(list(chained(count, 2))).usual, run(list(chained(count, 1000))).usual
@@ -280,9 +279,9 @@ HEAVY: dict[str, Callable[[], Iterator[Call]]] = {
 }
 
 
-def heavy_keys() -> None:
+def heavy_keys(neighbours_count: int = 20_000) -> None:
     """Cost a message of a heavy key against the usual one, and what its neighbours pay."""
-    usual = list(people(20_000))
+    usual = list(people(neighbours_count))
     for what, calls in HEAVY.items():
         heavy = list(calls())
         own, neighbours = [], []
@@ -295,14 +294,13 @@ def heavy_keys() -> None:
         _print("  its neighbours", statistics.median(neighbours), NEIGHBOURS_GOAL)
 
 
-def heavy_account() -> None:
-    """Cost a message of an account that a million calls name, against accounts that two calls name each."""
-    calls = 1_000_000
+def heavy_account(calls: int = MANY) -> None:
+    """Cost a message of an account that so many calls name, against accounts that two calls name each."""
     ratios = []
     for _ in range(_ROUNDS):
         usual, heavy = (_name_accounts(calls, accounts) for accounts in (calls // 2, 1))
         ratios.append(heavy / usual)
-    _print("an account with 1,000,000 members, a message", statistics.median(ratios), HEAVY_GOAL)
+    _print(f"an account with {calls:,} members, a message", statistics.median(ratios), HEAVY_GOAL)
 
 
 def _name_accounts(calls: int, accounts: int) -> float:
@@ -366,6 +364,16 @@ def _without_crowd(state: Any) -> Any:
 
 def _print(what: str, ratio: float, goal: float) -> None:
     print(f"  {what:<50} {ratio:6.2f}   goal: at most {goal}")
+
+
+def brief() -> None:
+    """Prints what costs minutes with fewer people; `benchmarks.many_ids` has a million."""
+    print("Identity (ratio of the costs of a message)")
+    long_chains(30_000)
+    renamed_users(100_000)
+    heavy_keys(5_000)
+    heavy_account(200_000)
+    over_windows()
 
 
 def main() -> None:

@@ -1,8 +1,10 @@
 """What a streaming job of a given size needs, and which of its limits is reached first: `python -m benchmarks.scale`.
 
 The pure steps run on generated traffic, window by window, and it is counted what goes to each key. What a size needs
-and costs is told by `templates.cost`. Prints the tables of docs/scale.md, which are the same each time; `--measure`
-prints what a message costs each step on this machine, as `MICROSECONDS` has it.
+and costs is told by `templates.cost`.
+
+python -m benchmarks.scale           prints the tables of docs/scale.md, which are the same each time
+python -m benchmarks.scale measure   prints what a message costs each step on this machine, as MICROSECONDS has it
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ MICROSECONDS: Final[Mapping[str, float]] = {
     "Account": 24.0,
     "Buckets": 5.0,
 }
-"""What a message costs a step, the state of its key included; by `--measure`, on 2026-11-29."""
+"""What a message costs a step, the state of its key included; by `measure`, on 2026-11-29."""
 _FIXED: Final = {"Chains", "Buckets"}
 """The steps whose keys are as many for any number of ids."""
 _WINDOWS: Final = 10
@@ -322,12 +324,16 @@ def _keys(world: Simulation) -> str:
         rows.append(
             (
                 *(f"`{step}`", f"{_messages_a_call(step, world):.2g}"),
-                _bytes(sum(map(len, busy.states.values())) / world.ids) if busy.states else "",
+                "" if step in _FIXED else _state_of_an_id(busy, world),
                 *(f"{100 * busy.busiest:.1f} %", f"{float(f'{1e6 / microseconds:.2g}'):,.0f}"),
                 *(_load_text(key_load(step, size, world)), *hot),
             )
         )
     return _markdown(header, rows)
+
+
+def _state_of_an_id(busy: Busy, world: Simulation) -> str:
+    return _bytes(sum(map(len, busy.states.values())) / world.ids) if busy.states else ""
 
 
 def _waiting(step: str, world: Simulation) -> str:
@@ -379,7 +385,7 @@ def _bytes(size: float) -> str:
     for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size >= factor:
             return f"{size / factor:.3g} {unit}"
-    return f"{size:.3g} B"
+    return f"{size:.0f} B"
 
 
 def measured(rounds: int = 5) -> Iterator[tuple[str, float]]:
@@ -395,8 +401,8 @@ def measured(rounds: int = 5) -> Iterator[tuple[str, float]]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
-    parser.add_argument("--measure", action="store_true")
-    if parser.parse_args(argv).measure:
+    parser.add_argument("what", nargs="?", choices=["tables", "measure"], default="tables")
+    if parser.parse_args(argv).what == "measure":
         for step, microseconds in measured():
             print(f"{step:12} {microseconds:6.1f} us, {MICROSECONDS[step]:6.1f} in the tables")
         return

@@ -17,7 +17,7 @@ from typing import Any, Final
 from benchmarks.data import calls
 
 FOLDER: Final = Path(__file__).parent / "data"
-CALLS: Final = 60_000
+CALLS: Final = 30_000
 """So many calls has each shape: enough to be seconds of the whole job."""
 _SEED: Final = 7
 _START: Final = datetime(2026, 3, 1, tzinfo=timezone.utc)
