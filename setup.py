@@ -88,6 +88,7 @@ setup(
         "httptools~=0.9.0",  # uvicorn's fast parser of HTTP
         "idna~=3.10",
         "msgspec>=0.20,<0.23",
+        "numpy>=2.2,<3",
         "orjson~=3.11",
         "protobuf>=6.33,<7",
         "publicsuffixlist~=1.0",

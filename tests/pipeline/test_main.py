@@ -113,7 +113,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (
             "another's tables",
             "--warehouse=duckdb:///other.duckdb",
-            "table events: its primary key is none, which cannot become message_id",
+            "table events, column message_id: is missing, and a key column cannot be added",
         ),
         (
             "no subscription",

@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,11 +21,13 @@ from pipeline.errors import UsageError
 from pipeline.warehouses.base import JobRun, LogNotEmptyError
 from pipeline.warehouses.clock import now_us
 from pipeline.warehouses.duckdb.arrow import misfits, upsert_batch
-from pipeline.warehouses.duckdb.file import FAILURES, UnusableFileError, connect, create, unusable
+from pipeline.warehouses.duckdb.file import FAILURES, UnusableFileError, connect, create, primary_keys, unusable
+from pipeline.warehouses.duckdb.message_ids import MessageIds
 from pipeline.warehouses.duckdb.sql import CATALOG, literal, new_cursor, quoted, scalar, stream
 from schemas.tables import (
     APPENDED,
     DEAD_LETTERS,
+    EVENTS,
     IDENTITY_CALLS,
     JOBS,
     KEYED,
@@ -94,6 +96,8 @@ class Database:
         self._changes = 0
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="duckdb-writer")
         self._failure: UnusableFileError | None = None
+        self._message_ids = MessageIds(self._connection)
+        self._has_index: Collection[str] = ()
         self._indexed = 0.0
         self._most = scalar(self._connection, "SELECT current_setting('memory_limit')")
         self._limit = self._most
@@ -196,6 +200,7 @@ class Database:
     def _unbound(self) -> None:
         """Gives DuckDB all the memory that it would take by itself: for rows of many megabytes, which are rare. What it
         could not write is then written again."""
+        self._message_ids.forget()
         self._connection.execute("CHECKPOINT")
         self._allow(self._most)
         self._unbounded = True
@@ -206,6 +211,7 @@ class Database:
         try:
             yield
         except FAILURES as error:
+            self._message_ids.forget()
             self._failure = self._failure or unusable(error)
             raise FileFailedError(str(error)) from error
 
@@ -228,6 +234,7 @@ class Database:
                 f"CREATE OR REPLACE TABLE {_STAGED}.{table.name} AS SELECT *, NULL::BIGINT[] AS version,"
                 f" FALSE AS removed FROM main.{table.name} LIMIT 0"
             )
+        self._has_index = primary_keys(db)
         self._measure_indexes()
         self._fit_buffer()
         log_until = self.log_until()
@@ -302,9 +309,10 @@ class Database:
         cursor = new_cursor(self._connection)
         cursor.begin()
         written = []
+        new_ids: set[bytes] = set()
         try:
             for table, batch in inserted:
-                written.append(_insert_new(cursor, table, batch))
+                written.append(self._insert_new(cursor, table, batch, new_ids))
         except _REFUSALS as error:
             cursor.rollback()
             raise RowsRefusedError(str(error).partition("\n")[0]) from None
@@ -312,8 +320,9 @@ class Database:
             ids = ", ".join(map(literal, dead_letter_ids[start : start + _KEYS_A_LOOK]))
             cursor.execute(f"DELETE FROM {DEAD_LETTERS.name} WHERE dead_letter_id IN ({ids})")
         cursor.commit()
+        self._message_ids.add(new_ids)
         for (table, batch), added in zip(inserted, written, strict=True):
-            self._indexed += _index_bytes(batch, table.key, added)
+            self._grow_index(table, batch, added)
         self._fit_buffer()
         return written
 
@@ -322,7 +331,7 @@ class Database:
         cursor = new_cursor(self._connection)
         cursor.begin()
         try:
-            _insert_new(cursor, table, batch)
+            self._insert_new(cursor, table, batch, set())
         except _REFUSALS as error:
             return str(error).partition("\n")[0]
         finally:
@@ -335,7 +344,7 @@ class Database:
         refused = dict(misfits(table, appends, batch))
         fitting = [index for index in range(len(appends)) if index not in refused] if refused else range(len(appends))
         written = self._insert(table, batch, fitting, refused)
-        self._indexed += _index_bytes(batch, table.key, written)
+        self._grow_index(table, batch, written)
         self._fit_buffer()
         repeated = len(appends) - len(refused) - written
         conflicting = self.conflicting(appends, refused) if table == IDENTITY_CALLS and repeated else frozenset()
@@ -347,14 +356,34 @@ class Database:
         if not rows:
             return 0
         cursor = new_cursor(self._connection)
+        new_ids: set[bytes] = set()
         try:
-            return _insert_new(cursor, table, batch if len(rows) == batch.num_rows else batch.take(list(rows)))
+            fitting = batch if len(rows) == batch.num_rows else batch.take(list(rows))
+            written = self._insert_new(cursor, table, fitting, new_ids)
+            self._message_ids.add(new_ids)
+            return written
         except _REFUSALS as error:
             if len(rows) == 1:
                 refused[rows[0]] = str(error).partition("\n")[0]
                 return 0
         half = len(rows) // 2
         return self._insert(table, batch, rows[:half], refused) + self._insert(table, batch, rows[half:], refused)
+
+    def _insert_new(self, cursor: duckdb.DuckDBPyConnection, table: Table, batch: pa.Table, new_ids: set[bytes]) -> int:
+        """Inserts the rows of a batch whose keys are new, and returns how many those are. `new_ids` has the message ids
+        of events that the open transaction has inserted, by their digests; those of this batch are added."""
+        columns = ", ".join(quoted(column.name) for column in table.columns)
+        cursor.register("batch", batch)
+        if table != EVENTS:
+            return int(scalar(cursor, f"INSERT OR IGNORE INTO {table.name} ({columns}) SELECT {columns} FROM batch"))
+        new = self._message_ids.new(cursor, new_ids)
+        if not new:
+            return 0
+        if len(new) < batch.num_rows:
+            cursor.register("batch", batch.take(sorted(new.values())))
+        cursor.execute(f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM batch")
+        new_ids.update(new)
+        return len(new)
 
     def conflicting(self, appends: Sequence[Append], refused: Mapping[int, str]) -> frozenset[int]:
         """The calls, by their index, of which the log holds another content under their message_id."""
@@ -415,10 +444,17 @@ class Database:
         self._fit_buffer()
         return shown
 
+    def _grow_index(self, table: Table, batch: pa.Table, added: int) -> None:
+        """Adds what the table's index needs for so many keys of the batch."""
+        if table.name in self._has_index:
+            self._indexed += _index_bytes(batch, table.key, added)
+
     def _measure_indexes(self) -> None:
         """Estimates what the indexes need. A keyed table has two: its own, and that of its versions."""
         self._indexed = 0.0
         for table in (*APPENDED, *KEYED):
+            if table.name not in self._has_index:
+                continue
             name, indexes = (f"internal.{table.name}", 2) if table in KEYED else (table.name, 1)
             text = " + ".join(f"strlen({quoted(column)})" for column in table.key)
             needed = f"count(*) * {_KEY_BYTES} + coalesce(sum({text}), 0) * {_KEY_TEXT_BYTES}"
@@ -464,13 +500,6 @@ def _copied_by_system(source: int, target: int, size: int) -> int:
         if error.errno not in _UNSUPPORTED:
             raise
     return at
-
-
-def _insert_new(cursor: duckdb.DuckDBPyConnection, table: Table, batch: pa.Table) -> int:
-    """Inserts the rows of a batch whose keys are new, and returns how many those are."""
-    cursor.register("batch", batch)
-    columns = ", ".join(quoted(column.name) for column in table.columns)
-    return int(scalar(cursor, f"INSERT OR IGNORE INTO {table.name} ({columns}) SELECT {columns} FROM batch"))
 
 
 def _merge(cursor: duckdb.DuckDBPyConnection, table: Table, source: str) -> int:

@@ -296,6 +296,12 @@ def _existing(connection: DuckDBPyConnection) -> Mapping[str, _Relation]:
         GROUP BY 1
         """
     ).fetchall()
+    keys = primary_keys(connection)
+    return {name: _Relation(is_view, columns, keys.get(name, ())) for name, is_view, columns in relations}
+
+
+def primary_keys(connection: DuckDBPyConnection) -> Mapping[str, tuple[str, ...]]:
+    """The key of each table that has an index of it."""
     keys = connection.execute(
         """
         SELECT lower(table_name), list_transform(constraint_column_names, lambda name: lower(name))
@@ -304,8 +310,7 @@ def _existing(connection: DuckDBPyConnection) -> Mapping[str, _Relation]:
           AND database_name = current_database() AND schema_name = current_schema()
         """
     ).fetchall()
-    key = {table: tuple(columns) for table, columns in keys}
-    return {name: _Relation(is_view, columns, key.get(name, ())) for name, is_view, columns in relations}
+    return {table: tuple(columns) for table, columns in keys}
 
 
 def _incompatible(existing: Mapping[str, _Relation]) -> Iterator[str]:
@@ -317,7 +322,7 @@ def _incompatible(existing: Mapping[str, _Relation]) -> Iterator[str]:
             yield f"table {table.name}: there is a view of that name"
             continue
         yield from upgrade.difference(table, relation.columns, ddl.type_name).incompatible
-        if relation.key != table.key:
+        if relation.key != table.key and (relation.key or table != tables.EVENTS):  # older files have that index
             key, wanted = ", ".join(relation.key) or "none", ", ".join(table.key)
             yield f"table {table.name}: its primary key is {key}, which cannot become {wanted}"
     for view in views.ALL:

@@ -537,7 +537,7 @@ def test_its_memory_grows_with_the_index_that_it_must_hold(
         start(warehouse)
         database = Database.of(str(file))
         for _ in range(50):
-            appends = [Append(event(name.format(rng.getrandbits(128))), "event", b"") for _ in range(2_000)]
-            batch = row_batch(EVENTS, [append.row for append in appends], 0)
-            assert database.run(database.append, EVENTS, appends, batch).result().written == 2_000
+            appends = [Append(call(name.format(rng.getrandbits(128))), "identity_call", b"") for _ in range(2_000)]
+            batch = row_batch(IDENTITY_CALLS, [append.row for append in appends], 0)
+            assert database.run(database.append, IDENTITY_CALLS, appends, batch).result().written == 2_000
         warehouse.close()
