@@ -80,7 +80,7 @@ _IN_A_DATASET = "`acme-data`.segment."
 _GOOGLES_SCRIPT = re.compile(
     r"^( *)```sh\n(?:(?!^ *```).*\n)*? *(?:gcloud|run_template) (?:(?!^ *```).*\n)*\1```$", re.MULTILINE
 )
-_GOOGLES_COMMAND = re.compile(r"\b(?:gcloud|bq) (?:[^\n`]*\\\n)*[^\n`]*")
+_OTHERS_COMMAND = re.compile(r"\b(?:gcloud|bq|mf) (?:[^\n`]*\\\n)*[^\n`]*")
 _QUERY = re.compile(rf"^```sql\n{_LINES}```\n\n((?:\|.*\n)*)\n?", re.MULTILINE)
 
 
@@ -233,11 +233,14 @@ def test_googlesql_takes_bigquerys_queries() -> None:
         analyzer.create(bigquery_ddl.create_table(table, "acme-data.segment"))
     for view in views.ALL:
         analyzer.create(bigquery_ddl.create_view(view, "acme-data.segment"))
+    for function in views.FUNCTIONS:
+        analyzer.create(bigquery_ddl.create_function(function, "acme-data.segment"))
+    functions = "|".join(function.name for function in views.FUNCTIONS)
     statements = queries("BigQuery")
     assert len(statements) >= 12
     for _, sql, _ in statements:
         in_dataset = sql if _IN_A_DATASET in sql else bigquery_ddl.in_dataset(sql, "acme-data.segment")
-        analyzer.analyze(with_functions_inline(in_dataset))
+        analyzer.analyze(re.sub(rf"\bFROM ({functions})\(", rf"FROM {_IN_A_DATASET}\1(", in_dataset))
     texts = [document.read_text("utf-8") for document in DOCUMENTS]
     bq = [sql for text in texts for sql in re.findall(r"^bq query .*'(.*)'$", text, re.MULTILINE)]
     assert bq
@@ -250,17 +253,6 @@ def test_no_query_for_both_has_a_time_that_the_two_read_unlike() -> None:
     both = {query.sql for query in queries("DuckDB")} & {query.sql for query in queries("BigQuery")}
     assert len(both) >= 30
     assert [sql for sql in both if "TIMESTAMP '" in sql] == []
-
-
-def with_functions_inline(sql: str) -> str:
-    """The query with the body of each table function in place of its call, which the analyzer has no catalog for."""
-    for function in views.FUNCTIONS:
-        body = bigquery_ddl.in_dataset(function.sql, "acme-data.segment")
-        for call in re.finditer(rf"\S*\b{function.name}\(([^()]*)\)", sql):
-            values = dict(zip(function.parameters, call[1].split(","), strict=True))
-            inline = re.sub("|".join(values), lambda name, values=values: values[name[0]], body)  # type: ignore[misc]
-            sql = sql.replace(call[0], f"({inline})")
-    return sql
 
 
 def test_the_readme_is_short_and_shows_queries_that_run_everywhere(given: Answers) -> None:
@@ -395,9 +387,9 @@ by_document = pytest.mark.parametrize(("document", "text"), MENTIONED, ids=[path
 
 @by_document
 def test_every_option_mentioned_exists(document: Path, text: str) -> None:
-    """Those of the Cloud SDK stand in its commands, whose options its own parsers check
+    """Those of MetricFlow and the Cloud SDK stand in their commands, whose options the SDK's own parsers check
     (`tests/templates/test_documents.py`), or have hyphens."""
-    ours = _GOOGLES_COMMAND.sub("", _GOOGLES_SCRIPT.sub("", text))
+    ours = _OTHERS_COMMAND.sub("", _GOOGLES_SCRIPT.sub("", text))
     assert set(re.findall(r"(?<![\w-])--[a-z]\w*(?![\w-])", ours)) <= known_options() | MISSPELLED
 
 

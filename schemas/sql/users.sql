@@ -35,6 +35,19 @@ FROM (
     contact.account_id
   FROM identity_calls_resolved AS call
   JOIN contacts_resolved AS contact ON contact.external_id = call.external_id
-  WHERE call.type = 'identify' AND call.user_id IS NOT NULL
+  LEFT JOIN (
+    SELECT external_id, timestamp, message_id
+    FROM identity_calls_resolved
+    WHERE type = 'delete'
+    QUALIFY ROW_NUMBER() OVER (PARTITION BY external_id ORDER BY timestamp DESC, message_id DESC) = 1
+  ) AS forgotten ON forgotten.external_id = call.external_id
+  WHERE
+    call.type = 'identify'
+    AND call.user_id IS NOT NULL
+    AND (
+      forgotten.external_id IS NULL
+      OR forgotten.timestamp < call.timestamp
+      OR forgotten.timestamp = call.timestamp AND forgotten.message_id < call.message_id
+    )
   QUALIFY ROW_NUMBER() OVER (PARTITION BY call.user_id ORDER BY call.timestamp DESC, call.message_id DESC) = 1
 )

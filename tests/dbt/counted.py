@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import groupby
@@ -162,6 +162,83 @@ def leads(contacts: Iterable[Row], members: Iterable[str], accounts: Iterable[Ro
     for contact in contacts:
         address = contact["email"] or ""
         if "@" in address and contact["account_id"] is None and contact["external_id"] not in belonging:
-            owners = by_domain[address.rpartition("@")[2].lower()]
+            owners = by_domain[address.strip().rpartition("@")[2].lower()]
             found[contact["external_id"]] = owners[0] if len(owners) == 1 else None
     return found
+
+
+Values = dict[str, dict[Hashable, float | None]]
+"""Of each metric its value for each group; None where it has none."""
+
+
+def _grouped(items: Iterable[Any], key: Callable[[Any], Hashable]) -> dict[Hashable, list[Any]]:
+    groups: dict[Hashable, list[Any]] = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
+    return groups
+
+
+def _ratio(numerator: float, denominator: float) -> float | None:
+    return numerator / denominator if denominator else None
+
+
+def session_metrics(events: Iterable[Row], key: Callable[[Session], Hashable]) -> Values:
+    """The metrics of the semantic model `sessions`, for each group of sessions."""
+    values: Values = defaultdict(dict)
+    for group, members in _grouped(sessions(events), key).items():
+        lengths = [member.events[-1]["timestamp"] - member.events[0]["timestamp"] for member in members]
+        seconds, pages = (
+            sum(length // timedelta(seconds=1) for length in lengths),
+            sum(event["type"] == "Page" for member in members for event in member.events),
+        )
+        bounces = sum(len(member.events) == 1 for member in members)
+        values["sessions"][group] = len(members)
+        values["visitors"][group] = len({member.external_id for member in members})
+        values["bounces"][group] = bounces
+        values["bounce_rate"][group] = bounces / len(members)
+        values["session_seconds"][group] = seconds
+        values["seconds_per_session"][group] = seconds / len(members)
+        values["pageviews"][group] = pages
+        values["pages_per_session"][group] = pages / len(members)
+    return values
+
+
+def activity_metrics(events: Iterable[Row], key: Callable[[Row], Hashable]) -> Values:
+    """Those of `activity`, for each group of events."""
+    values: Values = defaultdict(dict)
+    for group, members in _grouped(events, key).items():
+        own = made_at_devices(members)
+        of_accounts = [event for event in own if event["account_id"] is not None]
+        accounts = len({event["account_id"] for event in of_accounts})
+        values["events"][group] = len(members)
+        values["active_people"][group] = len(_people(own))
+        values["active_accounts"][group] = accounts
+        values["account_events"][group] = len(of_accounts)
+        values["events_per_active_account"][group] = _ratio(len(of_accounts), accounts)
+    return values
+
+
+def people_metrics(events: Iterable[Row], contacts: Iterable[str], key: Callable[[Row, bool], Hashable]) -> Values:
+    """Those of `people`, for each group of people: by their first event, and whether they are contacts."""
+    known, firsts = {*contacts}, dict[str, Row]()
+    for event in made_at_devices(events):
+        firsts.setdefault(event["external_id"], event)
+    groups = _grouped(firsts.items(), lambda item: key(item[1], item[0] in known))
+    values: Values = defaultdict(dict)
+    for group, members in groups.items():
+        identified = sum(person in known for person, _ in members)
+        values["new_people"][group] = len(members)
+        values["new_contacts"][group] = identified
+        values["identified_share"][group] = identified / len(members)
+    return values
+
+
+def weekly_active_people(events: Iterable[Row]) -> dict[Hashable, float | None]:
+    """For each day how many people did something in the seven days up to it."""
+    by_day: dict[date, set[str]] = defaultdict(set)
+    for event in made_at_devices(events):
+        by_day[day_of(event)].add(event["external_id"])
+    last = max(map(day_of, events))
+    week = [timedelta(days=ago) for ago in range(7)]
+    days = {day + ago for day in by_day for ago in week if day + ago <= last}
+    return {day: len(set[str]().union(*(by_day.get(day - ago, set()) for ago in week))) for day in days}

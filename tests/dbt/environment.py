@@ -14,6 +14,10 @@ import pytest
 
 ROOT: Final = Path(__file__).parents[2]
 PACKAGE: Final = ROOT / "dbt"
+CSV: Final = "answer.csv"
+"""Where `metric_answers.py` looks for the answer of a query that has it for its option `--csv`."""
+MANIFEST: Final = "semantic_manifest.json"
+"""Metrics and semantic models, as dbt has parsed them."""
 EMPTY: Final[Mapping[str, Any]] = {}
 _COMMANDS: Final = ROOT / ".venv-dbt/bin"
 _TOKEN: Final = re.compile(
@@ -21,6 +25,7 @@ _TOKEN: Final = re.compile(
 )
 """Texts, quoted names, comments and what is between them."""
 _STATEMENTS: Final = Path(__file__).with_name("bigquery_statements.py")
+_METRICS: Final = Path(__file__).with_name("metric_answers.py")
 
 
 def require() -> None:
@@ -62,6 +67,23 @@ def bigquery_statements(
     command = [str(_COMMANDS / "python"), str(_STATEMENTS), str(file), json.dumps(catalog), *arguments]
     _run([*command, "--target=bigquery", *_options(project, target, variables)], project, {})
     return [statement for script in json.loads(file.read_text("utf-8")) for statement in _split(script)]
+
+
+def metric_answers(
+    queries: Sequence[Sequence[str]], *, target: Path, into: str = "duckdb", **environment: str
+) -> list[str]:
+    """What `mf query` prints for each query of the package's metrics, or its CSV file; `target` has the files of a run
+    of dbt on the target named `into`."""
+    folder = target / "metrics"
+    (folder / "target").mkdir(parents=True, exist_ok=True)
+    (folder / "target" / MANIFEST).write_bytes((target / MANIFEST).read_bytes())
+    (folder / "dbt_project.yml").write_bytes((PACKAGE / "dbt_project.yml").read_bytes())
+    profile = (PACKAGE / "profiles.yml").read_text("utf-8").replace("target: duckdb", f"target: {into}")
+    (folder / "profiles.yml").write_text(profile, "utf-8")
+    file = folder / "answers.json"
+    _run([str(_COMMANDS / "python"), str(_METRICS), str(file), json.dumps(queries)], folder, environment)
+    answers: list[str] = json.loads(file.read_text("utf-8"))
+    return answers
 
 
 def _options(project: Path, target: Path, variables: Mapping[str, object]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from tests.dbt import environment
 from tests.dbt.analyzed import MAX_PARTITION, analyzed, warehouse
 from tests.schemas.googlesql import GoogleSQL
+
+GROUPS = "metric_time__day,metric_time__week,account__plan"
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +76,13 @@ def test_what_is_incremental_is_partitioned_by_the_day_that_it_replaces(statemen
     for name in ("int_visits", "int_activity"):
         (made,) = (each for each in statements if re.match(rf"create or replace table `[^ ]+`\.`{name}`", each))
         assert "partition by received_day" in made
+
+
+def test_what_metricflow_asks_is_googlesql(dataset: GoogleSQL, read: list[str], target: Path) -> None:
+    assert read
+    manifest = json.loads((target / environment.MANIFEST).read_text("utf-8"))
+    names = [metric["name"] for metric in manifest["metrics"]]
+    options = [["--quiet", "--explain", f"--metrics={name}", f"--group-by={GROUPS}"] for name in names]
+    asked = environment.metric_answers(options, target=target, into="bigquery")
+    assert all("`your-project`.`analytics`." in sql for sql in asked)
+    assert [*analyzed(dataset, [sql.strip() for sql in asked])] == [sql.strip() for sql in asked]

@@ -1,9 +1,11 @@
-"""The dbt package on 30,000 generated calls that come in two loads, in DuckDB."""
+"""The dbt package on 30,000 generated calls, and odd ones among them, that come in two loads, in DuckDB."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -16,10 +18,14 @@ import pytest
 from examples.generate import main as generate
 from pipeline.__main__ import main as run_pipeline
 from tests.dbt import counted, environment
-from tests.dbt.counted import Row
+from tests.dbt.counted import Row, day_of
+from tests.histories import Alphabet, history, line
 from tests.warehouse import EXAMPLES
 
 CALLS: Final = 30_000
+ODD_CALLS: Final = 2_000
+ALPHABET: Final = Alphabet(ids=[f"p{number}" for number in range(60)], seconds=4_000_000)
+"""Of the odd ones, which are a year older."""
 MODELS: Final = sorted(file.stem for file in environment.PACKAGE.glob("models/**/*.sql"))
 STEPS: Final = [("Page", "Pricing"), ("Action", "Signed Up"), ("Action", "Demo Requested")]
 VARIABLES: Final = {
@@ -31,14 +37,30 @@ VARIABLES: Final = {
 }
 
 
+DAYS: Final = "metric_time__day"
+OF_SESSIONS: Final = (
+    "sessions visitors bounces bounce_rate session_seconds seconds_per_session pageviews pages_per_session"
+)
+OF_ACTIVITY: Final = "events active_people active_accounts account_events events_per_active_account"
+OF_PEOPLE: Final = "new_people new_contacts identified_share"
+ASKED: Final = [
+    *((metric, by) for by in ("", DAYS, "session__connection") for metric in OF_SESSIONS.split()),
+    *((metric, by) for by in ("", DAYS, "account__plan", "activity__name") for metric in OF_ACTIVITY.split()),
+    *((metric, by) for by in ("", DAYS, "person__is_contact") for metric in OF_PEOPLE.split()),
+    ("weekly_active_people", DAYS),
+]
+"""The metrics, and what each is grouped by."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """A warehouse with the models in the schemas `two_loads`, and `analytics`, of a full refresh after them; and the
-    outcomes of dbt's first build; `target` has dbt's files."""
+    """A warehouse with the models in the schemas `two_loads`, and `analytics`, of a full refresh after them; the
+    outcomes of dbt's first build; and MetricFlow's answers, as CSV, by metric and group. `target` has dbt's files."""
 
     connection: duckdb.DuckDBPyConnection
     first: Mapping[str, Any]
     newest_of_first: str
+    metrics: Mapping[tuple[str, str], str]
     target: Path
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
@@ -75,7 +97,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     folder = tmp_path_factory.mktemp("models")
     warehouse = folder / "warehouse.duckdb"
     generate([f"--calls={CALLS}", "--seed=3", f"--output={folder / 'all.jsonl'}"])
-    first, second = two_loads((folder / "all.jsonl").read_text("utf-8").splitlines(keepends=True))
+    lines = (folder / "all.jsonl").read_text("utf-8").splitlines(keepends=True)
+    for odd in history(Random(4), ODD_CALLS, ALPHABET):
+        lines.insert(Random(len(lines)).randrange(len(lines)), f"{line(odd).decode()}\n")
+    first, second = two_loads(lines)
     load(first, folder / "first.jsonl", warehouse)
     outcomes = dbt("build", warehouse)
     with duckdb.connect(str(warehouse)) as connection:
@@ -90,15 +115,21 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
         for model in MODELS:
             connection.execute(f"CREATE TABLE two_loads.{model} AS FROM analytics.{model}")
     dbt("run", warehouse, "--full-refresh")
+    target = folder / "target"
+    options = [
+        ["--quiet", f"--csv={environment.CSV}", f"--metrics={metric}", f"--group-by={by}"] for metric, by in ASKED
+    ]
+    answers = environment.metric_answers(options, target=target, SEGMENT_DUCKDB=str(warehouse))
+    metrics = dict(zip(ASKED, answers, strict=True))
     with duckdb.connect(str(warehouse), read_only=True) as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        yield Built(connection=connection, first=outcomes, newest_of_first=newest, target=folder / "target")
+        yield Built(connection=connection, first=outcomes, newest_of_first=newest, metrics=metrics, target=target)
 
 
 @pytest.fixture(scope="module")
 def events(built: Built) -> Sequence[Row]:
     return built.rows(
-        "SELECT message_id, type, name, timestamp, external_id, account_id, channel,"
+        "SELECT message_id, type, name, timestamp, external_id, account_id, channel, connection,"
         " coalesce(user_id, anonymous_id) AS sent_id FROM events_resolved"
     )
 
@@ -209,7 +240,7 @@ def test_the_funnel(built: Built, events: Sequence[Row]) -> None:
 
 
 def newest_day(events: Sequence[Row]) -> date:
-    return max(map(counted.day_of, events))
+    return max(map(day_of, events))
 
 
 def test_adoption_by_plan(built: Built, events: Sequence[Row]) -> None:
@@ -253,6 +284,44 @@ def test_the_data_of_the_generator_pass_the_tests_that_fail_a_build(built: Built
     assert {"success", "pass"} <= outcomes
 
 
-def test_metrics_are_read_by_dbt(built: Built) -> None:
-    manifest = json.loads((built.target / "semantic_manifest.json").read_text("utf-8"))
-    assert {metric["name"] for metric in manifest["metrics"]} > {"sessions", "bounce_rate", "weekly_active_people"}
+@pytest.fixture(scope="module")
+def values(built: Built, events: Sequence[Row]) -> Mapping[str, counted.Values]:
+    """The values of metrics, counted plainly, by how they are grouped."""
+    contacts = [row["external_id"] for row in built.rows("SELECT external_id FROM contacts")]
+    plans = {row["account_id"]: row["plan"] for row in built.rows("SELECT account_id, plan FROM accounts_resolved")}
+    return {
+        "": {
+            **counted.session_metrics(events, lambda _: None),
+            **counted.activity_metrics(events, lambda _: None),
+            **counted.people_metrics(events, contacts, lambda *_: None),
+        },
+        DAYS: {
+            **counted.session_metrics(events, lambda session: day_of(session.events[0])),
+            **counted.activity_metrics(events, day_of),
+            **counted.people_metrics(events, contacts, lambda first, _: day_of(first)),
+            "weekly_active_people": counted.weekly_active_people(events),
+        },
+        "session__connection": counted.session_metrics(events, lambda session: session.events[0]["connection"]),
+        "account__plan": counted.activity_metrics(events, lambda event: plans.get(event["account_id"])),
+        "activity__name": counted.activity_metrics(events, lambda event: event["name"]),
+        "person__is_contact": counted.people_metrics(events, contacts, lambda _, is_contact: is_contact),
+    }
+
+
+@pytest.mark.parametrize(("metric", "by"), ASKED)
+def test_a_metric_is_what_a_plain_count_gives(
+    built: Built, values: Mapping[str, counted.Values], metric: str, by: str
+) -> None:
+    _, *rows = csv.reader(io.StringIO(built.metrics[metric, by]))
+    found = {row[0].removesuffix(" 00:00:00") if by else "": float(row[-1]) if row[-1] else None for row in rows}
+    assert found == pytest.approx({text(group): value for group, value in values[by][metric].items()})
+    assert any(found.values())
+
+
+def text(group: Hashable) -> str:
+    return "" if group is None else str(group)
+
+
+def test_every_metric_is_asked(built: Built) -> None:
+    manifest = json.loads((built.target / environment.MANIFEST).read_text("utf-8"))
+    assert {metric["name"] for metric in manifest["metrics"]} == {metric for metric, _ in ASKED}

@@ -201,6 +201,19 @@ class Counted:
                     message.connection.name,
                 )
 
+    def users(self) -> Iterator[tuple[Any, ...]]:
+        last, deleted = dict[str, ReplayedMessage](), dict[str, ReplayedMessage]()
+        for message in self.messages:
+            user_id = self.tables.identity_calls[message.message_id]["user_id"]
+            if message.type == "identify" and user_id is not None:
+                last[user_id] = message
+            elif message.type == "delete" and message.id is not None:
+                deleted[self.label(message.id)] = message
+        for user_id, message in last.items():
+            person = self.label(user_id)
+            if person not in deleted or deleted[person].stamp < message.stamp:
+                yield user_id, person, moment(message.timestamp), self.contact_account(person)
+
     def trait_changes(self) -> list[Change]:
         facts: list[tuple[str, ReplayedMessage, Mapping[str, Any] | None]] = []
         for message in self.messages:

@@ -34,7 +34,7 @@ FEATURES = """
     UNENFORCED_PRIMARY_KEYS V_1_1_NULL_HANDLING_MODIFIER_IN_ANALYTIC V_1_1_ORDER_BY_IN_AGGREGATE
     V_1_1_SELECT_STAR_EXCEPT_REPLACE V_1_1_WITH_ON_SUBQUERY V_1_2_CIVIL_TIME V_1_2_SAFE_FUNCTION_CALL
     V_1_3_ADDITIONAL_STRING_FUNCTIONS V_1_3_ALLOW_REGEXP_EXTRACT_OPTIONALS V_1_3_DATE_ARITHMETICS
-    V_1_3_IS_DISTINCT
+    V_1_3_EXTENDED_DATE_TIME_SIGNATURES V_1_3_IS_DISTINCT
     V_1_3_NULLS_FIRST_LAST_IN_ORDER_BY V_1_3_QUALIFY
 """
 """Those of GoogleSQL's optional features that BigQuery has and this project uses."""
@@ -97,7 +97,9 @@ class GoogleSQL:
         return node
 
     def create(self, sql: str, **parameters: str) -> Any:
-        """Analyzes a CREATE TABLE or CREATE VIEW, whose table or view is known from then on."""
+        """Analyzes a CREATE of a table, a view or a table function, which is known from then on."""
+        from zetasql.wasi._pb2.zetasql.public.function_pb2 import FunctionEnums
+
         statement = self.analyze(sql, **parameters)
         path = list(inherited(statement, "name_path"))
         columns = [(each.name, each.type) for each in inherited(statement, "column_definition_list")] or [
@@ -108,6 +110,10 @@ class GoogleSQL:
             catalog = next((each for each in catalog.catalog if each.name == part), None) or catalog.catalog.add(
                 name=part
             )
+        if "signature" in statement.DESCRIPTOR.fields_by_name:
+            function = catalog.custom_tvf.add(name_path=path, signature=statement.signature)
+            function.type = FunctionEnums.FIXED_OUTPUT_SCHEMA_TVF
+            return statement
         table = catalog.table.add(name=path[-1], full_name=".".join(path))
         for name, type_ in columns:
             table.column.add(name=name, type=type_)

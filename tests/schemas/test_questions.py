@@ -108,6 +108,7 @@ def check(connection: duckdb.DuckDBPyConnection, counted: Counted) -> None:
             f"SELECT id, user_id, connection FROM {name}",
             [(r["message_id"], r["user_id"], r["connection"]) for r in calls],
         )
+    equal("SELECT id, external_id, timestamp, account_id FROM users", counted.users())
     equal("SELECT account_id, name, account_ids FROM accounts_resolved", counted.companies())
     equal("SELECT external_id, account_id, account_name FROM contacts_resolved", counted.contacts())
     equal("SELECT * EXCLUDE (account_source, updated_at) FROM contact_accounts", counted.memberships())
@@ -135,6 +136,21 @@ def check(connection: duckdb.DuckDBPyConnection, counted: Counted) -> None:
             f"events_between('{moment(first).isoformat()}'::TIMESTAMPTZ, '{moment(end).isoformat()}'::TIMESTAMPTZ)"
         )
         assert {key for (key,) in rows(connection, f"SELECT message_id FROM {between}")} == counted.between(first, end)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+def test_the_clocks_of_a_session_change_nothing_between_two_times(empty: duckdb.DuckDBPyConnection, zone: str) -> None:
+    """New York's clocks go forward on 9 March 2025; this event happened a day, but a minute, after it was received."""
+    empty.execute("DELETE FROM events")
+    empty.execute(
+        "INSERT INTO events (message_id, type, name, timestamp, received_at, connection, properties, context)"
+        " VALUES ('m', 'Page', '', '2025-03-10 00:00:00+00', '2025-03-09 00:01:00+00', 'web', '{}', '{}')"
+    )
+    cursor = empty.cursor()
+    cursor.execute(f"SET TimeZone = '{zone}'")
+    for end, expected in (("2025-03-10 00:00:00+00", []), ("2025-03-10 00:00:01+00", [("m",)])):
+        between = f"SELECT message_id FROM events_between('2025-03-10 00:00:00+00', '{end}')"
+        assert cursor.execute(between).fetchall() == expected
 
 
 def check_account_traits(connection: duckdb.DuckDBPyConnection, counted: Counted) -> None:

@@ -30,6 +30,7 @@ select
     contact.email,
     own.account_id,
     seen.first_seen_at,
+    {{ utc_date('seen.first_seen_at') }} as first_day,
     seen.last_seen_at,
     contact.first_identified_at,
     touch.entry_at as touched_at,

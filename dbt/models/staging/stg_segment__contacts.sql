@@ -9,5 +9,5 @@ select
     created_at,
     first_identified_at,
     last_identified_at,
-    {{ extracted('lower(email)', '@([^@]+)$') }} as email_domain
+    {{ extracted('lower(trim(email))', '@([^@]+)$') }} as email_domain
 from {{ source('segment', 'contacts_resolved') }}

@@ -5,7 +5,7 @@ FROM (
   FROM accounts_resolved
   WHERE domain IS NOT NULL
   UNION ALL
-  SELECT 'name' AS what, LOWER(name) AS shared
+  SELECT 'name' AS what, LOWER(TRIM(name)) AS shared
   FROM accounts_resolved
 )
 GROUP BY what, shared

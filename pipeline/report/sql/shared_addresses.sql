@@ -1,6 +1,6 @@
 -- E-mail addresses that several contacts have.
 SELECT
-  LOWER(email) AS address,
+  LOWER(TRIM(email)) AS address,
   COUNT(*) AS contacts,
   COUNT(*) OVER () AS total
 FROM contacts

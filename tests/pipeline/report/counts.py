@@ -187,13 +187,13 @@ def coverage(held: Held) -> Rows:
 
 
 def shared_addresses(held: Held) -> Rows:
-    addresses = Counter(row["email"].lower() for row in held.contacts.values() if row["email"] is not None)
+    addresses = Counter(row["email"].strip().lower() for row in held.contacts.values() if row["email"] is not None)
     return _first_shared([(address, count) for address, count in addresses.items()])
 
 
 def doubled_accounts(held: Held) -> Rows:
     domains = Counter(("domain", domain.lower()) for _, domain, _, _ in held.companies if domain is not None)
-    names = Counter(("name", name.lower()) for _, _, name, _ in held.companies)
+    names = Counter(("name", name.strip().lower()) for _, _, name, _ in held.companies)
     return _first_shared([(*what, count) for what, count in (domains + names).items()])
 
 

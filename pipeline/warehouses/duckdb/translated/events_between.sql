@@ -1,10 +1,10 @@
--- of the GoogleSQL whose SHA-256 is a4a91e7d1369a8339b8530f1553375fbacde3bf3b3fbedebb4621f85022f55fc
+-- of the GoogleSQL whose SHA-256 is 47da09ea442a08435d4e9742d02fe81171be8a9bcf715e341c79fb0c6ab5ca2c
 SELECT
   *
 FROM events_resolved
 WHERE
   received_at >= (
-    first_time - INTERVAL '1' DAY
+    CAST(first_time AS TIMESTAMPTZ) - INTERVAL '24' HOUR
   )
-  AND timestamp >= first_time
-  AND timestamp < end_time
+  AND timestamp >= CAST(first_time AS TIMESTAMPTZ)
+  AND timestamp < CAST(end_time AS TIMESTAMPTZ)

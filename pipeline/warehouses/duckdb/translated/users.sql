@@ -1,4 +1,4 @@
--- of the GoogleSQL whose SHA-256 is 3c6e9dd757b7fb1a0fef1289e30c0d6dd19e20d2856def6df2677c68777c5041
+-- of the GoogleSQL whose SHA-256 is 4d9105a44e078651e4cb4793625b187c478424c951a9ea6f75788a2b72626256
 SELECT
   user_id AS id,
   received_at,
@@ -1886,8 +1886,27 @@ FROM (
   FROM identity_calls_resolved AS call
   JOIN contacts_resolved AS contact
     ON contact.external_id = call.external_id
+  LEFT JOIN (
+    SELECT
+      external_id,
+      timestamp,
+      message_id
+    FROM identity_calls_resolved
+    WHERE
+      type = 'delete'
+    QUALIFY
+      ROW_NUMBER() OVER (PARTITION BY external_id ORDER BY timestamp DESC, message_id DESC) = 1
+  ) AS forgotten
+    ON forgotten.external_id = call.external_id
   WHERE
-    call.type = 'identify' AND NOT call.user_id IS NULL
+    call.type = 'identify'
+    AND NOT call.user_id IS NULL
+    AND (
+      forgotten.external_id IS NULL
+      OR forgotten.timestamp < call.timestamp
+      OR forgotten.timestamp = call.timestamp
+      AND forgotten.message_id < call.message_id
+    )
   QUALIFY
     ROW_NUMBER() OVER (PARTITION BY call.user_id ORDER BY call.timestamp DESC, call.message_id DESC) = 1
 )
