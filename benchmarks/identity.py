@@ -222,10 +222,11 @@ def deep_edges() -> None:
     many, few = Chains(MANY), Chains(1_000)
     ratios, commits = [], []
     for number in range(60):
-        news = [deep_cycles(MANY + 100 * (2 * number + one), 100) for one in (0, 1)]
-        (seconds, commit), (seconds_of_few, _) = many.window(news[0]), few.window(news[1])
-        ratios.append(seconds / seconds_of_few)
-        commits.append(commit)
+        news = deep_cycles(MANY + 100 * number, 100)
+        in_turn = (many, few) if number % 2 else (few, many)
+        spent = {of: of.window(news) for of in in_turn}
+        ratios.append(spent[many][0] / spent[few][0])
+        commits.append(spent[many][1])
     _print(f"100 new edges among {MANY:,} in chains, against 1,000", statistics.median(ratios), DEEP_GOAL)
     print(f"  bytes of a commit {max(commits):,}   goal: at most {COMMIT_GOAL:,}")
     with tempfile.TemporaryDirectory() as folder:
