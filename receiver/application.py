@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -27,13 +27,13 @@ from receiver.asgi import (
 from receiver.body import Body, BodyRefused, Disconnected
 from receiver.endpoints import METHODS, Endpoint, Kind, endpoint
 from receiver.envelope import NoCalls
-from receiver.intake import Accepted, Intake, RequestRefused
+from receiver.intake import LONG_BYTES, Accepted, Intake, RequestRefused
 from receiver.limits import CallRate, Full, Limits, Load
 from receiver.metrics import Registry, Sample
 from receiver.peers import is_local
 from receiver.pixel import GIF
 from receiver.settings import settings
-from receiver.sink import Message, MessageObserver, Sink, Unavailable
+from receiver.sink import MessageObserver, Sink, Unavailable
 from receiver.sources import ReceivingConnection, Sources
 from receiver.spool import SpooledSink
 from schemas.tables import Timestamp
@@ -41,20 +41,23 @@ from transforms.core import times
 
 _LOG: Final = logging.getLogger(__name__)
 
-_OF_CALLS: Final = frozenset({Kind.WEBHOOK, Kind.CALL, Kind.BATCH})
+_DEBUGGER: Final = Kind.DEBUGGER
+"""Before Python 3.12 it takes long to look up the member of an enumeration."""
+_METHODS_OF_CALLS: Final = {kind: METHODS[kind] for kind in (Kind.WEBHOOK, Kind.CALL, Kind.BATCH)}
 _SILENT_SECONDS: Final = 10.0
 """How long a problem of the sink is not told again."""
 _BUSY_SECONDS: Final = 1
+_MICROSECONDS_Z: Final = tuple(f"{micros:03}Z" for micros in range(1000))
 
 
-def _now() -> Timestamp:
-    return Timestamp(time.time_ns() // 1000)
+def _now() -> int:
+    return time.time_ns() // 1000
 
 
 @lru_cache(maxsize=1)
-def _second(seconds: int) -> str:
-    """A time as RFC 3339, without what follows the second."""
-    return times.iso(Timestamp(1_000_000 * seconds)).partition(".")[0]
+def _millisecond(milliseconds: int) -> str:
+    """A time as RFC 3339, without what follows the millisecond."""
+    return times.iso(Timestamp(1000 * milliseconds))[:-4]
 
 
 class Application:
@@ -67,7 +70,7 @@ class Application:
         sink: Sink,
         *,
         observers: Iterable[MessageObserver] = (),
-        clock: Callable[[], Timestamp] = _now,
+        clock: Callable[[], int] = _now,
         limits: Limits | None = None,
         trusted_proxies: int = 0,
         debugger: AsgiApplication | None = None,
@@ -82,6 +85,9 @@ class Application:
         self._is_behind_proxy = trusted_proxies > 0
         self._debugger = debugger
         self._intake = Intake(sources, limits, trusted_proxies)
+        self._body_seconds = limits.body_seconds
+        self._longest_body = limits.max_body_bytes
+        self._longest_keyless_body = min(limits.max_keyless_body_bytes, limits.max_body_bytes)
         self._in_flight = Load(limits)
         self._rates = {
             connection.name: CallRate(connection.calls_per_second)
@@ -89,8 +95,7 @@ class Application:
             if connection.calls_per_second is not None
         }
         self._answered = lru_cache(self._answered_requests)
-        self._stored_calls = lru_cache(partial(self.metrics.sample, metrics.CALLS))
-        self._stored_messages = lru_cache(self._counted_messages)
+        self._counts = lru_cache(self._counts_of_stored)
         self._warned: set[str] = set()
         self._silent_until = 0.0
 
@@ -111,17 +116,24 @@ class Application:
             return
         request = request_of(scope)
         asked = endpoint(request.path)
-        if asked.kind is Kind.DEBUGGER and self._debugger is not None and is_local(request):
+        if asked.kind is _DEBUGGER and self._debugger is not None and is_local(request):
             await self._debugger(scope, receive, send)
             return
         body = Body(receive, request.headers, self._in_flight)
+        connection = self._named_connection(asked) if asked.name else None
         try:
-            answer, connection = await self._answer(request, asked, body)
+            if request.method in _METHODS_OF_CALLS.get(asked.kind, ()):
+                answer, connection = await self._take(request, asked, body, connection)
+            else:
+                answer, connection = await self._answer(request, asked, body, connection)
         except Disconnected:
             self.metrics.add(metrics.REFUSED, "disconnected")
             return
         if answer.status >= 400:
             await body.drain()
+        if cors.ORIGIN in request.headers:
+            headers = cors.preflight_headers if request.method == "OPTIONS" else cors.answer_headers
+            answer = with_headers(answer, *headers(request.headers, allowed=self._is_allowed(request, connection)))
         self._answered(asked.kind, "" if connection is None else connection.name, answer.status).value += 1
         await send_answer(send, answer, has_body=request.method != "HEAD")
 
@@ -141,16 +153,15 @@ class Application:
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
-    async def _answer(self, request: Request, asked: Endpoint, body: Body) -> tuple[Answer, ReceivingConnection | None]:
-        """The answer, and the connection that the request was authenticated for."""
-        connection = self._named_connection(asked) if asked.name else None
+    async def _answer(
+        self, request: Request, asked: Endpoint, body: Body, connection: ReceivingConnection | None
+    ) -> tuple[Answer, ReceivingConnection | None]:
+        """The answer to a request that brings no calls in its body, and the connection that it was authenticated
+        for."""
         if request.method == "OPTIONS":
-            allowed = self._is_allowed(request, connection)
-            return with_headers(SUCCESS, *cors.preflight_headers(request.headers, allowed=allowed)), connection
-        if request.method not in METHODS.get(asked.kind, ()):
+            answer = SUCCESS
+        elif request.method not in METHODS.get(asked.kind, ()):
             answer = self._not_here(asked)
-        elif asked.kind in _OF_CALLS:
-            answer, connection = await self._take(request, asked, body, connection)
         elif asked.kind is Kind.PIXEL:
             answer, connection = await self._pixel(request, asked)
         elif asked.kind is Kind.SETTINGS:
@@ -160,9 +171,6 @@ class Application:
             answer = SUCCESS
         else:
             answer = self._state(asked)
-        if cors.is_browser(request.headers):
-            allowed = self._is_allowed(request, connection)
-            answer = with_headers(answer, *cors.answer_headers(request.headers, allowed=allowed))
         return answer, connection
 
     def _named_connection(self, asked: Endpoint) -> ReceivingConnection | None:
@@ -184,11 +192,26 @@ class Application:
         except Full:
             return self._refusal(_busy()), connection
         try:
-            accepted = await self._intake.accept(request, asked, body, self._received_at)
+            sender = self._intake.sender(request, asked)
+            limit = self._longest_body if sender is not None else self._longest_keyless_body
+            content = body.at_once(limit)
+            if content is None:
+                content = await body.read(limit=limit, seconds=self._body_seconds)
+            if len(content) <= LONG_BYTES:
+                accepted = self._intake.accept(request, asked, sender, content, self._received_at())
+            else:
+                accepted = await self._intake.accept_long(request, asked, sender, content, self._received_at())
             connection = accepted.connection
-            return await self._store(accepted), connection
+            if self._rates or accepted.is_partly_proved:
+                self._admit(accepted)
+            began = time.monotonic()
+            if accepted.messages:
+                await self._sink.store(accepted.messages)
+            return self._stored(accepted, began), connection
         except RequestRefused as refused:
             return self._refusal(refused), connection
+        except Unavailable as error:
+            return self._refusal(self._unavailable(error)), connection
         except Full:
             return self._refusal(_busy()), connection
         except BodyRefused as error:
@@ -203,57 +226,54 @@ class Application:
         try:
             accepted = self._intake.accept_pixel(request, asked, self._received_at())
             connection = accepted.connection
-            await self._store(accepted)
+            self._admit(accepted)
+            began = time.monotonic()
+            await self._sink.store(accepted.messages)
+            self._stored(accepted, began)
         except NoCalls:
             self.metrics.add(metrics.REFUSED, "no_json")
         except RequestRefused as refused:
             self.metrics.add(metrics.REFUSED, refused.reason)
+        except Unavailable as error:
+            self.metrics.add(metrics.REFUSED, self._unavailable(error).reason)
         headers = ((b"cache-control", b"no-store"),)
         return Answer(status=200, body=GIF, content_type=b"image/gif", headers=headers), connection
 
     def _received_at(self) -> str:
-        seconds, micros = divmod(self._clock(), 1_000_000)
-        return f"{_second(seconds)}.{micros:06}Z"
+        milliseconds, micros = divmod(self._clock(), 1000)
+        return _millisecond(milliseconds) + _MICROSECONDS_Z[micros]
 
-    async def _store(self, accepted: Accepted) -> Answer:
-        """Stores the messages, and answers when they are durable. Raises RequestRefused."""
-        name = accepted.connection.name
-        if self._rates:
-            self._check_rate(name, accepted.calls)
+    def _admit(self, accepted: Accepted) -> None:
+        """Raises RequestRefused where the connection has sent too many calls."""
+        rate = self._rates.get(accepted.connection.name)
+        if rate is not None and (seconds := rate.seconds_to_wait(max(accepted.calls, 1), time.monotonic())):
+            problem = "more calls a second than this source may send"
+            raise RequestRefused(429, problem, "rate", retry_after_s=math.ceil(seconds))
         if accepted.is_partly_proved:
             self._warn(accepted.connection)
+
+    def _stored(self, accepted: Accepted, began: float) -> Answer:
+        """The answer to what is durable now, and was handed to the sink when the clock was at `began`."""
+        name = accepted.connection.name
         if accepted.messages:
-            began = time.monotonic()
-            try:
-                await self._sink.store(accepted.messages)
-            except Unavailable as error:
-                self._tell(error)
-                problem = "nothing can be stored now; send it again"
-                raise RequestRefused(503, problem, "unavailable", retry_after_s=error.retry_after_s) from None
             self.metrics.observe(time.monotonic() - began)
-            self._note_stored(name, accepted.messages)
+            calls, messages, size = self._counts(name)
+            calls.value += accepted.calls
+            for message in accepted.messages:
+                messages.value += 1
+                size.value += len(message.payload)
+                for observer in self._observers:
+                    observer.stored(message)
         if accepted.problem is not None:
             self.metrics.add(metrics.UNREADABLE, name, by=len(accepted.messages))
             return _failure(400, f"the body is not a call, an array or a batch of calls in JSON: {accepted.problem}")
-        self._stored_calls(name).value += accepted.calls
         return SUCCESS
 
-    def _check_rate(self, connection: str, calls: int) -> None:
-        rate = self._rates.get(connection)
-        if rate is not None and (seconds := rate.seconds_to_wait(max(calls, 1), time.monotonic())):
-            problem = "more calls a second than this source may send"
-            raise RequestRefused(429, problem, "rate", retry_after_s=math.ceil(seconds))
-
-    def _note_stored(self, connection: str, messages: Sequence[Message]) -> None:
-        number, size = self._stored_messages(connection)
-        for message in messages:
-            number.value += 1
-            size.value += len(message.payload)
-            for observer in self._observers:
-                observer.stored(message)
-
-    def _counted_messages(self, connection: str) -> tuple[Sample, Sample]:
-        return self.metrics.sample(metrics.MESSAGES, connection), self.metrics.sample(metrics.STORED_BYTES, connection)
+    def _counts_of_stored(self, connection: str) -> tuple[Sample, Sample, Sample]:
+        """The calls, the messages and their bytes."""
+        counted = (metrics.CALLS, metrics.MESSAGES, metrics.STORED_BYTES)
+        calls, messages, size = (self.metrics.sample(metric, connection) for metric in counted)
+        return calls, messages, size
 
     def _warn(self, connection: ReceivingConnection) -> None:
         self.metrics.add(metrics.SIGNATURE_ONLY, connection.name)
@@ -265,10 +285,13 @@ class Application:
                 connection.path,
             )
 
-    def _tell(self, error: Unavailable) -> None:
+    def _unavailable(self, error: Unavailable) -> RequestRefused:
+        """What the sender is told; the problem is told here."""
         if time.monotonic() >= self._silent_until:
             self._silent_until = time.monotonic() + _SILENT_SECONDS
             _LOG.warning("nothing can be stored, and senders are told to try again: %s", error)
+        problem = "nothing can be stored now; send it again"
+        return RequestRefused(503, problem, "unavailable", retry_after_s=error.retry_after_s)
 
     # ---- everything else ----
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
 from typing import Any, Final
 
 import msgspec
@@ -45,9 +45,10 @@ _LAST: Final = (b"connection", b"close")
 
 def request_of(scope: Scope) -> Request:
     """The request that an ASGI scope describes."""
-    headers: Headers = {}
-    for name, value in scope["headers"]:  # a server gives the names in lower case
-        headers[name] = b", ".join((headers[name], value)) if name in headers else value
+    fields = scope["headers"]  # a server gives the names in lower case
+    headers: Headers = dict(fields)
+    if len(headers) < len(fields):
+        headers = _joined(fields)
     raw = scope.get("raw_path")
     client = scope.get("client")
     return Request(
@@ -58,6 +59,13 @@ def request_of(scope: Scope) -> Request:
         scheme=scope.get("scheme", "http"),
         peer=client[0] if client else None,
     )
+
+
+def _joined(fields: Iterable[tuple[bytes, bytes]]) -> Headers:
+    headers: Headers = {}
+    for name, value in fields:
+        headers[name] = b", ".join((headers[name], value)) if name in headers else value
+    return headers
 
 
 def with_headers(answer: Answer, *headers: tuple[bytes, bytes]) -> Answer:

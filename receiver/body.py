@@ -7,6 +7,8 @@ import zlib
 from collections.abc import Coroutine
 from typing import Any, Final
 
+import msgspec
+
 from receiver.asgi import Event, Headers, ReceiveEvent
 from receiver.limits import Load, resumed, within
 
@@ -33,26 +35,23 @@ class Disconnected(Exception):
     """The sender went away before its body was complete."""
 
 
-class Body:
+class Body(msgspec.Struct, gc=False):
     """The body of one request, held in memory and counted in `in_flight` until the request is done."""
 
-    __slots__ = ("_came", "_coming", "_headers", "_in_flight", "_is_complete", "_is_given_up", "_receive", "size")
-
-    def __init__(self, receive: ReceiveEvent, headers: Headers, in_flight: Load) -> None:
-        self._receive = receive
-        self._headers = headers
-        self._in_flight = in_flight
-        self._came: bytes | None = None
-        """A part that came, and was not read yet."""
-        self._coming: Coroutine[Any, Any, Event] | None = None
-        """The event that was asked for, and has not come yet."""
-        self._is_complete = False
-        self._is_given_up = False
-        self.size = 0
+    _receive: ReceiveEvent
+    _headers: Headers
+    _in_flight: Load
+    size: int = 0
+    _came: bytes | None = None
+    """A part that came, and was not read yet."""
+    _coming: Coroutine[Any, Any, Event] | None = None
+    """The event that was asked for, and has not come yet."""
+    _is_complete: bool = False
+    _is_given_up: bool = False
 
     def at_once(self, limit: int) -> bytes | None:
-        """The whole body where it came with its head and is not compressed, as nearly every body; None of any other,
-        which `read` gives. Raises BodyRefused, Disconnected, or Full."""
+        """The whole body where it came with its head and is as it is, as nearly every body; None of any other, which
+        `read` gives. Raises BodyRefused, Disconnected, or Full."""
         if b"content-encoding" in self._headers:
             return None
         self._check_length(limit)
@@ -60,14 +59,17 @@ class Body:
         try:
             waits_for = receiving.send(None)
         except StopIteration as ended:
-            part = self._part(ended.value)
-            if self._is_complete:
-                self._hold(part, limit)
-                return part
-            self._came = part
+            event = ended.value
         else:
             self._coming = resumed(receiving, waits_for)
-        return None
+            return None
+        if event["type"] != "http.request" or event.get("more_body"):
+            self._came = self._part(event)
+            return None
+        self._is_complete = True
+        part: bytes = event.get("body", b"")
+        self._hold(part, limit)
+        return part
 
     async def read(self, *, limit: int, seconds: float) -> bytes:
         """The whole body, inflated. Raises BodyRefused, Disconnected, or Full."""
@@ -91,11 +93,11 @@ class Body:
 
     def _hold(self, part: bytes, limit: int) -> None:
         """Counts what is held from now on. Raises BodyRefused, or Full."""
-        size = self.size + len(part)
-        if size > limit:
+        size = len(part)
+        if self.size + size > limit:
             raise _too_large(limit)
-        self._in_flight.take(len(part))
-        self.size = size
+        self._in_flight.take(size)
+        self.size += size
 
     async def drain(self) -> None:
         """Reads on, for a little while, so that the sender comes to read the answer."""
@@ -111,7 +113,7 @@ class Body:
         length = self._headers.get(b"content-length")
         if length is None:
             return
-        if b"transfer-encoding" in self._headers or not length.isdigit():
+        if not length.isdigit() or b"transfer-encoding" in self._headers:
             raise BodyRefused(400, "the length of the body is given twice, or not as a number", is_last=True)
         if len(length) > 15 or int(length) > limit:
             raise _too_large(limit)
@@ -132,7 +134,7 @@ class Body:
         """The part of the body in an event. Raises Disconnected."""
         if event["type"] != "http.request":
             raise Disconnected
-        self._is_complete = not event.get("more_body", False)
+        self._is_complete = not event.get("more_body")
         part: bytes = event.get("body", b"")
         return part
 

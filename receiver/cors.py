@@ -14,23 +14,20 @@ ALLOWED_HEADERS: Final = (
 _METHODS: Final = b"GET, POST, PUT, PATCH, OPTIONS"
 _DAY: Final = b"86400"
 
-VARY: Final = (b"vary", b"origin")
-
-
-def is_browser(headers: Headers) -> bool:
-    """Whether a browser sends, which tells its page's site."""
-    return b"origin" in headers
+ORIGIN: Final = b"origin"
+"""The header in which a browser, and nobody else, tells its page's site."""
+VARY: Final = (b"vary", ORIGIN)
 
 
 def origin_of(headers: Headers) -> str | None:
     """The site that a browser sends from, None where it is no browser."""
-    origin = headers.get(b"origin")
+    origin = headers.get(ORIGIN)
     return None if origin is None else origin.decode("latin-1").strip().lower()
 
 
 def answer_headers(headers: Headers, *, allowed: bool) -> tuple[tuple[bytes, bytes], ...]:
     """The headers with which a browser lets its page read the answer, where the page's site is allowed."""
-    origin = headers.get(b"origin")
+    origin = headers.get(ORIGIN)
     if origin is None:
         return ()
     if not allowed:
@@ -46,7 +43,7 @@ def answer_headers(headers: Headers, *, allowed: bool) -> tuple[tuple[bytes, byt
 def preflight_headers(headers: Headers, *, allowed: bool) -> tuple[tuple[bytes, bytes], ...]:
     """The headers with which a browser goes on to send; of those that it asks for, the ones that SDKs need."""
     answer = answer_headers(headers, allowed=allowed)
-    if not allowed or b"origin" not in headers:
+    if not allowed or ORIGIN not in headers:
         return answer
     asked = headers.get(b"access-control-request-headers", b"").decode("latin-1").lower()
     names = {name.strip() for name in asked.split(",")}

@@ -31,8 +31,10 @@ _ARRAY: Final = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*")
 _DECODER: Final = json.JSONDecoder(parse_int=len, parse_float=len)
 _HEAD: Final = b'{"batch":['
 _RECEIVED_AT: Final = "receivedAt"
-_END_AND_RECEIVED_AT: Final = b'],"receivedAt":"%b"}'
+_TAIL: Final = b'],"receivedAt":"', b'"}'
 _CONTEXT: Final = "context"
+
+Parsed = MessageFields | list[Raw]
 
 Defaults = dict[str, Raw]
 """What a batch has for each of its calls: `sentAt`, `receivedAt`, `context`, `integrations`."""
@@ -51,25 +53,46 @@ class Document(msgspec.Struct, frozen=True, gc=False):
     is_array: bool = False
 
 
-def read_document(body: bytes, call_type: str | None = None) -> Document:
-    """The calls in a body: one, those of an array, or those of a batch. Raises NoCalls.
-
-    `call_type` is written into a single call that has none."""
+def parse(body: bytes) -> Parsed:
+    """The fields of an object, or the items of an array. Raises NoCalls."""
     try:
         if len(body) > _MAX_MENDED_BYTES:
             _check_syntax(body)
-        parsed = fields.parse(body)
-        if isinstance(parsed, list):
-            return Document(parsed, {}, is_array=True)
-        write_key = _text(parsed.writeKey)
-        if parsed.batch is not NULL and raw_json.is_array(parsed.batch):
-            return Document(fields.items(parsed.batch), _defaults(parsed), write_key)
+        return fields.parse(body)
     except Refused as refused:
         raise NoCalls(refused.detail) from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise NoCalls(str(error)) from None
-    call = body if call_type is None or parsed.type else _with_type(body, call_type)
-    return Document([call], {}, write_key)
+
+
+def read_document(body: bytes, call_type: str | None = None) -> Document:
+    """The calls in a body: one, those of an array, or those of a batch. Raises NoCalls.
+
+    `call_type` is written into a single call that has none."""
+    return document(body, parse(body), call_type)
+
+
+def document(body: bytes, parsed: Parsed, call_type: str | None) -> Document:
+    """The same of a body that is parsed. Raises NoCalls."""
+    if isinstance(parsed, list):
+        return Document(parsed, {}, is_array=True)
+    write_key = None if parsed.writeKey is NULL else _text(parsed.writeKey)
+    if parsed.batch is NULL or not raw_json.is_array(parsed.batch):
+        return Document([_with_type(body, parsed, call_type)], {}, write_key)
+    try:
+        return Document(fields.items(parsed.batch), _defaults(parsed), write_key)
+    except Refused as refused:
+        raise NoCalls(refused.detail) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise NoCalls(str(error)) from None
+
+
+def message_of_call(connection: str, body: bytes, parsed: Parsed, call_type: str, received_at: str) -> Message | None:
+    """The message of a body that is one call, as `document` and `messages` make it, at the speed that the commonest
+    request needs. None of any other body."""
+    if isinstance(parsed, list) or parsed.batch is not NULL:
+        return None
+    return _message(connection, _with_type(body, parsed, call_type), received_at.encode().join(_TAIL))
 
 
 def first_element(body: bytes) -> bytes | None:
@@ -87,7 +110,7 @@ def first_element(body: bytes) -> bytes | None:
 
 
 def _text(raw: Raw) -> bytes | None:
-    value = None if raw is NULL else raw_json.peek(raw)
+    value = raw_json.peek(raw)
     return value.encode(errors="replace") if isinstance(value, str) and value else None
 
 
@@ -104,8 +127,10 @@ def _defaults(batch: MessageFields) -> Defaults:
     return defaults
 
 
-def _with_type(call: bytes, call_type: str) -> bytes:
-    """The call with a type, at its end: of a repeated field the last counts."""
+def _with_type(call: bytes, parsed: MessageFields, call_type: str | None) -> bytes:
+    """The call; where it has no type, with the given one, at its end: of a repeated field the last counts."""
+    if parsed.type or call_type is None:
+        return call
     call = call.strip()
     comma = b"," if call[1:-1].strip() else b""
     return b'%b%b"type":"%b"}' % (call[:-1], comma, call_type.encode())
@@ -132,16 +157,19 @@ def messages(
     """One message of all calls, or several where they come to more than a megabyte. `received_at` stands in each; with
     `keep_receipt` only where the sender gives none."""
     if not defaults:  # as of a single call: a time needs no escapes
-        tail = _END_AND_RECEIVED_AT % received_at.encode()
+        tail = received_at.encode().join(_TAIL)
     else:
         if not (keep_receipt and _RECEIVED_AT in defaults):
             defaults = {**defaults, _RECEIVED_AT: Raw(msgspec.json.encode(received_at))}
         tail = b"]," + bytes(raw_json.encode(defaults))[1:]
-    made = []
-    for part in split(calls, len(_HEAD) + len(tail)):
-        payload = b"".join((_HEAD, part[0] if len(part) == 1 else b",".join(part), tail))
-        made.append(Message(connection=connection, payload=secrets.redacted_json(payload)))
-    return made
+    if len(calls) == 1:
+        return [_message(connection, calls[0], tail)]
+    return [_message(connection, b",".join(part), tail) for part in split(calls, len(_HEAD) + len(tail))]
+
+
+def _message(connection: str, calls: bytes | Raw, tail: bytes) -> Message:
+    payload = secrets.redacted_json(b"".join((_HEAD, calls, tail)))
+    return Message(connection=connection, payload=payload)
 
 
 def split(calls: Sequence[bytes | Raw], overhead: int) -> list[Sequence[bytes | Raw]]:

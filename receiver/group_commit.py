@@ -47,6 +47,22 @@ class _Batch(Generic[Item]):
         self.items: list[Item] = []
         self.waiting: list[asyncio.Future[None]] = []
 
+    def add_undone(self, items: list[Item], waiting: list[asyncio.Future[None]]) -> None:
+        """Adds the items whose requests wait. Who has given up sends again: its item need not be written twice."""
+        if not any(map(asyncio.Future.done, self.waiting)):
+            items += self.items
+            waiting += self.waiting
+            return
+        for item, done in zip(self.items, self.waiting, strict=True):
+            if not done.done():
+                items.append(item)
+                waiting.append(done)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nobody waits any more."""
+        return all(map(asyncio.Future.done, self.waiting))
+
 
 class GroupCommit(Generic[Item]):
     """The thread that writes with a committer, for the coroutines of one event loop. `place` is what the committer
@@ -65,7 +81,7 @@ class GroupCommit(Generic[Item]):
         """What waits for the thread; None is the last."""
         self._is_closing = False
         self._committing_since: float | None = None
-        self._watched: deque[tuple[float, list[asyncio.Future[None]]]] = deque()
+        self._watched: deque[tuple[float, _Batch[Item]]] = deque()
         """Until when each batch waits, the first first."""
         self._timer: asyncio.TimerHandle | None = None
         self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
@@ -74,11 +90,11 @@ class GroupCommit(Generic[Item]):
     def commit(self, item: Item) -> asyncio.Future[None]:
         """A future that is done once the item is durable; it raises Unavailable where it will not be."""
         done = self._loop.create_future()
-        if self.is_overdue or self._is_closing:
-            done.set_exception(self._overdue() if self.is_overdue else Unavailable("the receiver is stopping"))
-            return done
         batch = self._gathering
         if batch is None:
+            if self.is_overdue or self._is_closing:
+                done.set_exception(self._overdue() if self.is_overdue else Unavailable("the receiver is stopping"))
+                return done
             batch = self._gathering = _Batch()
             self._loop.call_soon(self._hand_over)
         batch.items.append(item)
@@ -89,24 +105,24 @@ class GroupCommit(Generic[Item]):
         """Gives the thread what has gathered."""
         batch, self._gathering = self._gathering, None
         if batch is not None:
-            self._watch(batch.waiting)
+            self._watch(batch)
             self._handed_over.put(batch)
 
-    def _watch(self, waiting: list[asyncio.Future[None]]) -> None:
+    def _watch(self, batch: _Batch[Item]) -> None:
         """Has them given up in time: one timer is for all that wait, since most wait for a moment only."""
         self._forget_done()
-        self._watched.append((self._loop.time() + self._timeout_s, waiting))
+        self._watched.append((self._loop.time() + self._timeout_s, batch))
         if self._timer is None:
             self._timer = self._loop.call_later(self._timeout_s, self._give_up)
 
     def _forget_done(self) -> None:
-        while self._watched and all(done.done() for done in self._watched[0][1]):
+        while self._watched and self._watched[0][1].is_done:
             self._watched.popleft()
 
     def _give_up(self) -> None:
         now = self._loop.time()
         while self._watched and self._watched[0][0] <= now:
-            for done in self._watched.popleft()[1]:
+            for done in self._watched.popleft()[1].waiting:
                 if not done.done():
                     done.set_exception(self._overdue())
         self._forget_done()
@@ -137,16 +153,13 @@ class GroupCommit(Generic[Item]):
         while not is_last:
             batches = self._next_batches()
             is_last = None in batches
-            # Who has given up waiting sends again: the item need not be written twice.
-            group = [
-                (item, done)
-                for batch in batches
-                if batch is not None
-                for item, done in zip(batch.items, batch.waiting, strict=True)
-                if not done.done()
-            ]
-            if group:
-                self._commit([item for item, _ in group], [done for _, done in group])
+            items: list[Item] = []
+            waiting: list[asyncio.Future[None]] = []
+            for batch in batches:
+                if batch is not None:
+                    batch.add_undone(items, waiting)
+            if items:
+                self._commit(items, waiting)
         self._committer.close()
 
     def _next_batches(self) -> list[_Batch[Item] | None]:

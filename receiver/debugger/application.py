@@ -85,7 +85,7 @@ class Debugger:
 
     def stored(self, message: Message) -> None:
         """Keeps the message for whoever looks on."""
-        self._ring.add(message, Timestamp(time.time_ns() // 1000))
+        self._ring.add(message, time.time_ns() // 1000)
         for news in self._browsers:
             news.set()
 
@@ -185,7 +185,7 @@ class Debugger:
     def _calls(self, kept: KeptMessage) -> list[bytes]:
         """The calls of a message as JSON; of very many, or very long ones, the last."""
         calls: deque[bytes] = deque(maxlen=self._capacity)
-        for call in self._showing.calls(kept.message, kept.stored_at):
+        for call in self._showing.calls(kept.message, Timestamp(kept.stored_at)):
             calls.append(msgspec.json.encode(call))
         size = sum(map(len, calls))
         while size > _MOST_AT_ONCE_BYTES and len(calls) > 1:

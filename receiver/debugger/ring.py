@@ -9,7 +9,6 @@ from typing import Final
 import msgspec
 
 from receiver.sink import Message
-from schemas.tables import Timestamp
 
 _OVERHEAD_BYTES: Final = 500
 """What a message needs beside its bytes."""
@@ -20,7 +19,8 @@ class KeptMessage(msgspec.Struct, gc=False):
     somebody has asked for them."""
 
     number: int
-    stored_at: Timestamp
+    stored_at: int
+    """Microseconds since the epoch."""
     message: Message
     size: int
     """Bytes that it takes."""
@@ -50,13 +50,11 @@ class Ring:
         """Bytes of what is kept."""
         return self._bytes
 
-    def add(self, message: Message, stored_at: Timestamp) -> None:
+    def add(self, message: Message, stored_at: int) -> None:
         self.newest += 1
         size = _OVERHEAD_BYTES + len(message.payload)
         self._kept.append(KeptMessage(self.newest, stored_at, message, size))
-        self._calls += 1
-        self._bytes += size
-        self._fit()
+        self._fit(self._calls + 1, self._bytes + size)
 
     def newest_first(self, after: int) -> list[KeptMessage]:
         """The messages after the one of this number that are still kept."""
@@ -69,16 +67,16 @@ class Ring:
         kept.count = len(calls)
         kept.size = _OVERHEAD_BYTES + len(kept.message.payload) + sum(map(len, calls))
         if self._holds(kept):
-            self._calls += kept.count - count
-            self._bytes += kept.size - size
-            self._fit()
+            self._fit(self._calls + kept.count - count, self._bytes + kept.size - size)
 
     def _holds(self, kept: KeptMessage) -> bool:
         return bool(self._kept) and kept.number >= self._kept[0].number
 
-    def _fit(self) -> None:
+    def _fit(self, calls: int, size: int) -> None:
+        """Lets go of the oldest, where what is kept has come to so many calls and bytes."""
         kept = self._kept
-        while len(kept) > 1 and (self._bytes > self._most_bytes or self._calls - kept[0].count >= self._most_calls):
+        while (calls - kept[0].count >= self._most_calls or size > self._most_bytes) and len(kept) > 1:
             oldest = kept.popleft()
-            self._calls -= oldest.count
-            self._bytes -= oldest.size
+            calls -= oldest.count
+            size -= oldest.size
+        self._calls, self._bytes = calls, size

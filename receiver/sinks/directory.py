@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import itertools
 import logging
 import os
 import re
@@ -152,13 +153,15 @@ class _Parts:
 
     def commit(self, items: Sequence[Sequence[Message]]) -> Sequence[str | None]:
         nowhere: dict[str, str] = {}
+        by_connection: dict[str, list[bytes]] = defaultdict(list)
+        for message in itertools.chain.from_iterable(items):
+            by_connection[message.connection].append(_without_end(message.payload))
         lines: dict[str, list[bytes]] = defaultdict(list)
-        for messages in items:
-            for message in messages:
-                try:
-                    lines[_folder_name(message.connection)].append(_without_end(message.payload))
-                except ValueError as error:
-                    nowhere[message.connection] = str(error)
+        for connection, some in by_connection.items():
+            try:
+                lines[_folder_name(connection)] += some
+            except ValueError as error:
+                nowhere[connection] = str(error)
         outcomes = self._in_parallel(self._appended, lines.items())
         problems = {folder: problem for folder, problem in zip(lines, outcomes, strict=True) if problem is not None}
         self._note(next(iter(problems.values()), None))
