@@ -181,9 +181,10 @@ def simulated(calls: int = CALLS) -> Simulation:
 _SHARD_ROWS: Final = 300
 """Rows a second of a shard of events: it gathers some 600 of them, a megabyte, before it sends."""
 _STALE_FROM_IDS: Final = 100_000_000
-_CHAIN_EDGE_BYTES: Final = 69.0
-"""Of the state of Chains, which is read and committed as one (docs/identity.md)."""
-_COMMIT_BYTES: Final = 180e6
+_CHAIN_EDGE_BYTES: Final = 300.0
+"""Of memory, in the index of Chains (docs/identity.md)."""
+_INDEX_BYTES: Final = 2e9
+"""What one process of a worker with 8 GB has for it."""
 _HOT: Final = 0.01
 """The share of a hot id in the calls."""
 _APPEND_BYTES: Final = 300e6
@@ -219,7 +220,7 @@ def limits(traffic: Traffic, world: Simulation) -> list[Limit]:
     others = [
         Limit("the shards of events", traffic.events_per_second / traffic.event_shards / _SHARD_ROWS),
         Limit("the memory of message ids", _cell_load(traffic)),
-        Limit("the state of Chains", chains / _COMMIT_BYTES),
+        Limit("the index of Chains", chains / _INDEX_BYTES),
         Limit("BigQuery's quota of a region", bytes_ / _APPEND_BYTES),
     ]
     return sorted([*keys, *others], key=lambda limit: -limit.load)
