@@ -15,7 +15,9 @@ from receiver.envelope import (
     MAX_MESSAGE_BYTES,
     NoCalls,
     first_element,
+    message_of_call,
     messages,
+    parse,
     read_document,
     split,
     unreadable,
@@ -115,6 +117,25 @@ def test_calls_come_out_as_they_went_in(calls: list[Any], context: dict[str, Any
 def test_a_type_is_written_at_the_end_of_a_call(body: bytes, call_type: str | None, call: bytes) -> None:
     document = read_document(body, call_type)
     assert [bytes(each) for each in document.calls] == [call]
+
+
+@pytest.mark.parametrize(
+    ("body", "is_call"),
+    [
+        (b'{"userId":"u","type":"page","event":"\xc3\xa9"}', True),
+        (b' {"userId":"u" }\n', True),
+        (b'{"user_id":"u","TYPE":"x"}', True),
+        (b'{"userId":"u","context":{"write_key":"k"},"WriteKey":"k"}', True),
+        (b'{"userId":"u","batch":7}', False),
+        (b'{"Batch":[{"userId":"u"}]}', False),
+        (b'[{"userId":"u"}]', False),
+    ],
+)
+def test_the_message_of_one_call_is_the_same_by_either_way(body: bytes, is_call: bool) -> None:
+    now = "2026-01-01T00:00:00.000000Z"
+    message = message_of_call("c", body, parse(body), "track", now)
+    read = read_document(body, "track")
+    assert message == (messages("c", read.calls, read.defaults, now)[0] if is_call else None)
 
 
 @pytest.mark.parametrize(
