@@ -70,7 +70,7 @@ def test_a_load_is_the_rate_times_the_share_times_the_cost() -> None:
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_the_settings_lift_every_limit_that_has_one(size: Traffic) -> None:
     over = {limit.name for limit in limits(advised(size), simulated()) if limit.load > 1}
-    assert over <= {"the state of Chains"}
+    assert over <= {"the index of Chains"}
     assert cost.total(cost.bill(advised(size))) <= cost.total(cost.bill(size))
 
 
