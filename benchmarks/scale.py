@@ -181,10 +181,9 @@ def simulated(calls: int = CALLS) -> Simulation:
 _SHARD_ROWS: Final = 300
 """Rows a second of a shard of events: it gathers some 600 of them, a megabyte, before it sends."""
 _STALE_FROM_IDS: Final = 100_000_000
-_CHAIN_EDGE_BYTES: Final = 300.0
-"""Of memory, in the index of Chains (docs/identity.md)."""
-_INDEX_BYTES: Final = 2e9
-"""What one process of a worker with 8 GB has for it."""
+_CHAIN_EDGE_BYTES: Final = 256.0
+"""Of the index of Chains, which each process that works on its key has in memory (docs/identity.md)."""
+_PROCESS_BYTES: Final = cost.WORKER_GB * 1e9 / cost.WORKER_VCPUS
 _HOT: Final = 0.01
 """The share of a hot id in the calls."""
 _APPEND_BYTES: Final = 300e6
@@ -220,7 +219,7 @@ def limits(traffic: Traffic, world: Simulation) -> list[Limit]:
     others = [
         Limit("the shards of events", traffic.events_per_second / traffic.event_shards / _SHARD_ROWS),
         Limit("the memory of message ids", _cell_load(traffic)),
-        Limit("the index of Chains", chains / _INDEX_BYTES),
+        Limit("the index of Chains", chains / _PROCESS_BYTES),
         Limit("BigQuery's quota of a region", bytes_ / _APPEND_BYTES),
     ]
     return sorted([*keys, *others], key=lambda limit: -limit.load)
