@@ -1,16 +1,23 @@
-"""Beam without two things that it finds out some hundred times a job: together they are two fifths of a small one.
+"""Beam without what it finds out again and again, some hundred times a job or once for each: together it is two fifths
+of a small one.
 
-The states and timers of a DoFn are those of its class, and the options of a class are those of its flags.
+The states and timers of a DoFn are those of its class, the options of a class are those of its flags, and the packages
+that are installed stay the same.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
+import os
+import tempfile
 import types
+from pathlib import Path
 from typing import Any, TypeVar
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.stager import SUBMISSION_ENV_DEPENDENCIES_FILE, Stager
 from apache_beam.transforms import userstate
 
 Specs = tuple[set[Any], set[Any]]
@@ -20,6 +27,7 @@ _specs: dict[type[beam.DoFn], Specs] = {}
 _options: dict[tuple[type[PipelineOptions], tuple[str, ...]], Any] = {}
 _get_dofn_specs = userstate.get_dofn_specs
 _view_as = PipelineOptions.view_as
+_stage_packages = Stager._create_stage_submission_env_dependencies
 
 
 def dofn_specs(dofn: beam.DoFn) -> Specs:
@@ -48,7 +56,22 @@ def view_as(options: PipelineOptions, kind: type[Options]) -> Options:
     return view
 
 
+def stage_packages(folder: str) -> list[Any]:
+    """What `Stager._create_stage_submission_env_dependencies` gives, without a process of pip."""
+    path = os.path.join(folder, SUBMISSION_ENV_DEPENDENCIES_FILE)
+    Path(path).write_text(_packages(), "utf-8")
+    return [Stager._create_file_stage_to_artifact(path, SUBMISSION_ENV_DEPENDENCIES_FILE)]
+
+
+@functools.cache
+def _packages() -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        _stage_packages(folder)
+        return Path(folder, SUBMISSION_ENV_DEPENDENCIES_FILE).read_text("utf-8")
+
+
 def install() -> None:
     """For this process."""
+    Stager._create_stage_submission_env_dependencies = staticmethod(stage_packages)  # type: ignore[method-assign]
     userstate.get_dofn_specs = dofn_specs
     PipelineOptions.view_as = view_as  # type: ignore[assignment, method-assign]

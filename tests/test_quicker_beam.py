@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -16,6 +17,7 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
     WorkerOptions,
 )
+from apache_beam.runners.portability.stager import SUBMISSION_ENV_DEPENDENCIES_FILE, Stager
 from apache_beam.transforms import userstate
 
 from tests import quicker_beam
@@ -48,6 +50,17 @@ def test_a_dofn_with_a_method_of_its_own_is_looked_at() -> None:
     other = _PlainFn()
     other.process = types.MethodType(_KeepingFn.process, other)  # type: ignore[method-assign]
     assert quicker_beam.dofn_specs(other) == ({STATE}, {TIMER})
+
+
+def test_the_packages_are_those_that_beam_lists(tmp_path: Path) -> None:
+    (tmp_path / "ours").mkdir()
+    ours = quicker_beam.stage_packages(str(tmp_path / "ours"))
+    assert Stager._create_stage_submission_env_dependencies is quicker_beam.stage_packages
+    beams = quicker_beam._stage_packages(str(tmp_path))
+    assert [each.role_payload for each in ours] == [each.role_payload for each in beams]
+    name = SUBMISSION_ENV_DEPENDENCIES_FILE
+    assert (tmp_path / "ours" / name).read_text() == (tmp_path / name).read_text()
+    assert "apache-beam==" in (tmp_path / name).read_text()
 
 
 FLAGS = ["--streaming", "--experiments=a,b", "--labels=x=y", "--labels=z=1", "--max_num_workers=3", "--unknown=1"]

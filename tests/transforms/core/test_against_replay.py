@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from random import Random
 from typing import TypeVar
@@ -34,7 +35,8 @@ from transforms.core.dead_letters import Refused, Stage
 from transforms.core.facts import AccountKnown, Known, Learned, learn, learn_account, learned
 from transforms.core.reader import Call, Reader, Received
 
-BLOCKS, BLOCK_SIZE = 4, 500
+BLOCKS, BLOCK_SIZE = int(os.environ.get("REPLAY_BLOCKS", "2")), 500
+"""Of histories, and of rubbish; `make fuzz` has more."""
 FEW_IDS = Alphabet(ids=("p0", "p1", "p5@initech.com"), seconds=2)
 SHARED_IDS = Alphabet(shared_message_ids=0.2)
 

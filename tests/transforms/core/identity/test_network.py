@@ -17,7 +17,7 @@ from tests.transforms.core.identity.network import Network
 from transforms.core import contacts
 from transforms.core.identity import crowd
 
-RANDOM_HISTORIES = 1_000
+RANDOM_HISTORIES = 500
 
 
 def identity_tables(network: Network) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from transforms.core.identity.protocol import UNSENT, Edge, Hop, Member
 
 FIRST = Hop(1, False)
 
-HISTORIES = 120
+HISTORIES = 60
 STAGES = (person, depth, chains, household, contact, account_rows)
 
 
