@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-from tests import quicker_beam
+from pipeline import quicker_beam
 
 ROOT = Path(__file__).parents[1]
 

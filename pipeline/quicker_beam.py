@@ -1,6 +1,7 @@
 """Beam without two things that it finds out some hundred times a job: together they are two fifths of a small one.
 
-The states and timers of a DoFn are those of its class, and the options of a class are those of its flags.
+The states and timers of a DoFn are those of its class, and the options of a class are those of its flags. The job's
+command installs it, and so do the tests.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.transforms import userstate
 
-from tests import quicker_beam
+from pipeline import quicker_beam
 
 STATE = userstate.BagStateSpec("bag", coders.BytesCoder())
 TIMER = userstate.TimerSpec("timer", beam.TimeDomain.WATERMARK)
@@ -27,6 +27,11 @@ BAG_PARAM, TIMER_PARAM = beam.DoFn.StateParam(STATE), beam.DoFn.TimerParam(TIMER
 
 class _KeepingFn(beam.DoFn):
     def process(self, element: Any, bag: Any = BAG_PARAM, timer: Any = TIMER_PARAM) -> Iterator[Any]:
+        yield element
+
+
+class _BagFn(beam.DoFn):
+    def process(self, element: Any, bag: Any = BAG_PARAM) -> Iterator[Any]:
         yield element
 
 
@@ -48,6 +53,17 @@ def test_a_dofn_with_a_method_of_its_own_is_looked_at() -> None:
     other = _PlainFn()
     other.process = types.MethodType(_KeepingFn.process, other)  # type: ignore[method-assign]
     assert quicker_beam.dofn_specs(other) == ({STATE}, {TIMER})
+
+
+@pytest.mark.parametrize("keeping", [False, True])
+def test_a_dofn_that_calls_a_function_is_as_beam_takes_it(keeping: bool) -> None:
+    def with_bag(element: Any, bag: Any = BAG_PARAM) -> list[Any]:
+        return [element]
+
+    function = with_bag if keeping else (lambda element: [element])
+    for callable in (function, _BagFn().process if keeping else _PlainFn().process):
+        dofn = beam.FlatMap(callable).fn
+        assert quicker_beam.dofn_specs(dofn) == quicker_beam._get_dofn_specs(dofn)
 
 
 FLAGS = ["--streaming", "--experiments=a,b", "--labels=x=y", "--labels=z=1", "--max_num_workers=3", "--unknown=1"]
