@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Final
 
@@ -18,7 +19,7 @@ from apache_beam.metrics.metric import MetricResults
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult
 
-from pipeline import allocators, prism
+from pipeline import allocators
 from pipeline.errors import UsageError
 from pipeline.graph import build
 from pipeline.job_kind import STREAMING_RUNNER, JobKind
@@ -87,8 +88,17 @@ def run(settings: Settings, options: PipelineOptions, shown_options: str) -> Sum
     if settings.kind is JobKind.STREAMING:
         allocators.settle()  # before there are many threads
     _check(settings.sources)
-    with prism.started(options) if settings.runner == STREAMING_RUNNER else contextlib.nullcontext():
+    with _runner(settings, options), _interpreter_for_jobs():
         return _run(settings, options, shown_options)
+
+
+def _runner(settings: Settings, options: PipelineOptions) -> AbstractContextManager[None]:
+    """What the job's runner needs while it runs."""
+    if settings.runner != STREAMING_RUNNER:
+        return contextlib.nullcontext()
+    from pipeline import prism  # with gRPC's services, which a job on files does not need
+
+    return prism.started(options)
 
 
 def _run(settings: Settings, options: PipelineOptions, shown_options: str) -> Summary:
@@ -98,7 +108,7 @@ def _run(settings: Settings, options: PipelineOptions, shown_options: str) -> Su
     try:
         job, pipeline = _prepared(settings, options, shown_options, warehouse, log)
         progress = _progress(settings, warehouse if log is None else log, job)
-        with _RUNNING.reading(settings.sources), _interpreter_for_jobs(), progress, _snapshots(settings) as snapshots:
+        with _RUNNING.reading(settings.sources), progress, _snapshots(settings) as snapshots:
             result = pipeline.run()
             result.wait_until_finish()
         warehouse.finish(job)
@@ -218,15 +228,18 @@ def _failure(log: Warehouse | None) -> UsageError | None:
 @contextlib.contextmanager
 def _interpreter_for_jobs() -> Iterator[None]:
     """Sets Python's garbage collection and thread switching to what a job needs, while the block lasts."""
-    thresholds, switch_s = gc.get_threshold(), sys.getswitchinterval()
+    is_enabled, thresholds, switch_s = gc.isenabled(), gc.get_threshold(), sys.getswitchinterval()
     gc.freeze()  # collections need not walk what was loaded: it is never garbage
     gc.set_threshold(*_COLLECT)
+    gc.enable()
     sys.setswitchinterval(_SWITCH_S)
     try:
         yield
     finally:
         sys.setswitchinterval(switch_s)
         gc.set_threshold(*thresholds)
+        if not is_enabled:
+            gc.disable()
         gc.unfreeze()
 
 

@@ -32,6 +32,11 @@ class _KeepingFn(beam.DoFn):
         yield element
 
 
+class _BagFn(beam.DoFn):
+    def process(self, element: Any, bag: Any = BAG_PARAM) -> Iterator[Any]:
+        yield element
+
+
 class _PlainFn(beam.DoFn):
     def process(self, element: Any) -> Iterator[Any]:
         yield element
@@ -50,6 +55,17 @@ def test_a_dofn_with_a_method_of_its_own_is_looked_at() -> None:
     other = _PlainFn()
     other.process = types.MethodType(_KeepingFn.process, other)  # type: ignore[method-assign]
     assert quicker_beam.dofn_specs(other) == ({STATE}, {TIMER})
+
+
+@pytest.mark.parametrize("keeping", [False, True])
+def test_a_dofn_that_calls_a_function_is_as_beam_takes_it(keeping: bool) -> None:
+    def with_bag(element: Any, bag: Any = BAG_PARAM) -> list[Any]:
+        return [element]
+
+    function = with_bag if keeping else (lambda element: [element])
+    for callable in (function, _BagFn().process if keeping else _PlainFn().process):
+        dofn = beam.FlatMap(callable).fn
+        assert quicker_beam.dofn_specs(dofn) == quicker_beam._get_dofn_specs(dofn)
 
 
 def test_the_packages_are_those_that_beam_lists(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from pathlib import Path
 import duckdb
 import pytest
 
-import pipeline.__main__
 import pipeline.run
 from pipeline.__main__ import main
 from pipeline.options import SegmentOptions
@@ -262,7 +261,7 @@ def test_an_interrupt_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatc
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline.__main__, "run", interrupted)
+    monkeypatch.setattr(pipeline.run, "run", interrupted)
     assert main([INPUT, WAREHOUSE]) == 130
     err = capsys.readouterr().err
     assert err == "segment-pipeline: interrupted; the same command continues from what was written\n"

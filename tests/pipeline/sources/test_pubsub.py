@@ -336,7 +336,8 @@ def test_our_own_source_gives_what_that_one_gives(stream: Stream, monkeypatch: p
 IMMOVABLE = """
 import sys
 import pipeline.__main__
-pipeline.__main__.stop = lambda: None
+import pipeline.run
+pipeline.run.stop = lambda: None
 sys.exit(pipeline.__main__.main())
 """
 
