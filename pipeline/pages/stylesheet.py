@@ -43,7 +43,6 @@ a { color: var(--accent); }
 .note, .lead { color: var(--muted); }
 .lead { max-width: none; }
 .lead, .note, h3 { overflow-wrap: anywhere; }
-td.long { overflow-wrap: anywhere; min-width: 14rem; }
 nav { display: flex; flex-wrap: wrap; gap: .25rem 1rem; margin: 1rem 0 0; }
 figure { margin: 0; break-inside: avoid; }
 svg { display: block; max-width: 100%; height: auto; }
@@ -56,6 +55,10 @@ svg { display: block; max-width: 100%; height: auto; }
 table { border-collapse: collapse; font-size: .9rem; margin: .5rem 0 1rem; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); }
 th { font-weight: 600; color: var(--muted); white-space: nowrap; }
+td { overflow-wrap: anywhere; min-width: 8.6rem; }
+td.long { min-width: 12rem; }
+td.number, td.time, td.word, td:empty { min-width: 0; }
+td.word { white-space: nowrap; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.time { white-space: nowrap; font-variant-numeric: tabular-nums; }
 td.share {
@@ -71,6 +74,7 @@ pre {
 .good { color: var(--good); } .warn { color: var(--warn); } .bad { color: var(--bad); }
 footer { margin-top: 3rem; color: var(--muted); font-size: .85rem; }
 .wide { max-width: 76rem; }
+.wide td.time { white-space: normal; min-width: 6.4rem; }
 .graph { max-width: none; }
 .graph text { font: 12px/1 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; fill: var(--ink); }
 .graph .edge { fill: none; stroke-width: 1.6; }
@@ -104,8 +108,13 @@ footer { margin-top: 3rem; color: var(--muted); font-size: .85rem; }
   .chart.narrow { display: none; }
   h2, h3 { break-after: avoid; }
   tr, pre, .short { break-inside: avoid; }
-  td.time { white-space: normal; }
-  td.long { min-width: 10rem; }
+  td.time, .wide td.time { white-space: normal; min-width: 4.5rem; }
+  table { font-size: 8pt; }
+  th { white-space: normal; }
+  th, td { padding-right: .5rem; }
+  td { min-width: 5rem; }
+  td.long { min-width: 7rem; }
+  td.number, td.word, td:empty { min-width: 0; }
   td.share, .tile, pre { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 """

@@ -13,11 +13,13 @@ Cell = str | int | None
 
 NONE: Final = "-"
 """What stands where there is nothing."""
-LONGEST_VALUE: Final = 120
+LONGEST_VALUE: Final = 200
 """Characters of a value that are shown."""
 _UTC: Final = " UTC"
+_WORD: Final = 12
+"""Characters of a cell that stays on its line."""
 _LONG: Final = 40
-"""Characters of a cell that may be broken anywhere."""
+"""Characters of a cell that gets more room."""
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Markup:
@@ -40,7 +42,8 @@ def _kind(values: Sequence[Cell]) -> str | None:
         return "number"
     if all(value is None or (isinstance(value, str) and value.endswith(_UTC)) for value in values):
         return "time"
-    return "long" if any(isinstance(value, str) and len(value) > _LONG for value in values) else None
+    longest = max(len(value) for value in values if isinstance(value, str))
+    return "word" if longest <= _WORD else "long" if longest > _LONG else None
 
 
 def _cell(value: Cell) -> str:

@@ -23,6 +23,9 @@ _LABELS: Final = {"wide": (9, 250), "narrow": (4, 130)}
 _LEGEND: Final = {"wide": 6, "narrow": 2}
 """How many series are named beside each other."""
 _NUMBER_WIDTH: Final = 90
+"""What the number behind a bar has at least."""
+_CHARACTER_WIDTH: Final = 8.5
+"""Of the widest font in which a number may be shown."""
 _FONT: Final = "Arial, Helvetica, sans-serif"
 _WIDER: Final = 0.78
 """Of the place for a name, what it may take: whoever opens the page may have a wider font."""
@@ -145,18 +148,25 @@ def _stacked(times: Times, shown: Sequence[Mapping[str, Any]], kind: str) -> Spe
 
 
 def _lines(times: Times, shown: Sequence[Mapping[str, Any]], kind: str) -> Spec:
+    axis = _time_axis(times, kind)
     return {
         "data": {"values": shown},
         "width": _WIDTHS[kind],
         "height": 170,
         "mark": {"type": "line", "strokeWidth": 2, "point": {"size": 28, "filled": True}},
-        "encoding": {"x": _time_axis(times, kind), "y": _count_axis(), "color": _colour(times, kind)},
+        "encoding": {
+            "x": {**axis, "scale": {**axis["scale"], "padding": 12}},  # so that no point lies on the axis
+            "y": _count_axis(),
+            "color": _colour(times, kind),
+        },
     }
 
 
 def _bars(values: Sequence[Bar], kind: str) -> Spec:
     _, label_width = _LABELS[kind]
-    width = _WIDTHS[kind] - label_width - _NUMBER_WIDTH
+    longest = max((len(bar.label) for bar in values), default=0)
+    number_width = max(_NUMBER_WIDTH, round(longest * _CHARACTER_WIDTH) + 10)
+    width = _WIDTHS[kind] - label_width - number_width
     height = _BAR_HEIGHT * max(len(values), 1)
     shown = [
         {"row": row, "name": printable(bar.name) or "(no name)", "value": bar.value, "text": bar.label}
@@ -165,7 +175,7 @@ def _bars(values: Sequence[Bar], kind: str) -> Spec:
     most = max((bar.value for bar in values), default=0)
     length = {"field": "value", "type": "quantitative", "axis": None, "scale": {"domain": [0, max(most, 1)]}}
     text = {"type": "text", "baseline": "middle", "fontSize": 13}
-    area = {"type": "rect", "opacity": 0, "x": -label_width, "x2": width + _NUMBER_WIDTH, "y": 0, "y2": height}
+    area = {"type": "rect", "opacity": 0, "x": -label_width, "x2": width + number_width, "y": 0, "y2": height}
     return {
         "data": {"values": shown},
         "width": width,

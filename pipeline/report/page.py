@@ -151,9 +151,9 @@ def _funnel(figures: Figures) -> Markup:
     row = figures.row("lifecycle")
     steps = (
         ("had an event", row["seen"]),
-        ("and are contacts", row["identified"]),
-        ("and have an account", row["in_account"]),
-        ("and came on two days or more", row["returned"]),
+        ("are contacts", row["identified"]),
+        ("have an account", row["in_account"]),
+        ("came on 2+ days", row["returned"]),
     )
     chosen = None
     if figures.funnel:
@@ -165,7 +165,12 @@ def _funnel(figures: Figures) -> Markup:
             named,
         )
     return joined(
-        _steps("From visitor to returning company", "People with an event that was received in the period.", steps)
+        _steps(
+            "From visitor to returning company",
+            "Of the people with an event that was received in the period: those who are contacts, of these those who "
+            "have an account, and of these those who came on two days or more.",
+            steps,
+        )
         if row["seen"]
         else nothing(),
         chosen,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -80,6 +81,10 @@ def test_googlesql_takes_each_statement() -> None:
     dataset.create(ddl.create_table(tables.EVENTS))
     dataset.analyze(compact.COPIES)
     dataset.analyze(compact.REMOVE_COPIES, **TIMES)
-    _, found, _, _ = compact.SCRIPT.split(";\n", 3)
+    _, found, removed, end = compact.SCRIPT.split(";\n", 3)
     assert found.startswith("SET (first_at, last_at) = (\n")
     dataset.analyze(found.removeprefix("SET (first_at, last_at) = (").removesuffix(")"))
+    condition, _, merge = removed.partition("\n")
+    assert (condition, end) == ("IF first_at IS NOT NULL THEN", "END IF;")
+    of_script = re.sub(r"(?<![.\w])(first_at|last_at)\b", r"@\1", merge)
+    dataset.analyze(of_script, first_at="TIMESTAMP", last_at="TIMESTAMP")

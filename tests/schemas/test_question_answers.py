@@ -191,23 +191,16 @@ def quiet(counted: Counted) -> Answer:
 
 
 def health(counted: Counted) -> Answer:
-    last = {person: max(times) for person, times in _times(counted).items()}
+    last = {counted.person(row): day(row["timestamp"]) for row in own(events(counted))}
     members = defaultdict(set)
     for external_id, account_id in counted.tables.memberships:
         members[counted.company(account_id)].add(external_id)
     rows = []
     for account, people in members.items():
         row, seen = counted.tables.accounts[account], [last[person] for person in people if person in last]
-        recent = sum(time >= at("2025-03-26") for time in seen)
-        rows.append((row["name"], row["plan"], len(people), recent, moment(max(seen)) if seen else None))
+        recent = sum(on >= date(2025, 3, 26) for on in seen)
+        rows.append((row["name"], row["plan"], len(people), recent, max(seen, default=None)))
     return sorted(rows, key=lambda row: (-row[2], row[0]))[:5]
-
-
-def _times(counted: Counted) -> dict[str, list[int]]:
-    times = defaultdict(list)
-    for row in events(counted):
-        times[counted.person(row)].append(row["timestamp"])
-    return times
 
 
 def campaigns(counted: Counted) -> Answer:

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import duckdb
 import pytest
 
+from pipeline import run, summary
 from pipeline.warehouses.bigquery import ddl as bigquery_ddl
+from pipeline.warehouses.bigquery.warehouse import BigQueryWarehouse
 from pipeline.warehouses.duckdb.transpile import transpiled
 from schemas import event_views, tables, views
 from schemas.event_views import EventProperty
@@ -57,7 +59,7 @@ def test_the_documents_questions_read_their_days(plans: duckdb.DuckDBPyConnectio
     assert all("events_unique" in question.sql and not other.is_bounded for other in others)
 
 
-def test_googlesql_takes_the_documents_questions() -> None:
+def test_googlesql_takes_the_documents_questions_and_those_that_a_job_shows() -> None:
     dataset = googlesql.available()
     for table in tables.ALL:
         dataset.create(bigquery_ddl.create_table(table))
@@ -67,6 +69,8 @@ def test_googlesql_takes_the_documents_questions() -> None:
         dataset.create(bigquery_ddl.create_function(function))
     for question in QUESTIONS:
         dataset.analyze(question.sql)
+    for to_try in (run._CONTACTS_QUERY, summary.DEAD_LETTERS_QUERY, BigQueryWarehouse.sample_query):
+        dataset.analyze(to_try)
 
 
 def test_a_view_of_an_event_reads_that_event_alone(plans: duckdb.DuckDBPyConnection) -> None:

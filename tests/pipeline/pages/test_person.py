@@ -18,6 +18,8 @@ from tests.pipeline.test_explain import STORY, alias, at, calls, explained, iden
 from transforms.core.connections import DEFAULT
 
 HOSTILE = "<script>alert(1)</script>"
+PAPER = 680
+"""The width of A4 within its margins, in pixels of CSS."""
 
 
 def shown(id: str, messages: list[Message]) -> Page:
@@ -107,6 +109,18 @@ def test_hostile_texts_are_text(tmp_path: Path) -> None:
         assert tab.evaluate("document.documentElement.scrollWidth") <= 360
         assert HOSTILE in tab.locator("svg.graph text").all_text_contents()
         assert problems == [f"file://{tmp_path}/p.html"]
+
+
+def test_tables_fit_on_paper(tmp_path: Path) -> None:
+    browsers = [f"ajs-next-{number:032x}" for number in range(4)]
+    edges = [alias(number, browser, f"{number}@a-long-name.example") for number, browser in enumerate(browsers)]
+    again = [alias(number + 9, browser, browsers[0]) for number, browser in enumerate(browsers)]
+    (tmp_path / "p.html").write_text(page(explained(browsers[0], [*edges, *again])), "utf-8")
+    with chromium.started() as browser:
+        tab = browser.new_page(viewport={"width": PAPER, "height": 1000})
+        tab.emulate_media(media="print")
+        tab.goto(f"file://{tmp_path}/p.html")
+        assert tab.evaluate("document.documentElement.scrollWidth") <= PAPER
 
 
 def test_the_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser
 
+from pipeline.pages.markup import document
+from pipeline.pages.stylesheet import STYLE
+from pipeline.report import charts
+from pipeline.report.charts import Bar, Times
 from pipeline.report.figures import Choice, Figures
 from pipeline.report.page import page
 from tests import chromium
@@ -215,6 +219,20 @@ def test_every_chart_is_shown_in_one_width_within_the_page(width: int, kind: str
     for chart in visible:
         right = chart.locator("svg").evaluate("svg => svg.getBoundingClientRect().right")
         assert right <= width
+
+
+@pytest.mark.parametrize(("width", "kind"), [(1100, "wide"), (360, "narrow")])
+def test_no_text_of_a_chart_is_cut(width: int, kind: str, opened: Any) -> None:
+    """The first day's point is off the axis, and the number of the longest bar has its place."""
+    weeks = {date(2025, 3, 3) + timedelta(weeks=number): 200 + number for number in range(4)}
+    steps = [Bar("had an event", 21_440_000, "21,440,000 (100.0%)"), Bar("are contacts", 9, "9 (0.0%)")]
+    tab = opened(document("t", STYLE, charts.bars(steps), charts.lines(Times({"people": weeks}, 7))), width)
+    outside = """svg => [...svg.querySelectorAll("text")].filter(text =>
+        text.getBoundingClientRect().right > svg.getBoundingClientRect().right + 1).length"""
+    shown = tab.locator(f".chart.{kind} svg")
+    assert shown.count() == 2
+    assert [drawing.evaluate(outside) for drawing in shown.all()] == [0, 0]
+    assert "21,440,000 (100.0%)" in shown.first.locator("text").all_text_contents()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
