@@ -66,7 +66,7 @@ def parse(arguments: Sequence[str]) -> Options:
         )
         raise UsageError(problem, "give one of them: where calls are stored", option="--topic")
     if given.topic is not None and not is_topic(given.topic):
-        raise UsageError("is no topic", "give projects/PROJECT/topics/TOPIC", option="--topic", value=given.topic)
+        raise UsageError("is not a topic", "give projects/PROJECT/topics/TOPIC", option="--topic", value=given.topic)
     if given.spool is not None and given.topic is None:
         problem = "means nothing with --directory"
         raise UsageError(problem, "leave it out: what the directory holds is on disk", option="--spool")
@@ -111,7 +111,7 @@ def _parser() -> _Parser:
 
 def _number(option: str, text: str, numbers: range) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 6 and int(text) in numbers):
-        problem, remedy = "is no such number", f"give one from {numbers[0]} to {numbers[-1]}"
+        problem, remedy = f"is not a number from {numbers[0]} to {numbers[-1]}", "give one of these"
         raise UsageError(problem, remedy, option=option, value=text)
     return int(text)
 
@@ -120,7 +120,7 @@ def _folder(option: str, text: str | None) -> Path | None:
     if text is None:
         return None
     if not text.strip() or "\0" in text:
-        raise UsageError("is no path", "give a directory", option=option, value=text)
+        raise UsageError("is not a path", "give a directory", option=option, value=text)
     try:
         path = Path(text).expanduser()
     except RuntimeError:
@@ -129,6 +129,6 @@ def _folder(option: str, text: str | None) -> Path | None:
         ) from None
     if path.exists() and not path.is_dir():
         raise UsageError(
-            "is no directory", "give a directory; it is made where it is missing", option=option, value=text
+            "is not a directory", "give a directory; it is made where it is missing", option=option, value=text
         )
     return path

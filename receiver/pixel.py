@@ -54,7 +54,7 @@ def _decoded(data: str) -> dict[str, Any]:
     try:
         value = raw_json.value(base64.b64decode(data + "=" * (-len(data) % 4), validate=True))
     except (binascii.Error, ValueError, RecursionError):
-        raise NoCalls("data is no JSON in base64") from None
+        raise NoCalls("data is not JSON in base64") from None
     if not isinstance(value, dict):
         raise NoCalls("data is not an object")
     return value

@@ -99,7 +99,7 @@ class Table(msgspec.Struct, frozen=True):
     def misfit(self, row: Row) -> str | None:
         """Why `row` cannot be stored in this table, in one line, or None where it can."""
         if type(row) is not self.row:
-            return f"a {type(row).__name__} is no row of {self.name}"
+            return f"a {type(row).__name__} is not a row of {self.name}"
         return next(_misfits(self.columns, row), None)
 
 

@@ -84,6 +84,17 @@ def comparable(tables: Tables) -> Mapping[str, Mapping[str, str]]:
     return {**shown, "dead_letters": dict.fromkeys(map(str, letters), "")}
 
 
+def differences(found: Tables, expected: Tables) -> list[str]:
+    """In what a warehouse differs from the replay: one line for each key."""
+    stored, judged = comparable(found), comparable(expected)
+    return [
+        f"{table} {key}: {stored[table].get(key)} is not {rows.get(key)}"
+        for table, rows in judged.items()
+        for key in sorted(stored[table].keys() | rows.keys())
+        if stored[table].get(key) != rows.get(key)
+    ]
+
+
 def _judged(table: str, row: Any) -> Any:
     columns = judged_columns().get(table)
     return row if columns is None else {name: value for name, value in row.items() if name in columns}

@@ -96,7 +96,7 @@ class Directory:
 
     def check(self) -> None:
         if not os.path.isdir(self.path):
-            problem = "is no directory" if os.path.exists(self.path) else "there is no such directory"
+            problem = "is not a directory" if os.path.exists(self.path) else "there is no such directory"
             raise _refused(self.path, problem, "make it, or correct the name")
         if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
             problem = "may not be read and written, and files that were read are moved in it"

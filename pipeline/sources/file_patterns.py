@@ -52,13 +52,14 @@ def _checked(pattern: str, value: str) -> tuple[str, list[FileMetadata]]:
     beam_pattern = os.path.expanduser(pattern) if local else pattern
     if local and not os.path.isabs(beam_pattern) and re.search("[*?[]", beam_pattern):
         beam_pattern = os.path.join(os.curdir, beam_pattern)  # Beam finds nothing where a wildcard comes first
+    if os.path.isdir(beam_pattern):
+        raise _folder(pattern, beam_pattern)
     inside = os.path.join(pattern, "*")
-    folder = refused(pattern, "is a folder", f"give the files in it, such as --input={shlex.quote(inside)}")
-    if os.path.isdir(beam_pattern) if local else beam_pattern.endswith("/"):
-        raise folder
+    if not local and beam_pattern.endswith("/"):
+        raise _files_in(pattern, inside)
     files = _matches(beam_pattern)
     if not files and not local and _matches(inside):
-        raise folder
+        raise _files_in(pattern, inside)
     if not files:
         remedy = "give a file, or a pattern, in quotes, that matches one"
         if local and os.path.exists(beam_pattern):
@@ -74,6 +75,27 @@ def _checked(pattern: str, value: str) -> tuple[str, list[FileMetadata]]:
     return beam_pattern, files
 
 
+def _folder(pattern: str, path: str) -> UsageError:
+    """The error for a folder of this machine, by what is in it."""
+    try:
+        entries = list(os.scandir(path))
+    except OSError as error:
+        return _unreadable(pattern, error)
+    if not entries:
+        return refused(pattern, "is an empty folder", "name one that has files")
+    if any(entry.is_file() for entry in entries):
+        return _files_in(pattern, os.path.join(pattern, "*"))
+    return _files_in(pattern, os.path.join(pattern, "**"))
+
+
+def _files_in(folder: str, pattern: str) -> UsageError:
+    return refused(folder, "is a folder", f"give the files in it, such as --input={shlex.quote(pattern)}")
+
+
+def _unreadable(name: str, error: OSError) -> UsageError:
+    return refused(name, f"cannot be read: {reason(error)}", "give files that you may read")
+
+
 def _matches(pattern: str) -> list[FileMetadata]:
     try:
         remote_files.check_answer(pattern)
@@ -81,7 +103,7 @@ def _matches(pattern: str) -> list[FileMetadata]:
     except remote_files.NoAnswer as error:
         raise refused(pattern, str(error), error.remedy) from None
     except OSError as error:
-        raise refused(pattern, f"cannot be read: {reason(error)}", "give files that you may read") from None
+        raise _unreadable(pattern, error) from None
     except ValueError:
         remedy = "give a local path or gs://BUCKET/GLOB"
         raise refused(pattern, "is in no file system known here", remedy) from None
@@ -92,8 +114,8 @@ def _check_file(path: str) -> None:
         raise refused(absolute(path), "has a name that is not UTF-8", "rename the file, or the folder that it is in")
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise refused(path, "is no regular file", "write what it gives to a file first")
+            raise refused(path, "is not a regular file", "write what it gives to a file first")
         with open(path, "rb"):
             pass
     except OSError as error:
-        raise refused(path, f"cannot be read: {reason(error)}", "give files that you may read") from None
+        raise _unreadable(path, error) from None

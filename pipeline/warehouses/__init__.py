@@ -56,7 +56,7 @@ def kind_of(url: str) -> WarehouseKind:
     first = KINDS[0]
     is_path = ":" not in url and url
     remedy = f"{first.scheme}:///{url}" if is_path else url_forms()
-    raise UsageError("is no warehouse's URL", f"give {remedy}", option="--warehouse", value=url)
+    raise UsageError("is not a warehouse's URL", f"give {remedy}", option="--warehouse", value=url)
 
 
 def is_same(url: str, other: str) -> bool:

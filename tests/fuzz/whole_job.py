@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-from judge import Config, Tables
+from judge import Config
 from judge import replay as judged
 from pipeline import audit
 from pipeline.options import options_without_secrets, parse
@@ -66,17 +66,6 @@ def run_jobs(
         assert summary.read == sum(summary.outcomes.values()), "the outcomes do not add up"
 
 
-def differences(found: Tables, expected: Tables) -> list[str]:
-    """In what a warehouse differs from the replay: one line for each key."""
-    stored, judged = warehouse.comparable(found), warehouse.comparable(expected)
-    return [
-        f"{table} {key}: {stored[table].get(key)} is not {rows.get(key)}"
-        for table, rows in judged.items()
-        for key in sorted(stored[table].keys() | rows.keys())
-        if stored[table].get(key) != rows.get(key)
-    ]
-
-
 def check(seed: int, count: int, name: str, config: Config, folder: Path, options: Sequence[str] = ()) -> list[str]:
     """Runs histories through the whole job into DuckDB, in one run or three; returns how the tables differ from the
     replay."""
@@ -86,7 +75,7 @@ def check(seed: int, count: int, name: str, config: Config, folder: Path, option
     file = place / "warehouse.duckdb"
     url = f"duckdb:///{file}"
     run_jobs(rng, messages, config, place, rng.choice((1, 3)), url, options)
-    found = differences(warehouse.tables(file), judged(map(line, messages), config))
+    found = warehouse.differences(warehouse.tables(file), judged(map(line, messages), config))
     return [f"seed {seed}, {name}: {each}" for each in [*found, *audited(url, place)]]
 
 
@@ -109,7 +98,7 @@ def check_bigquery(
     url = f"bigquery://{dataset.replace('.', '/')}"
     bigquery.faults.at_random(faults, seed)
     run_jobs(rng, messages, config, folder / f"{seed}", jobs or rng.choice((1, 3)), url, options)
-    found = differences(warehouse.bigquery_tables(bigquery, dataset), judged(map(line, messages), config))
+    found = warehouse.differences(warehouse.bigquery_tables(bigquery, dataset), judged(map(line, messages), config))
     return [f"seed {seed}, {name}: {each}" for each in [*found, *audited(url, folder / f"{seed}")]]
 
 

@@ -405,7 +405,7 @@ def test_the_connections_file_is_the_one_that_is_given(
         (["--warehouse=duckdb:///{folder}/none.duckdb", "--id=a"], "there is no such file; name the"),
         (["--warehouse=duckdb:///{folder}", "--id=a"], "is a folder; name a file in it"),
         (["--warehouse=duckdb:///{folder}/text", "--id=a"], "is not a DuckDB file; name another file"),
-        (["--warehouse=mysql:///x", "--id=a"], "is no warehouse's URL; give duckdb:///FILE or bigquery"),
+        (["--warehouse=mysql:///x", "--id=a"], "is not a warehouse's URL; give duckdb:///FILE or bigquery"),
         (["--warehouse=duckdb:///{folder}/none.duckdb"], "the following arguments are required: --id; python -m"),
         (["--id=a", "--warehouse=x", "--ids=b"], "--ids: unknown option; did you mean --id?"),
         (["--id=a", "--warehouse=x", "--connections=none.yaml"], "--connections=none.yaml: no such file; give a YAML"),

@@ -68,7 +68,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             "--input=none.jsonl",
             "--input=none.jsonl: no such file; give a file, or a pattern, in quotes, that matches one",
         ),
-        ("a folder", "--input=folder", "--input=folder: is a folder; give the files in it, such as --input='folder/*'"),
+        ("an empty folder", "--input=folder", "--input=folder: is an empty folder; name one that has files"),
         (
             "no such scheme",
             "--input=ftps://a/b",
@@ -97,7 +97,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             "--connections=shop.yaml --connection=Shopp",
             "--connection=Shopp: no such connection; did you mean Shop?",
         ),
-        ("no URL", "--warehouse=w.duckdb", "--warehouse=w.duckdb: is no warehouse's URL; give duckdb:///w.duckdb"),
+        ("no URL", "--warehouse=w.duckdb", "--warehouse=w.duckdb: is not a warehouse's URL; give duckdb:///w.duckdb"),
         (
             "no DuckDB file",
             "--warehouse=duckdb:///text.duckdb",

@@ -61,7 +61,15 @@ FOLLOWING = replace(GIVEN, sources=(CALLS,), runner="PrismRunner", kind=JobKind.
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a few files, and a bucket with two."""
     monkeypatch.chdir(tmp_path)
-    for name in ("a.jsonl", "b.jsonl.gz", "c[1].jsonl", "d,e.jsonl", "folder/f.jsonl", "folder/more/g.jsonl"):
+    for name in (
+        "a.jsonl",
+        "b.jsonl.gz",
+        "c[1].jsonl",
+        "d,e.jsonl",
+        "folder/f.jsonl",
+        "folder/more/g.jsonl",
+        "days/1/h.gz",
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -256,13 +264,17 @@ RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, F
         ("no input", [WAREHOUSE], REQUIRED),
         ("no input, in a template's way", [WAREHOUSE, "--rebuild=false"], REQUIRED),
         ("no warehouse", [INPUT], f"--warehouse: is required; {FORMS}"),
-        ("a path for a warehouse", [INPUT, "--warehouse=w.duckdb"], "is no warehouse's URL; give duckdb:///w.duckdb"),
+        (
+            "a path for a warehouse",
+            [INPUT, "--warehouse=w.duckdb"],
+            "is not a warehouse's URL; give duckdb:///w.duckdb",
+        ),
         ("two slashes", [INPUT, "--warehouse=duckdb://w.duckdb"], "is not the URL of a file; give duckdb:///w.duckdb"),
         ("no file in the URL", [INPUT, "--warehouse=duckdb:///"], "is not the URL of a file; give duckdb:///FILE"),
         (
             "another warehouse, with a password",
             [INPUT, "--warehouse=postgres://me:pa@ss@host/db"],
-            f"--warehouse=postgres://me:REDACTED@host/db: is no warehouse's URL; {FORMS}",
+            f"--warehouse=postgres://me:REDACTED@host/db: is not a warehouse's URL; {FORMS}",
         ),
         (
             "a project without a dataset",
@@ -328,7 +340,7 @@ RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, F
         (
             "a log by its path",
             [WAREHOUSE, "--rebuild", "--log_from=o.duckdb"],
-            "--log_from=o.duckdb: is no warehouse's URL; give duckdb:///o.duckdb",
+            "--log_from=o.duckdb: is not a warehouse's URL; give duckdb:///o.duckdb",
         ),
         (
             "the warehouse's own log",
@@ -409,6 +421,7 @@ RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, F
         ("no folder", [WAREHOUSE, "--input=none/*"], f"--input='none/*': {BAD_INPUT}"),
         ("a line break in a name", [WAREHOUSE, "--input=x\ny"], f"--input='x\\ny': {BAD_INPUT}"),
         ("a folder", [WAREHOUSE, "--input=folder"], "is a folder; give the files in it, such as --input='folder/*'"),
+        ("a folder of folders", [WAREHOUSE, "--input=days"], "such as --input='days/**'"),
         ("a folder with its slash", [WAREHOUSE, "--input=folder/"], "such as --input='folder/*'"),
         (
             "a comma in a name",
@@ -429,9 +442,9 @@ RUNNERS = "choose from FnApiRunner, PrismRunner, DirectRunner, DataflowRunner, F
         (
             "a pipe",
             [WAREHOUSE, "--input=pipe"],
-            "--input=pipe: is no regular file; write what it gives to a file first",
+            "--input=pipe: is not a regular file; write what it gives to a file first",
         ),
-        ("a device", [WAREHOUSE, "--input=/dev/null"], "--input=/dev/null: is no regular file"),
+        ("a device", [WAREHOUSE, "--input=/dev/null"], "--input=/dev/null: is not a regular file"),
         ("standard input", [WAREHOUSE, "--input=-"], f"--input=-: {BAD_INPUT}"),
         (
             "an unknown scheme",
@@ -748,7 +761,7 @@ def test_the_options_are_kept_without_secrets(what: str, line: list[str], expect
             UsageError("there is no /a/b", option="--x", value="/a/b"),
             "--x=/a/b: there is no",
         ),
-        ("a word that is no path", UsageError("is a folder", value="folder"), "folder: is a folder"),
+        ("a word that is not a path", UsageError("is a folder", value="folder"), "folder: is a folder"),
         ("a secret option", UsageError("is wrong", option="--api_key", value="k"), "--api_key=REDACTED: is wrong"),
         ("a secret in the problem", UsageError("no token=abc there"), "no token=REDACTED there"),
         ("a URL in the remedy", UsageError("no", "give x://me:pw@host"), "no; give x://me:REDACTED@host"),

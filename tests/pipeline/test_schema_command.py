@@ -84,7 +84,7 @@ MISTAKES = [
         ["create"],
         "the following arguments are required: --warehouse; python -m schemas create --help shows",
     ),
-    (["ddl", "--dataset=a b"], "--dataset='a b': is no dataset; name it as DATASET or PROJECT.DATASET"),
+    (["ddl", "--dataset=a b"], "--dataset='a b': is not a dataset; name it as DATASET or PROJECT.DATASET"),
     (["ddl", "--dialect=duckdb", "--dataset=a"], "--dataset=a: a file has no datasets; leave it out"),
     (
         ["create", "--warehouse=bigquery://project"],
@@ -94,7 +94,7 @@ MISTAKES = [
         ["create", "--warehouse=duckdb:///a.duckdb", "--location=EU"],
         "--location=EU: a file has no location; leave it out",
     ),
-    (["create", "--warehouse=a.duckdb"], "--warehouse=a.duckdb: is no warehouse's URL; give duckdb:///a.duckdb"),
+    (["create", "--warehouse=a.duckdb"], "--warehouse=a.duckdb: is not a warehouse's URL; give duckdb:///a.duckdb"),
     (
         ["create", "--warehouse=duckdb:a.duckdb"],
         "--warehouse=duckdb:a.duckdb: is not the URL of a file; give duckdb:///a.duckdb",
@@ -103,7 +103,7 @@ MISTAKES = [
         ["create", "--warehouse=duckdb://a.duckdb"],
         "--warehouse=duckdb://a.duckdb: is not the URL of a file; give duckdb:///a.duckdb",
     ),
-    (["create", "--warehouse=oracle://a\nb"], rf"--warehouse='oracle://a\nb': is no warehouse's URL; give {FORMS}"),
+    (["create", "--warehouse=oracle://a\nb"], rf"--warehouse='oracle://a\nb': is not a warehouse's URL; give {FORMS}"),
     (["create", "--warehouse=duckdb:////"], "--warehouse=duckdb:////: is a folder; name a file in it"),
 ]
 

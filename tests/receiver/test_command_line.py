@@ -39,7 +39,7 @@ def test_options_are() -> None:
         ),
         (
             ["--connections=c", "--topic=calls"],
-            "--topic=calls: is no topic; give projects/PROJECT/topics/TOPIC",
+            "--topic=calls: is not a topic; give projects/PROJECT/topics/TOPIC",
         ),
         (
             ["--connections=c", "--directory=d", "--spool=s"],
@@ -50,18 +50,21 @@ def test_options_are() -> None:
         (["--connections"], f"argument --connections: expected one argument; {HELP}"),
         (["--connections=c", "--connections=c"], "--connections: is given more than once; give it once"),
         (["c"], f"unrecognized arguments: c; {HELP}"),
-        (["--connections=c", TOPIC, "--port=x"], "--port=x: is no such number; give one from 0 to 65535"),
-        (["--connections=c", TOPIC, "--port=65536"], "--port=65536: is no such number; give one from 0 to 65535"),
-        (["--connections=c", TOPIC, "--port=-1"], "--port=-1: is no such number; give one from 0 to 65535"),
+        (["--connections=c", TOPIC, "--port=x"], "--port=x: is not a number from 0 to 65535; give one of these"),
+        (
+            ["--connections=c", TOPIC, "--port=65536"],
+            "--port=65536: is not a number from 0 to 65535; give one of these",
+        ),
+        (["--connections=c", TOPIC, "--port=-1"], "--port=-1: is not a number from 0 to 65535; give one of these"),
         (
             ["--connections=c", TOPIC, "--trusted_proxies=99"],
-            "--trusted_proxies=99: is no such number; give one from 0 to 10",
+            "--trusted_proxies=99: is not a number from 0 to 10; give one of these",
         ),
         (["--connections=c", TOPIC, "--host= "], "--host: is blank; give an address, such as 127.0.0.1 or 0.0.0.0"),
-        (["--connections=c", "--directory="], "--directory='': is no path; give a directory"),
+        (["--connections=c", "--directory="], "--directory='': is not a path; give a directory"),
         (
             ["--connections=c", "--directory={folder}/file"],
-            "--directory={folder}/file: is no directory; give a directory; it is made where it is missing",
+            "--directory={folder}/file: is not a directory; give a directory; it is made where it is missing",
         ),
         (["--connections=\udcff", TOPIC], "--connections='\\udcff': is not text in UTF-8; write it in UTF-8"),
         (["--connections={folder}/none", TOPIC], "--connections={folder}/none: no such file; give a local YAML file"),

@@ -75,17 +75,18 @@ FIRST = "connections[0].receive"
         (
             "a path for an origin",
             f'{RECEIVE}{{origins: ["https://a/b"]}}',
-            f", line 3, {FIRST}.origins[0]: is no origin; write https://HOST as browsers send it, without a path, or *",
+            f", line 3, {FIRST}.origins[0]: is not an origin; "
+            "write https://HOST as browsers send it, without a path, or *",
         ),
         (
             "no number",
             f"{RECEIVE}{{calls_per_second: many}}",
-            f", line 3, {FIRST}.calls_per_second: is no whole number from 1; write digits, such as 1000",
+            f", line 3, {FIRST}.calls_per_second: is not a whole number from 1; write digits, such as 1000",
         ),
         (
             "none a second",
             f"{RECEIVE}{{calls_per_second: 0}}",
-            f", line 3, {FIRST}.calls_per_second: is no whole number from 1; write digits, such as 1000",
+            f", line 3, {FIRST}.calls_per_second: is not a whole number from 1; write digits, such as 1000",
         ),
         (
             "a variable that is not set",

@@ -65,7 +65,7 @@ def contact(**fields: object) -> Contact:
 
 
 MISFITS = [
-    ("a row of another table", Identity("a", "b"), "a Identity is no row of contacts"),
+    ("a row of another table", Identity("a", "b"), "a Identity is not a row of contacts"),
     ("the least that a row needs", contact(), None),
     ("every type", contact(name="é", traits=Raw(b"{}"), created_at=0, audiences=(Audience("a", True, LAST),)), None),
     ("NULL where a value is required", Contact(None), "external_id: a REQUIRED column cannot be NULL"),  # type: ignore[arg-type]

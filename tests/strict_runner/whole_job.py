@@ -38,7 +38,7 @@ from pipeline.warehouses import open_warehouse
 from tests import warehouse
 from tests.bigquery_double import BigQueryDouble
 from tests.bigquery_double.tables import TableName
-from tests.fuzz.whole_job import audited, differences
+from tests.fuzz.whole_job import audited
 from tests.strict_runner import Interrupted, Interruption, Report, Strictness, StrictRunner
 from transforms.classify import Classify
 from transforms.core.reader import Reader, Received
@@ -280,7 +280,7 @@ class WholeJobs:
         expected = replay(list(itertools.chain(*self.read)), self.config)
         lost = self.lost_events()
         expected = replace(expected, events={id: row for id, row in expected.events.items() if id not in lost})
-        differ = differences(found, expected)
+        differ = warehouse.differences(found, expected)
         if again := self.events_again():
             differ.append(f"events: {again} rows are of messages that have one already")
         return [*differ, *self.audit()]

@@ -39,8 +39,8 @@ _FILL = "write something there, or leave the key out"
 _BLANK = ("is blank", _FILL)
 _UNLIKE = {
     REFERENCE_PATTERN: ("is a secret that is written out", "write ${NAME} of an environment variable, or file:PATH"),
-    ORIGIN_PATTERN: ("is no origin", "write https://HOST as browsers send it, without a path, or *"),
-    COUNT_PATTERN: ("is no whole number from 1", "write digits, such as 1000"),
+    ORIGIN_PATTERN: ("is not an origin", "write https://HOST as browsers send it, without a path, or *"),
+    COUNT_PATTERN: ("is not a whole number from 1", "write digits, such as 1000"),
 }
 """What is wrong with text that is unlike a pattern, and what to do. The text is not shown: it may be a secret."""
 

@@ -45,7 +45,7 @@ class BigQueryKind:
     def ddl(self, dataset: str | None) -> Iterator[str]:
         if dataset is not None and not _DATASET.fullmatch(dataset):
             raise UsageError(
-                "is no dataset", "name it as DATASET or PROJECT.DATASET", option="--dataset", value=dataset
+                "is not a dataset", "name it as DATASET or PROJECT.DATASET", option="--dataset", value=dataset
             )
         return ddl.statements(dataset)
 

@@ -117,7 +117,7 @@ def test_of_a_damaged_file_the_rest_is_read_and_noted(stream: DirectoryStream) -
 
 def test_what_cannot_be_a_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    cases = {"none": "there is no such directory; make it", "file": "is no directory; make it"}
+    cases = {"none": "there is no such directory; make it", "file": "is not a directory; make it"}
     for name, line in cases.items():
         with pytest.raises(UsageError, match=f"^--input_directory={tmp_path / name}: {line}"):
             DirectoryKind().source(str(tmp_path / name), JobKind.STREAMING, ["default"]).check()

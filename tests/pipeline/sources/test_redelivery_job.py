@@ -28,12 +28,11 @@ from pipeline.warehouses.duckdb import arrow, redelivery
 from schemas.segment import KEPT_OF_TOO_LARGE_BYTES
 from schemas.tables import DEAD_LETTERS, EVENTS, DeadLetter, Identity, Table
 from tests.bigquery_double import BigQueryDouble
-from tests.fuzz.whole_job import differences
 from tests.histories import CLOSED_CONFIG, CONFIGS, Message, history, line, odd_line
 from tests.pipeline import test_job
 from tests.pipeline.test_job import NEVER, PEOPLE, Moment, Place, as_lines, check, collected, place, run_mortal
 from tests.transforms.core.calls import IDENTIFY, PAGE, TRACK, second, without
-from tests.warehouse import bigquery_tables, comparable, tables
+from tests.warehouse import bigquery_tables, comparable, differences, tables
 from transforms.core.dead_letters import Reason, Refused, Stage, dead_letter
 from transforms.core.rows import Append, Upsert
 

@@ -43,11 +43,11 @@ def test_what_a_kind_tells_users_of_its_urls_begins_with_its_scheme(kind: Wareho
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("a.duckdb", "--warehouse=a.duckdb: is no warehouse's URL; give duckdb:///a.duckdb"),
-        ("/tmp/a", "--warehouse=/tmp/a: is no warehouse's URL; give duckdb:////tmp/a"),
-        ("", f"--warehouse='': is no warehouse's URL; give {url_forms()}"),
-        ("oracle://a", f"--warehouse=oracle://a: is no warehouse's URL; give {url_forms()}"),
-        ("DUCKDB:///a", f"--warehouse=DUCKDB:///a: is no warehouse's URL; give {url_forms()}"),
+        ("a.duckdb", "--warehouse=a.duckdb: is not a warehouse's URL; give duckdb:///a.duckdb"),
+        ("/tmp/a", "--warehouse=/tmp/a: is not a warehouse's URL; give duckdb:////tmp/a"),
+        ("", f"--warehouse='': is not a warehouse's URL; give {url_forms()}"),
+        ("oracle://a", f"--warehouse=oracle://a: is not a warehouse's URL; give {url_forms()}"),
+        ("DUCKDB:///a", f"--warehouse=DUCKDB:///a: is not a warehouse's URL; give {url_forms()}"),
         ("duckdb:", "--warehouse=duckdb:: is not the URL of a file; give duckdb:///FILE"),
         ("duckdb:///", "--warehouse=duckdb:///: is not the URL of a file; give duckdb:///FILE"),
         ("duckdb://a", "--warehouse=duckdb://a: is not the URL of a file; give duckdb:///a"),

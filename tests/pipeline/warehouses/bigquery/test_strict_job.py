@@ -18,7 +18,7 @@ from pipeline.warehouses.bigquery.news import News
 from tests import warehouse
 from tests.bigquery_double import BigQueryDouble
 from tests.bigquery_double.strictness import RowErrors, Strictness
-from tests.fuzz.whole_job import differences, run_jobs, side_by_side
+from tests.fuzz.whole_job import run_jobs, side_by_side
 from tests.histories import CONFIGS, Message, line
 
 UNWANTED = "unwanted by this server"
@@ -98,4 +98,4 @@ def test_the_tables_are_those_of_the_replay(
         assert bigquery.requests.most_open <= (strictness.connections or 9) + 1, "one more is opened, and refused"
     judged = replay(map(line, messages), config)
     letters = [*judged.dead_letters, *(("invalid_field", line(message)) for message in refused)]
-    assert differences(found, replace(judged, dead_letters=sorted(letters))) == []
+    assert warehouse.differences(found, replace(judged, dead_letters=sorted(letters))) == []
