@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp as BeamTimestamp
 
 from pipeline.warehouses import JobRun
@@ -38,26 +39,36 @@ class Cell:
         self.elements.clear()
 
 
+class Timer:
+    """The times for which a timer was set."""
+
+    def __init__(self) -> None:
+        self.times: list[BeamTimestamp] = []
+
+    def set(self, timestamp: BeamTimestamp) -> None:
+        self.times.append(timestamp)
+
+
 class Bucket:
     """A bucket with its state, and the bundles that are run on it."""
 
     def __init__(self) -> None:
         self.fn = _GatherFn(gathered_for_s=3)
         self.rows, self.waiting = Cell(), Cell()
-        self.timers: list[BeamTimestamp] = []
-
-    def set(self, timestamp: BeamTimestamp) -> None:
-        """Sets the timer."""
-        self.timers.append(timestamp)
+        self.timer, self.last_timer = Timer(), Timer()
 
     def receives(self, upserts: Iterable[Upsert]) -> list[Upsert]:
         self.fn.start_bundle()
-        state = (self.rows, self.waiting, self)
+        state = (self.rows, self.waiting, self.timer, self.last_timer)
         return [given for upsert in upserts for given in self.fn.process((BUCKET, upsert), *state)]
 
     def fires(self) -> list[Upsert]:
         self.fn.start_bundle()
         return list(self.fn.give(BUCKET, self.rows, self.waiting))
+
+    def ends(self) -> list[Upsert]:
+        self.fn.start_bundle()
+        return list(self.fn.give_last(BUCKET, self.rows, self.waiting))
 
 
 def upserts(count: int) -> list[Upsert]:
@@ -68,11 +79,20 @@ def test_what_bundles_of_one_row_bring_is_given_together() -> None:
     bucket = Bucket()
     rows = upserts(300)
     assert [given for row in rows for given in bucket.receives([row])] == []
-    assert len(bucket.timers) == 1
+    assert len(bucket.timer.times) == 1
     assert bucket.fires() == rows
     assert bucket.fires() == []
     bucket.receives(rows)
-    assert len(bucket.timers) == 2
+    assert len(bucket.timer.times) == 2
+
+
+def test_what_the_timer_has_not_given_is_given_at_the_end_of_time() -> None:
+    bucket = Bucket()
+    rows = upserts(3)
+    bucket.receives(rows)
+    assert bucket.last_timer.times == [GlobalWindow().max_timestamp()]
+    assert bucket.ends() == rows
+    assert bucket.fires() == []
 
 
 def test_a_bundle_of_many_rows_leaves_few_in_state() -> None:
