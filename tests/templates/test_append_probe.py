@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from pipeline.warehouses.bigquery.dataset import Dataset
 from templates import append_probe
 from templates.append_probe import Probe
 from tests.bigquery_double import BigQueryDouble
+from tests.schemas import googlesql
 
 ROOT = Path(__file__).parents[2]
 
@@ -89,3 +91,21 @@ def test_the_command_takes_the_url_of_a_dataset(capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit):
         append_probe.main(["--warehouse=duckdb:///w.duckdb"])
     assert "is not the URL of a dataset" in capsys.readouterr().err
+
+
+def test_googlesql_takes_every_statement(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+    analyzer = googlesql.available()
+    selects = []
+
+    def query_and_wait(sql: str) -> Any:
+        if sql.startswith("CREATE"):
+            analyzer.create(sql)
+        else:
+            selects.append(sql)
+            analyzer.analyze(sql)
+        return answered(sql)
+
+    answered = probe.client.query_and_wait
+    monkeypatch.setattr(probe.client, "query_and_wait", query_and_wait)
+    probe.ask(append_probe.QUESTIONS)
+    assert len(selects) == 2
