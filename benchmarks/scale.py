@@ -31,7 +31,7 @@ from transforms.core.identity.protocol import Deep, ProtocolMessage
 from transforms.core.identity.stages import stages
 from transforms.core.reader import Call, Reader, Received
 from transforms.core.rows import Upsert
-from transforms.fold_accounts import PARTS, _divider
+from transforms.fold_accounts import PARTS, divider
 
 CALLS: Final = 20_000
 MICROSECONDS: Final[Mapping[str, float]] = {
@@ -125,7 +125,7 @@ class Simulation:
 
     def _accounts(self, facts: Sequence[tuple[str, AccountKnown]]) -> None:
         parts: dict[str, list[bytes]] = defaultdict(list)
-        divide = _divider()
+        divide = divider()
         for account in facts:
             part, known = divide(account)
             parts[part].append(_ACCOUNT.encode(known))

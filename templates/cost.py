@@ -13,7 +13,7 @@ import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from pipeline import command_line
 from pipeline.command_line import CommandParser
@@ -323,58 +323,34 @@ def traffic_of(arguments: argparse.Namespace) -> Traffic:
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     default = Traffic(messages_per_second=1, ids=1)
     parser = CommandParser(prog="python -m templates.cost", description="What a streaming job costs a month.")
-    positive: dict[str, Any] = {"type": _positive, "metavar": "NUMBER"}
-    parser.add_argument("--messages_per_second", required=True, help="mean rate of messages", **positive)
+    parser.add_argument(
+        "--messages_per_second", required=True, type=_positive, metavar="NUMBER", help="mean rate of messages"
+    )
     parser.add_argument("--ids", required=True, type=_count, metavar="NUMBER", help="ids of people and accounts")
-    parser.add_argument("--days", default=default.days, help="days of events and of the log that are kept", **positive)
-    parser.add_argument(
-        "--message_bytes", type=_count, default=default.message_bytes, metavar="BYTES", help="mean size"
-    )
-    parser.add_argument(
-        "--identity_share",
-        type=_share,
-        default=default.identity_share,
-        metavar="PART",
-        help="part of the messages that are identify, group, alias or delete calls, 0 to 1",
-    )
-    parser.add_argument("--alias_window", default=default.alias_window, help="the job's option, in seconds", **positive)
-    parser.add_argument(
-        "--max_staleness", default=default.max_staleness, help="of the keyed tables, in seconds", **positive
-    )
-    parser.add_argument(
-        "--retain_acked_days",
-        type=_not_negative,
-        default=default.retain_acked_days,
-        metavar="DAYS",
-        help="days for which the subscription keeps what is acknowledged",
-    )
-    parser.add_argument(
-        "--queried_tib", type=_not_negative, default=default.queried_tib, metavar="TIB", help="queries a month, in TiB"
-    )
-    parser.add_argument(
-        "--receiver_instances",
-        type=_not_negative,
-        default=default.receiver_instances,
-        metavar="NUMBER",
-        help="mean number of instances of the receiver on Cloud Run",
-    )
-    parser.add_argument(
-        "--deduplicate_for",
-        type=_not_negative,
-        default=default.deduplicate_for,
-        metavar="NUMBER",
-        help="the job's option, in seconds",
-    )
-    parser.add_argument(
-        "--event_shards", type=_count, default=default.event_shards, metavar="NUMBER", help="the job's option"
-    )
-    parser.add_argument(
-        "--bundle",
-        type=_not_negative,
-        default=default.bundle,
-        metavar="SECONDS",
-        help="what Dataflow takes for a work item of one key, for the number of workers",
-    )
+    for name, type_, metavar, meaning in (
+        ("days", _positive, "NUMBER", "days of events and of the log that are kept"),
+        ("message_bytes", _count, "BYTES", "mean size"),
+        (
+            "identity_share",
+            _share,
+            "PART",
+            "part of the messages that are identify, group, alias or delete calls, 0 to 1",
+        ),
+        ("alias_window", _positive, "NUMBER", "the job's option, in seconds"),
+        ("max_staleness", _positive, "NUMBER", "of the keyed tables, in seconds"),
+        ("retain_acked_days", _not_negative, "DAYS", "days for which the subscription keeps what is acknowledged"),
+        ("queried_tib", _not_negative, "TIB", "queries a month, in TiB"),
+        ("receiver_instances", _not_negative, "NUMBER", "mean number of instances of the receiver on Cloud Run"),
+        ("deduplicate_for", _not_negative, "NUMBER", "the job's option, in seconds"),
+        ("event_shards", _count, "NUMBER", "the job's option"),
+        (
+            "bundle",
+            _not_negative,
+            "SECONDS",
+            "what Dataflow takes for a work item of one key, for the number of workers",
+        ),
+    ):
+        parser.add_argument(f"--{name}", type=type_, default=getattr(default, name), metavar=metavar, help=meaning)
     parser.add_argument(
         "--price",
         type=_price,

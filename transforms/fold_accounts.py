@@ -56,7 +56,7 @@ class JoinParts(beam.PTransform):
     def expand(self, accounts: PCollection[tuple[str, AccountKnown]]) -> PCollection[tuple[str, AccountKnown]]:
         return (
             accounts
-            | "Divide" >> beam.Map(_divider()).with_output_types(tuple[str, AccountKnown])
+            | "Divide" >> beam.Map(divider()).with_output_types(tuple[str, AccountKnown])
             | "Window" >> windows.arrival(self.window)
             | "Gather" >> beam.CombinePerKey(JoinFn(AccountKnown, learn_account))
             | "Late" >> windows.LateArrivesNow(self.window.clock)
@@ -64,7 +64,8 @@ class JoinParts(beam.PTransform):
         )
 
 
-def _divider() -> Callable[[tuple[str, AccountKnown]], tuple[str, AccountKnown]]:
+def divider() -> Callable[[tuple[str, AccountKnown]], tuple[str, AccountKnown]]:
+    """What gives the facts of an account, which come by its id, to one of its parts."""
     coder = StructCoder(AccountKnown)
 
     def divided(account: tuple[str, AccountKnown]) -> tuple[str, AccountKnown]:

@@ -21,7 +21,7 @@ from apache_beam.transforms.userstate import BagStateSpec
 from transforms import metrics, windows
 from transforms.coders import StructCoder
 from transforms.core.identity.protocol import ProtocolMessage
-from transforms.crowded import NeedsCrowd, crowd_param, with_crowd, without_crowd
+from transforms.crowd_rooms import NeedsCrowd, crowd_param, with_crowd, without_crowd
 from transforms.paged_step import PagedStep, Step, element_types, paged_fn
 from transforms.windows import Clock
 
@@ -36,8 +36,8 @@ class KeyedStep(beam.PTransform):
     inbox is their list. `window` is how long a key's messages are gathered; None is for a bounded job.
     `page_bytes` is how much a step of an unbounded job puts out at once; None is for a runner that takes any size.
     `size` measures a state, for the distribution `sizes`. `needs_crowd` tells when a step looks into the crowd of its
-    state, which is kept apart (`transforms.crowded`). `stateful` makes the DoFn of an unbounded job, from `page_bytes`,
-    a clock and what observes a state, for a step that keeps its state in another way.
+    state, which is kept apart (`transforms.crowd_rooms`). `stateful` makes the DoFn of an unbounded job, from
+    `page_bytes`, a clock and what observes a state, for a step that keeps its state in another way.
     """
 
     def __init__(

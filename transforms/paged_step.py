@@ -27,7 +27,7 @@ from apache_beam.utils.timestamp import Timestamp
 
 from transforms import metrics
 from transforms.coders import Sending, SendingStateCoder, StructCoder
-from transforms.crowded import NeedsCrowd, crowd_param, with_crowd, without_crowd
+from transforms.crowd_rooms import NeedsCrowd, crowd_param, with_crowd, without_crowd
 from transforms.windows import END_OF_TIME_S, Clock, arrived_at
 
 PAGE_BYTES: Final = 20_000_000

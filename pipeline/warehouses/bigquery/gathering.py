@@ -84,24 +84,13 @@ class _GatherFn(beam.DoFn):
             rows.add(upsert)
 
     @on_timer(_GIVE)
+    @on_timer(_GIVE_LAST)
     def give(
         self,
         bucket: Any = beam.DoFn.KeyParam,
         rows: Any = beam.DoFn.StateParam(_ROWS),  # noqa: B008
         waiting: Any = beam.DoFn.StateParam(_WAITING),  # noqa: B008
     ) -> Iterator[Upsert]:
-        yield from self._give(bucket, rows, waiting)
-
-    @on_timer(_GIVE_LAST)
-    def give_last(
-        self,
-        bucket: Any = beam.DoFn.KeyParam,
-        rows: Any = beam.DoFn.StateParam(_ROWS),  # noqa: B008
-        waiting: Any = beam.DoFn.StateParam(_WAITING),  # noqa: B008
-    ) -> Iterator[Upsert]:
-        yield from self._give(bucket, rows, waiting)
-
-    def _give(self, bucket: bytes, rows: Any, waiting: Any) -> Iterator[Upsert]:
         yield from rows.read()
         rows.clear()
         waiting.clear()

@@ -3,7 +3,7 @@
 A user of a bot or of a script without cookies gathers ids by the ten thousand. Each is a member that is here and has no
 facts: a *bare* one. All that rows need of them is the first in order, for `previous_ids`. Those stay among the members;
 the others are packed into rooms, as bytes. A state has them where they are needed, and otherwise their number alone: a
-streaming job keeps them apart, and adds to them without a look at those that are there (`transforms.crowded`).
+streaming job keeps them apart, and adds to them without a look at those that are there (`transforms.crowd_rooms`).
 
 Invariant: where there is a crowd, `KEPT` bare members are less than every id in it. An id may be in it and among the
 members as well; the newer of the two versions then counts.

@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.transforms.userstate import TimerSpec
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp as BeamTimestamp
 
 from pipeline.warehouses import JobRun
 from pipeline.warehouses.bigquery.append_stream import Delivery
 from pipeline.warehouses.bigquery.dataset import Dataset
-from pipeline.warehouses.bigquery.gathering import _GatherFn, _in_bucket
+from pipeline.warehouses.bigquery.gathering import _GIVE, _GIVE_LAST, _GatherFn, _in_bucket
 from pipeline.warehouses.bigquery.sink import UpsertRows
 from schemas.tables import CONTACTS, Contact, Timestamp
 from tests.bigquery_double import BigQueryDouble
@@ -62,13 +63,10 @@ class Bucket:
         state = (self.rows, self.waiting, self.timer, self.last_timer)
         return [given for upsert in upserts for given in self.fn.process((BUCKET, upsert), *state)]
 
-    def fires(self) -> list[Upsert]:
+    def fires(self, timer: TimerSpec = _GIVE) -> list[Upsert]:
         self.fn.start_bundle()
-        return list(self.fn.give(BUCKET, self.rows, self.waiting))
-
-    def ends(self) -> list[Upsert]:
-        self.fn.start_bundle()
-        return list(self.fn.give_last(BUCKET, self.rows, self.waiting))
+        callback: Any = timer._attached_callback
+        return list(callback(self.fn, BUCKET, self.rows, self.waiting))
 
 
 def upserts(count: int) -> list[Upsert]:
@@ -91,7 +89,7 @@ def test_what_the_timer_has_not_given_is_given_at_the_end_of_time() -> None:
     rows = upserts(3)
     bucket.receives(rows)
     assert bucket.last_timer.times == [GlobalWindow().max_timestamp()]
-    assert bucket.ends() == rows
+    assert bucket.fires(_GIVE_LAST) == rows
     assert bucket.fires() == []
 
 
