@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 import apache_beam
-from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions, PrismRunnerOptions
+from apache_beam.options.pipeline_options import DebugOptions, PipelineOptions, PortableOptions, PrismRunnerOptions
 from apache_beam.runners.portability.prism_runner import PrismJobServer
 from apache_beam.runners.worker import sdk_worker
 
@@ -33,6 +33,9 @@ _START_S: Final = 30.0
 _ENDLESS_S: Final = 10 * 365 * 86_400
 """Beam takes it for the length of the calls that follow a job, too, and by default fails a job after five minutes."""
 _DOWNLOAD_S: Final = 20.0
+_WITHOUT_SPLITS: Final = "prism_disable_sdf_split"
+"""Prism splits a slow bundle at any element. Where that is between two elements of a key, it lets both parts run at the
+same time, and the state that one of them writes is lost."""
 _REMEDY: Final = "install Go (https://go.dev/dl) and try again, or give --prism_location=FILE"
 
 _log = logging.getLogger(__name__)
@@ -42,6 +45,7 @@ _log = logging.getLogger(__name__)
 def started(options: PipelineOptions) -> Iterator[None]:
     """Runs Prism while its block lasts, and has the options name it. Raises UsageError where there is none to run. A
     job server that the options name already is left alone."""
+    options.view_as(DebugOptions).add_experiment(_WITHOUT_SPLITS)
     portable = options.view_as(PortableOptions)
     if portable.job_endpoint:
         yield

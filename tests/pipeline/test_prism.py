@@ -6,14 +6,17 @@ import os
 import shutil
 import time
 import zipfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import apache_beam
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 from apache_beam.runners.portability.prism_runner import PrismJobServer
+from apache_beam.transforms.userstate import BagStateSpec
 
 from pipeline import prism
 from pipeline.errors import UsageError
@@ -144,3 +147,33 @@ def test_a_job_may_last_longer_than_the_job_server_has_to_answer() -> None:
     options = PipelineOptions([*tests_prism.options(), "--streaming", "--job_server_timeout=1"])
     with prism.started(options), beam.Pipeline(options=options) as pipeline:
         _ = pipeline | "Seconds" >> beam.Create([3]) | "Sleep" >> beam.Map(time.sleep)
+
+
+class _CountingFn(beam.DoFn):
+    """Gives how many elements of its key came so far, slowly."""
+
+    ELEMENTS = BagStateSpec("elements", beam.coders.VarIntCoder())
+
+    def process(
+        self,
+        element: tuple[bytes, int],
+        elements: Any = beam.DoFn.StateParam(ELEMENTS),  # noqa: B008
+    ) -> Iterator[int]:
+        elements.add(element[1])
+        count = len(list(elements.read()))
+        time.sleep(0.4)
+        yield count
+
+
+def test_the_state_of_a_key_is_kept_where_a_bundle_is_slow(capfd: pytest.CaptureFixture[str]) -> None:
+    """Prism would split the bundle between two elements of a key, and run both parts at the same time."""
+    tests_prism.require()
+    options = PipelineOptions(["--runner=PrismRunner", "--streaming"])
+    with prism.started(options), beam.Pipeline(options=options) as pipeline:
+        counts = (
+            pipeline
+            | beam.Create([(b"key", number) for number in range(12)], reshuffle=False)
+            | beam.ParDo(_CountingFn())
+        )
+        _ = counts | beam.Map(print)
+    assert sorted(map(int, capfd.readouterr().out.split())) == [*range(1, 13)]

@@ -15,7 +15,6 @@ import msgspec
 from apache_beam.pvalue import PCollection
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, TimerSpec, on_timer
-from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 
 from pipeline.warehouses.bigquery.shards import shard
@@ -37,8 +36,6 @@ class Waiting(msgspec.Struct, frozen=True, array_like=True, gc=False):
 _ROWS: Final = BagStateSpec("rows", UpsertCoder())
 _WAITING: Final = BagStateSpec("waiting", StructCoder(Waiting))
 _GIVE: Final = TimerSpec("give", TimeDomain.REAL_TIME)
-_GIVE_LAST: Final = TimerSpec("give_last", TimeDomain.WATERMARK)
-"""At the end of time: Prism, when it is busy, may end a job without the other one, and Dataflow might in a drain."""
 
 
 class GatherUpserts(beam.PTransform):
@@ -70,13 +67,11 @@ class _GatherFn(beam.DoFn):
         rows: Any = beam.DoFn.StateParam(_ROWS),  # noqa: B008
         waiting: Any = beam.DoFn.StateParam(_WAITING),  # noqa: B008
         timer: Any = beam.DoFn.TimerParam(_GIVE),  # noqa: B008
-        last_timer: Any = beam.DoFn.TimerParam(_GIVE_LAST),  # noqa: B008
     ) -> Iterator[Upsert]:
         bucket, upsert = keyed
         if not self.received[bucket] and next(iter(waiting.read()), None) is None:
             waiting.add(Waiting())
             timer.set(Timestamp(micros=now_us() + self.gathered_for_us))
-            last_timer.set(GlobalWindow().max_timestamp())
         self.received[bucket] += 1
         if self.received[bucket] > _ROWS_KEPT:
             yield upsert
@@ -84,7 +79,6 @@ class _GatherFn(beam.DoFn):
             rows.add(upsert)
 
     @on_timer(_GIVE)
-    @on_timer(_GIVE_LAST)
     def give(
         self,
         bucket: Any = beam.DoFn.KeyParam,

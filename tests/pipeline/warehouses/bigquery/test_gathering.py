@@ -7,14 +7,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.transforms.userstate import TimerSpec
-from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp as BeamTimestamp
 
 from pipeline.warehouses import JobRun
 from pipeline.warehouses.bigquery.append_stream import Delivery
 from pipeline.warehouses.bigquery.dataset import Dataset
-from pipeline.warehouses.bigquery.gathering import _GIVE, _GIVE_LAST, _GatherFn, _in_bucket
+from pipeline.warehouses.bigquery.gathering import _GatherFn, _in_bucket
 from pipeline.warehouses.bigquery.sink import UpsertRows
 from schemas.tables import CONTACTS, Contact, Timestamp
 from tests.bigquery_double import BigQueryDouble
@@ -40,33 +38,26 @@ class Cell:
         self.elements.clear()
 
 
-class Timer:
-    """The times for which a timer was set."""
-
-    def __init__(self) -> None:
-        self.times: list[BeamTimestamp] = []
-
-    def set(self, timestamp: BeamTimestamp) -> None:
-        self.times.append(timestamp)
-
-
 class Bucket:
     """A bucket with its state, and the bundles that are run on it."""
 
     def __init__(self) -> None:
         self.fn = _GatherFn(gathered_for_s=3)
         self.rows, self.waiting = Cell(), Cell()
-        self.timer, self.last_timer = Timer(), Timer()
+        self.timers: list[BeamTimestamp] = []
+
+    def set(self, timestamp: BeamTimestamp) -> None:
+        """Sets the timer."""
+        self.timers.append(timestamp)
 
     def receives(self, upserts: Iterable[Upsert]) -> list[Upsert]:
         self.fn.start_bundle()
-        state = (self.rows, self.waiting, self.timer, self.last_timer)
+        state = (self.rows, self.waiting, self)
         return [given for upsert in upserts for given in self.fn.process((BUCKET, upsert), *state)]
 
-    def fires(self, timer: TimerSpec = _GIVE) -> list[Upsert]:
+    def fires(self) -> list[Upsert]:
         self.fn.start_bundle()
-        callback: Any = timer._attached_callback
-        return list(callback(self.fn, BUCKET, self.rows, self.waiting))
+        return list(self.fn.give(BUCKET, self.rows, self.waiting))
 
 
 def upserts(count: int) -> list[Upsert]:
@@ -77,20 +68,11 @@ def test_what_bundles_of_one_row_bring_is_given_together() -> None:
     bucket = Bucket()
     rows = upserts(300)
     assert [given for row in rows for given in bucket.receives([row])] == []
-    assert len(bucket.timer.times) == 1
+    assert len(bucket.timers) == 1
     assert bucket.fires() == rows
     assert bucket.fires() == []
     bucket.receives(rows)
-    assert len(bucket.timer.times) == 2
-
-
-def test_what_the_timer_has_not_given_is_given_at_the_end_of_time() -> None:
-    bucket = Bucket()
-    rows = upserts(3)
-    bucket.receives(rows)
-    assert bucket.last_timer.times == [GlobalWindow().max_timestamp()]
-    assert bucket.fires(_GIVE_LAST) == rows
-    assert bucket.fires() == []
+    assert len(bucket.timers) == 2
 
 
 def test_a_bundle_of_many_rows_leaves_few_in_state() -> None:
