@@ -2,7 +2,8 @@
 
 python -m benchmarks.receiver            requests of one call of 1.7 kB, against the receiver's own server with an
                                          application that takes the body and answers a constant, or stores the body as
-                                         it is, and against Express with JSON.parse where npm is there (two minutes)
+                                         it is, and against Express with JSON.parse where npm is there (four minutes)
+    --clients=64,128,256
 python -m benchmarks.receiver job        batches of 100 calls, 5,000 calls a second, into a job on the directory
     --calls_per_second=5000 --seconds=20
 """
@@ -24,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -42,9 +44,11 @@ LAG_GOAL_S: Final = 3.0
 CALL_BYTES: Final = 1_700
 BATCH: Final = 100
 _ROUNDS: Final = 3
-_SECONDS: Final = 6
-_WARM_UP_SECONDS: Final = 2
-_CLIENTS: Final = 64
+_SECONDS: Final = 4
+_WARM_UP_SECONDS: Final = 1
+CLIENTS: Final = (64, 128, 256)
+"""So many connections, each of which sends its next request once the last is answered."""
+_LONGEST_ANSWER_SECONDS: Final = 10
 _BODIES: Final = 500
 _KEY: Final = "benchmark"
 _CONNECTIONS: Final = """
@@ -221,8 +225,8 @@ def _is_call(line: bytes) -> bool:
     return isinstance(fields, dict) and "batch" not in fields
 
 
-def load(folder: Path, port: int, seconds: int) -> Load:
-    """Sends single calls as fast as they are answered."""
+def load(folder: Path, port: int, clients: int, seconds: int) -> Load:
+    """Sends single calls from so many clients as fast as they are answered."""
     script, bodies = folder / "track.lua", folder / "bodies.jsonl"
     if not bodies.exists():
         script.write_text(_WRK)
@@ -234,34 +238,42 @@ def load(folder: Path, port: int, seconds: int) -> Load:
         "BENCHMARK_AUTHORIZATION": "Basic " + base64.b64encode(f"{_KEY}:".encode()).decode(),
     }
     address = f"http://127.0.0.1:{port}"
-    command = ["wrk", "--threads=1", f"--connections={_CLIENTS}", f"--duration={seconds}s", f"--script={script}"]
-    ran = subprocess.run([*command, address], env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    sending = ["wrk", "--threads=1", f"--connections={clients}", f"--script={script}"]
+    command = [*sending, f"--duration={seconds}s", f"--timeout={_LONGEST_ANSWER_SECONDS}s", address]
+    ran = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     result = json.loads(ran.stdout.splitlines()[-1])
     if result["failed"]:
         raise SystemExit(f"{result['failed']} of {result['requests']} requests failed")
     return Load(1e6 * result["requests"] / result["microseconds"], result["p99"] / 1000)
 
 
-def requests(folder: Path) -> None:
-    """Prints what each server takes, and the ratios."""
+def requests(folder: Path, clients: Sequence[int]) -> None:
+    """Prints what each server takes, and the ratios, for each number of clients."""
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is missing: apt-get install wrk")
-    loads: dict[str, list[Load]] = {name: [] for name in servers(folder)}
+    loads: dict[tuple[int, str], list[Load]] = defaultdict(list)
     for _ in range(_ROUNDS):
         for name, server in servers(folder).items():
             with running(server) as port:
-                load(folder, port, _WARM_UP_SECONDS)
-                loads[name].append(load(folder, port, _SECONDS))
+                for count in clients:
+                    load(folder, port, count, _WARM_UP_SECONDS)
+                    loads[count, name].append(load(folder, port, count, _SECONDS))
             shutil.rmtree(folder / "calls", ignore_errors=True)
-    rates = {name: statistics.median(each.rate for each in measured) for name, measured in loads.items()}
-    print(f"requests with one call of about {CALL_BYTES} bytes, {_CLIENTS} clients, medians of {_ROUNDS}:")
+    print(f"requests with one call of about {CALL_BYTES} bytes, medians of {_ROUNDS}")
+    for count in clients:
+        _print_loads(count, {name: measured for (of, name), measured in loads.items() if of == count})
+
+
+def _print_loads(clients: int, loads: Mapping[str, Sequence[Load]]) -> None:
+    rates = {name: statistics.median(load.rate for load in measured) for name, measured in loads.items()}
+    print(f"{clients} clients, each of which waits for its answer:")
     for name, measured in loads.items():
-        p99 = statistics.median(each.p99_ms for each in measured)
+        p99 = statistics.median(load.p99_ms for load in measured)
         print(f"  {name:10} {rates[name]:9,.0f} a second   p99 {p99:6.1f} ms")
-    print(f"stored / constant:   {rates['stored'] / rates['constant']:.2f} (what durability alone leaves)")
-    print(f"receiver / constant: {rates['receiver'] / rates['constant']:.2f} (goal: {OF_CONSTANT_GOAL})")
+    print(f"  stored / constant:   {rates['stored'] / rates['constant']:.2f} (what durability alone leaves)")
+    print(f"  receiver / constant: {rates['receiver'] / rates['constant']:.2f} (goal: {OF_CONSTANT_GOAL})")
     if "express" in rates:
-        print(f"receiver / express:  {rates['receiver'] / rates['express']:.2f} (goal: {OF_EXPRESS_GOAL})")
+        print(f"  receiver / express:  {rates['receiver'] / rates['express']:.2f} (goal: {OF_EXPRESS_GOAL})")
 
 
 def job(folder: Path, rate: int, lasting: int) -> None:
@@ -332,15 +344,20 @@ def _await_read(directory: Path) -> None:
         time.sleep(0.05)
 
 
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split(","))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.receiver", description=__doc__)
     parser.add_argument("what", nargs="?", choices=["requests", "job"], default="requests")
+    parser.add_argument("--clients", type=_numbers, default=CLIENTS)
     parser.add_argument("--calls_per_second", type=int, default=5_000)
     parser.add_argument("--seconds", type=int, default=20)
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         if given.what == "requests":
-            requests(Path(folder))
+            requests(Path(folder), given.clients)
         else:
             job(Path(folder), given.calls_per_second, given.seconds)
 
