@@ -9,7 +9,9 @@ from typing import overload
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from schemas.tables import Event
 from transforms import ordinary_events
 from transforms.core import call_rows
 from transforms.core.reader import Call, Reader, Received
@@ -18,9 +20,10 @@ from transforms.ordinary_events import OrdinaryEvents
 
 
 class EventBlock(msgspec.Struct, frozen=True, gc=False):
-    """Events in the order of their messages: `columns` are the rows of the ordinary ones, `messages` what they were
-    read from, and `others` are the other events. `order` has the place of each event in the ordinary ones with the
-    others behind them; None where there are no others."""
+    """Events that cross the graph together: `columns` are the rows of the ordinary ones, `messages` what they were read from, and `others` are the
+    other events. Of events with one message id the first counts. So where an ordinary event and another have one, the
+    events are in the order of their messages, and `order` has the place of each in the ordinary ones with the others
+    behind them. Else it is None, and that is how they stand."""
 
     reader: Reader
     columns: pa.Table
@@ -98,9 +101,17 @@ class Unread(msgspec.Struct, frozen=True, gc=False):
         columns = self.ordinary.rows.slice(first, last - first)
         inner = indexes[first:last]
         order = None
-        if others:
+        if _have_one_id(columns, others):
             places = [*inner, *(index for index, _ in others)]
             order = sorted(range(len(places)), key=places.__getitem__)
         return EventBlock(
             self.reader, columns, [self.messages[i] for i in inner], [append for _, append in others], order
         )
+
+
+def _have_one_id(columns: pa.Table, others: list[tuple[int, Append]]) -> bool:
+    """Whether a row has the message id of one of the other events."""
+    if not others:
+        return False
+    ids = [append.row.message_id for _, append in others if isinstance(append.row, Event)]
+    return bool(pc.any(pc.is_in(columns["message_id"], value_set=pa.array(ids, pa.string()))).as_py())

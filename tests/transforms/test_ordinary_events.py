@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pytest
 
 from examples.generate import GeneratorSettings, stream
 from pipeline.warehouses.duckdb.arrow import row_batch
-from schemas.tables import EVENTS
+from schemas.tables import EVENTS, Event
 from tests.histories import line, odd_line
 from tests.transforms.core.calls import PAGE, SCREEN, TRACK, deep, without
 from tests.transforms.core.hostile import hostile
@@ -146,10 +147,13 @@ def test_nearly_all_generated_events_are_ordinary() -> None:
     assert check(READERS[0], messages) > 0.9 * len(events)
 
 
-def test_events_of_a_block_are_in_the_order_of_their_messages() -> None:
-    tracks = [{**TRACK, "messageId": str(number)} for number in range(40)]
+@pytest.mark.parametrize("repeated", [(), (3, 5), (30, 29), (9, 8, 30, 3)])
+def test_of_the_events_of_a_block_with_one_message_id_the_first_comes_first(repeated: Sequence[int]) -> None:
+    tracks = [{**TRACK, "messageId": str(number), "event": f"Event {number}"} for number in range(40)]
     for number in (3, 4, 9, 30):
         tracks[number]["category"] = "c"
+    for number in repeated:
+        tracks[number]["messageId"] = "again"
     batch = line({"batch": [{**PAGE, "messageId": f"b{number}"} for number in range(3)]})
     messages = [*map(line, tracks[:20]), batch, line({**PAGE, "type": "sing"}), *map(line, tracks[20:])]
     unread = Unread.of(READERS[0], messages)
@@ -163,9 +167,24 @@ def test_events_of_a_block_are_in_the_order_of_their_messages() -> None:
             ]
             blocks.append(unread.block(start, end, others))
         events = EventBlocks(blocks)
-        assert [event.row for event in events] == [event.row for _, event in all_events]
-        assert [event.message for event in events[5:9]] == [event.message for _, event in all_events[5:9]]
-        assert [event.refused("why") for event in events] == [event.refused("why") for _, event in all_events]
+        expected = [event for _, event in all_events]
+        assert sorted(map(whole, events)) == sorted(map(whole, expected))
+        assert first_of_each(events) == first_of_each(expected)
+        assert [event.row for event in events[5:9]] == [event.row for event in [*events][5:9]]
+
+
+def whole(event: Append) -> bytes:
+    """An event, its message and its dead letter."""
+    return msgspec.json.encode((event.row, event.message, event.refused("why")))
+
+
+def first_of_each(events: Iterable[Append]) -> dict[str, bytes]:
+    """The first event of each message id."""
+    first: dict[str, bytes] = {}
+    for event in events:
+        assert isinstance(event.row, Event)
+        first.setdefault(event.row.message_id, whole(event))
+    return first
 
 
 def test_a_block_knows_its_types() -> None:

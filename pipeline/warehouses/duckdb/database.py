@@ -40,7 +40,9 @@ from schemas.tables import (
 from transforms.core.rows import Append, Upsert
 from transforms.core.rules_version import RULES_VERSION
 
-_CHECKPOINT: Final = "96MB"
+_CHECKPOINT: Final = "256MB"
+"""So long may the log of changes beside the file become. Each checkpoint writes again what has come since the last full
+120,000 rows, 200 MB of usual events."""
 _BUFFER_BYTES: Final = 128_000_000
 _INDEX_STEP_BYTES: Final = 64_000_000
 _KEY_BYTES: Final = 48

@@ -168,10 +168,11 @@ class _AppendBlocksFn(_WriteFn[EventBlock]):
         return pa.concat_tables(map(self._rows, elements))
 
     def _rows(self, block: EventBlock) -> pa.Table:
-        if block.order is None:
+        if not block.others:
             return block.columns
         others = row_batch(self.table, [append.row for append in block.others], self.job.written_at(now_us()))
-        return pa.concat_tables([block.columns, others]).take(block.order) if block.messages else others
+        rows = pa.concat_tables([block.columns, others]) if block.messages else others
+        return rows if block.order is None else rows.take(block.order)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         super().finish_bundle()
