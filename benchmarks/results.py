@@ -16,6 +16,8 @@ import vl_convert
 
 _PACKAGES: Final = ("apache-beam", "duckdb", "msgspec", "orjson", "pyarrow")
 _VEGA_LITE: Final = "6.4"
+_COLUMNS: Final = 3
+_COLOURS: Final = {"domain": ["reached", "missed"], "range": ["#0969da", "#bf8700"]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,11 @@ class Figure:
 
     @property
     def is_reached(self) -> bool:
-        return self.worst >= self.goal if self.higher_is_better else self.worst <= self.goal
+        return self.reaches(self.worst)
+
+    def reaches(self, value: float) -> bool:
+        """Whether a shape's value reaches the goal."""
+        return value >= self.goal if self.higher_is_better else value <= self.goal
 
 
 def table(figures: Sequence[Figure]) -> str:
@@ -81,31 +87,70 @@ def write(figures: Sequence[Figure], folder: Path) -> None:
     (folder / "results.svg").write_text(plot(figures), "utf-8")
 
 
+def read(document: Path) -> list[Figure]:
+    """The figures of a `results.json`."""
+    return [
+        Figure(
+            name=figure["name"],
+            unit=figure["unit"],
+            by_shape=figure["by_shape"],
+            goal=figure["goal"],
+            higher_is_better=figure["higher_is_better"],
+        )
+        for figure in json.loads(document.read_text("utf-8"))["figures"]
+    ]
+
+
+def by_shape(figures: Sequence[Figure]) -> list[Figure]:
+    """The figures of many shapes of calls."""
+    return [figure for figure in figures if len(figure.by_shape) > 2]
+
+
 def plot(figures: Sequence[Figure]) -> str:
-    """An SVG: for each figure a bar for each shape, and a line at the goal."""
+    """An SVG: for each figure of many shapes a bar for each, and a line at the goal."""
     spec = {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "background": "white",
-        "hconcat": [_bars(figure) for figure in figures],
+        "padding": 14,
+        "config": {"view": {"stroke": None}, "axis": {"labelFontSize": 11, "titleFontSize": 11}},
+        "columns": _COLUMNS,
+        "concat": [_bars(figure) for figure in by_shape(figures)],
     }
     return str(vl_convert.vegalite_to_svg(json.dumps(spec), vl_version=_VEGA_LITE))
 
 
 def _bars(figure: Figure) -> dict[str, Any]:
+    values = [
+        {"shape": name, "value": value, "goal": "reached" if figure.reaches(value) else "missed"}
+        for name, value in figure.by_shape.items()
+    ]
+    bound = "at least" if figure.higher_is_better else "at most"
+    shape = {"field": "shape", "type": "nominal", "sort": None, "title": None}
     bars = {
-        "data": {"values": [{"shape": name, "value": value} for name, value in figure.by_shape.items()]},
+        "data": {"values": values},
         "mark": "bar",
         "encoding": {
-            "y": {"field": "shape", "type": "nominal", "sort": None, "title": None},
-            "x": {"field": "value", "type": "quantitative", "title": figure.unit or "ratio"},
+            "y": shape,
+            "x": {"field": "value", "type": "quantitative", "title": f"{figure.unit}; goal: {bound} {figure.goal:g}"},
+            "color": {"field": "goal", "type": "nominal", "legend": None, "scale": _COLOURS},
+        },
+    }
+    numbers = {
+        "data": {"values": values},
+        "mark": {"type": "text", "align": "left", "dx": 3, "fontSize": 10, "color": "#59636e"},
+        "encoding": {
+            "y": shape,
+            "x": {"field": "value", "type": "quantitative"},
+            "text": {"field": "value", "type": "quantitative", "format": ".2f"},
         },
     }
     goal = {
         "data": {"values": [{"goal": figure.goal}]},
-        "mark": {"type": "rule", "color": "firebrick", "strokeDash": [4, 2]},
+        "mark": {"type": "rule", "color": "#1f2328", "strokeDash": [4, 2]},
         "encoding": {"x": {"field": "goal", "type": "quantitative"}},
     }
-    return {"title": {"text": figure.name, "fontSize": 11}, "width": 180, "layer": [bars, goal]}
+    title = {"text": figure.name, "fontSize": 12, "anchor": "start"}
+    return {"title": title, "width": 190, "height": {"step": 17}, "layer": [bars, numbers, goal]}
 
 
 def _processor() -> str:

@@ -18,7 +18,9 @@ from benchmarks.data import calls
 
 FOLDER: Final = Path(__file__).parent / "data"
 CALLS: Final = 30_000
-"""So many calls has each shape: enough to be seconds of the whole job."""
+LEAST_BYTES: Final = 35_000_000
+"""So many calls has each shape at least, and of short ones so many bytes: a job of less time cannot be told from the
+start of its process."""
 _SEED: Final = 7
 _START: Final = datetime(2026, 3, 1, tzinfo=timezone.utc)
 _WORDS: Final = (
@@ -148,9 +150,13 @@ def lines(name: str) -> Iterator[bytes]:
     """The calls of a shape, the same each time."""
     rng = Random(_SEED)
     make = _identify if name == IDENTIFIES else GENERATORS[name]
-    for number in range(CALLS):
+    size = number = 0
+    while number < CALLS or (size < LEAST_BYTES and name != IDENTIFIES):
         call = {field: value for field, value in make(rng, number).items() if field != "event" or value is not None}
-        yield json.dumps(call, ensure_ascii=name == "escapes", separators=(",", ":")).encode()
+        line = json.dumps(call, ensure_ascii=name == "escapes", separators=(",", ":")).encode()
+        yield line
+        number += 1
+        size += len(line)
 
 
 def files(own: Path | None = None) -> dict[str, Path]:
@@ -167,7 +173,7 @@ def identifies() -> Path:
 
 
 def _file(name: str) -> Path:
-    path = FOLDER / f"{name.replace(' ', '-')}-{CALLS}.jsonl"
+    path = FOLDER / f"{name.replace(' ', '-')}-{CALLS}-{LEAST_BYTES}.jsonl"
     if not path.exists():
         _write(path, lines(name))
     return path

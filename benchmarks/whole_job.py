@@ -2,8 +2,8 @@
 
 Both are whole processes on the same file and the same runner, in turn. From each time that of a process on one call is
 taken away: starting Python and Beam is no part of the rate. DuckDB's own `read_json` and `INSERT OR IGNORE` of the same
-messages is compared by CPU time. Memory is the peak of a process on 200,000 calls and once and three times their events
-more, of the same ids.
+messages is compared by CPU time. Memory is how the peak of one process grows while it reads further events of the same
+ids.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from benchmarks import shapes
-from benchmarks.data import calls, more_events
-from benchmarks.processes import Used, run
+from benchmarks.data import CALLS, calls, more_events
+from benchmarks.processes import Used, run, run_with_peaks
 from benchmarks.results import Figure, table
 
 GOAL = 1.0
@@ -92,16 +92,19 @@ def _medians(rounds: list[dict[Step, Used]], start: dict[Step, Used], field: str
 
 
 def memory() -> Figure:
-    """Bytes for each further event once every buffer is full: what it adds is its key. Medians, since a peak depends on
-    how the threads happened to meet."""
-    counts, peaks = [], []
-    with tempfile.TemporaryDirectory() as name:
-        for source in (more_events(1), more_events(_MORE)):
-            with source.open("rb") as file:
-                counts.append(sum(1 for _ in file))
-            peaks.append(statistics.median(job(source, Path(name)).peak for _ in range(_ROUNDS)))
-    each = (peaks[1] - peaks[0]) / (counts[1] - counts[0])
-    return Figure(name="memory of a further event", unit="bytes", by_shape={calls().stem: each}, goal=MEMORY_GOAL_BYTES)
+    """Bytes by which the peak grows for each further event, once a job has read more than the 200,000 calls that the
+    others repeat."""
+    source = more_events(_MORE)
+    with tempfile.TemporaryDirectory() as folder:
+        warehouse = f"--warehouse=duckdb:///{folder}/w.duckdb"
+        peaks = [read for read in run_with_peaks("pipeline", f"--input={source}", warehouse) if read.messages > CALLS]
+    if len(peaks) < 2:
+        raise SystemExit(f"{source}: was read too fast to tell how memory grows")
+    first, *_, last = peaks
+    grown = (last.peak - first.peak) / (last.messages - first.messages)
+    return Figure(
+        name="memory of a further event", unit="bytes", by_shape={calls().stem: grown}, goal=MEMORY_GOAL_BYTES
+    )
 
 
 if __name__ == "__main__":

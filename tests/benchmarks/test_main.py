@@ -56,7 +56,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity, "brief", lambda: print("identity"))
     monkeypatch.setattr(bigquery_sink, "main", lambda: print("sink"))
     monkeypatch.setattr(scale, "main", lambda argv: print("scale"))
-    monkeypatch.setattr(receiver, "main", lambda argv: print(*(argv or ["receiver"])))
+    monkeypatch.setattr(receiver, "main", lambda argv: print("job" if argv == ["job"] else "receiver"))
 
 
 @pytest.mark.usefixtures("parts")
