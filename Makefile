@@ -6,7 +6,7 @@ PYTHON := python3.11 python3.12 python3.13 python3.10 python3.14 python3
 DBT := .venv-dbt/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run stream live report gcp dbt test lint bench fuzz faults release template launch receiver-image receiver-deploy clean
+.PHONY: help run stream live report gcp dbt test acceptance lint bench fuzz faults release template launch receiver-image receiver-deploy clean
 .PHONY: installed installed-gcp installed-report installed-dev
 
 help: ## Show this list
@@ -36,9 +36,13 @@ live: installed ## Show receiver and job, and a page on which each click becomes
 # Modules are compiled once, and not by each of the hundreds of processes that tests start.
 WORKERS = $(shell echo $$(($$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 2)))
 TESTS :=
+PYTEST = env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m pytest -n $(WORKERS) --dist=loadscope --durations=20 --durations-min=5
 
-test: installed-dev $(DBT) ## Run every test that needs no cloud
-	env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m pytest -n $(WORKERS) --dist=loadscope --durations=20 --durations-min=5 $(TESTS)
+test: installed-dev ## Run the tests, but for those of `make acceptance`; none needs a cloud
+	$(PYTEST) $(or $(TESTS),-m "not acceptance")
+
+acceptance: installed-dev $(DBT) ## Run the tests of whole programs: Segment's SDKs, dbt, the template, jobs that are killed
+	$(PYTEST) -m acceptance
 
 lint: installed-dev ## Check style, format and types
 	.venv/bin/ruff check
@@ -52,7 +56,7 @@ fuzz: installed-dev ## Judge 10,000 random histories by the replay (a quarter of
 	.venv/bin/python -m tests.fuzz
 	.venv/bin/python -m tests.fuzz --histories=2000 --seed=1000000 --prism
 	.venv/bin/python -m tests.fuzz --values=400000
-	QUESTION_HISTORIES=100 HOSTILE_BLOCKS=20 REPLAY_BLOCKS=20 .venv/bin/python -m pytest tests/schemas/test_questions.py tests/transforms/core/test_any_bytes.py tests/transforms/core/test_against_replay.py
+	QUESTION_HISTORIES=100 HOSTILE_BLOCKS=20 REPLAY_BLOCKS=20 PURGE_HISTORIES=20 .venv/bin/python -m pytest tests/pipeline/test_purge.py tests/schemas/test_questions.py tests/transforms/core/test_any_bytes.py tests/transforms/core/test_against_replay.py
 
 faults: installed-dev ## Ten times each: kills, lost connections, a warehouse that is away; a runner as strict as Dataflow (an hour)
 	.venv/bin/python -m tests.faults

@@ -1,10 +1,11 @@
-"""How tests are dealt to the processes of `make test`, and a Beam that finds out less of what it knows."""
+"""Which tests `make test` and `make acceptance` run, how they are dealt to processes, and a Beam that finds out less of
+what it knows."""
 
 from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
@@ -13,7 +14,23 @@ from tests import quicker_beam
 
 ROOT = Path(__file__).parents[1]
 
+ACCEPTANCE: Final = (
+    *("tests/dbt/", "tests/examples/", "tests/faults/", "tests/fuzz/", "tests/receiver/clients/"),
+    *("tests/strict_runner/", "tests/templates/", "tests/pipeline/warehouses/bigquery/test_bqemulator.py"),
+    *("tests/test_contributing.py", "tests/test_light_install.py", "tests/test_pasted.py", "tests/test_pictures.py"),
+    "tests/test_release.py",
+)
+"""The tests of whole programs, other people's among them: half of the time is theirs. `make acceptance` runs them."""
+
 quicker_beam.install()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests of whole programs."""
+    for item in items:
+        if item.nodeid.startswith(ACCEPTANCE):
+            item.add_marker(pytest.mark.acceptance)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -140,7 +140,7 @@ EXTRAS = {
     **dict.fromkeys(("run", "stream", "live"), ""),
     "report": "-report",
     "gcp": "-gcp",
-    **dict.fromkeys(("dbt", "test", "lint", "bench", "fuzz", "faults", "release"), "-dev"),
+    **dict.fromkeys(("dbt", "test", "acceptance", "lint", "bench", "fuzz", "faults", "release"), "-dev"),
 }
 
 

@@ -60,7 +60,7 @@ def test_what_must_pass_runs_with_the_python_that_is_named(tmp_path: Path) -> No
     for variables, given in (({}, ""), ({"PYTHON": "python3.12"}, " PYTHON=python3.12")):
         subprocess.run([tmp_path / "run" / "run"], env={"PATH": path, **variables}, check=True)
         ran = (tmp_path / "ran").read_text("utf-8").splitlines()
-        assert ran[-2:] == [f"make lint{given}", f"make test{given}"]
+        assert ran[-3:] == [f"make {target}{given}" for target in ("lint", "test", "acceptance")]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
