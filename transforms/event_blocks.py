@@ -20,10 +20,10 @@ from transforms.ordinary_events import OrdinaryEvents
 
 
 class EventBlock(msgspec.Struct, frozen=True, gc=False):
-    """Events that cross the graph together: `columns` are the rows of the ordinary ones, `messages` what they were read from, and `others` are the
-    other events. Of events with one message id the first counts. So where an ordinary event and another have one, the
-    events are in the order of their messages, and `order` has the place of each in the ordinary ones with the others
-    behind them. Else it is None, and that is how they stand."""
+    """Events that cross the graph together: `columns` are the rows of the ordinary ones, `messages` what they were read
+    from, and `others` are the other events. Of events with one message id the first counts. So where an ordinary event
+    and another have one, the events are in the order of their messages, and `order` has the place of each in the
+    ordinary ones with the others behind them. Else it is None, and that is how they stand."""
 
     reader: Reader
     columns: pa.Table
