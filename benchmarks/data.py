@@ -36,27 +36,6 @@ def _write(path: Path, settings: GeneratorSettings) -> None:
     unfinished.rename(path)
 
 
-def more_events(times: int) -> Path:
-    """The same calls, followed `times` times by their page, screen and track calls under new message ids: more events
-    of the same ids."""
-    path = FOLDER / f"calls-{CALLS}-{CALL_BYTES}-and-{times}.jsonl"
-    if path.exists():
-        return path
-    original = calls()
-    unfinished = path.with_suffix(".part")
-    with original.open("rb") as source, unfinished.open("wb") as file:
-        file.writelines(source)
-        for again in range(times):
-            source.seek(0)
-            file.writelines(renewed(filter(_is_event, source), again, _MESSAGE))
-    unfinished.rename(path)
-    return path
-
-
-def _is_event(line: bytes) -> bool:
-    return any(kind in line for kind in (b'"type":"page"', b'"type":"screen"', b'"type":"track"'))
-
-
 def renewed(lines: Iterable[bytes], again: int, fields: Iterable[bytes]) -> Iterator[bytes]:
     """The same calls, with the number of the repetition before what stands in some fields."""
     marks = [(field, field + b"%d-" % again) for field in fields]

@@ -116,7 +116,7 @@ def plot(figures: Sequence[Figure]) -> str:
         "columns": _COLUMNS,
         "concat": [_bars(figure) for figure in by_shape(figures)],
     }
-    return str(vl_convert.vegalite_to_svg(json.dumps(spec), vl_version=_VEGA_LITE))
+    return f"{vl_convert.vegalite_to_svg(json.dumps(spec), vl_version=_VEGA_LITE)}\n"
 
 
 def _bars(figure: Figure) -> dict[str, Any]:

@@ -146,36 +146,41 @@ GENERATED: Final = "a company"
 """The shape of `examples.generate`: a sixth are identity calls, and some are wrong."""
 
 
-def lines(name: str) -> Iterator[bytes]:
-    """The calls of a shape, the same each time."""
+def lines(name: str, calls: int = CALLS, size: int = 0) -> Iterator[bytes]:
+    """The calls of a shape, the same each time: at least so many, and so many bytes."""
     rng = Random(_SEED)
     make = _identify if name == IDENTIFIES else GENERATORS[name]
-    size = number = 0
-    while number < CALLS or (size < LEAST_BYTES and name != IDENTIFIES):
+    number = 0
+    while number < calls or size > 0:
         call = {field: value for field, value in make(rng, number).items() if field != "event" or value is not None}
         line = json.dumps(call, ensure_ascii=name == "escapes", separators=(",", ":")).encode()
         yield line
         number += 1
-        size += len(line)
+        size -= len(line)
 
 
 def files(own: Path | None = None) -> dict[str, Path]:
     """A file of each shape of events, made once; of a user's own file alone, where there is one."""
     if own is not None:
         return {own.name: own}
-    made = {name: _file(name) for name in GENERATORS}
+    made = {name: _file(name, CALLS, LEAST_BYTES) for name in GENERATORS}
     return {**made, GENERATED: _beginning(calls())}
 
 
 def identifies() -> Path:
     """The file of identity calls."""
-    return _file(IDENTIFIES)
+    return _file(IDENTIFIES, CALLS)
 
 
-def _file(name: str) -> Path:
-    path = FOLDER / f"{name.replace(' ', '-')}-{CALLS}-{LEAST_BYTES}.jsonl"
+def events(number: int) -> Path:
+    """A file of so many small events."""
+    return _file("server", number)
+
+
+def _file(name: str, calls: int, size: int = 0) -> Path:
+    path = FOLDER / f"{name.replace(' ', '-')}-{calls}-{size}.jsonl"
     if not path.exists():
-        _write(path, lines(name))
+        _write(path, lines(name, calls, size))
     return path
 
 

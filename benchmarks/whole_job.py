@@ -2,8 +2,7 @@
 
 Both are whole processes on the same file and the same runner, in turn. From each time that of a process on one call is
 taken away: starting Python and Beam is no part of the rate. DuckDB's own `read_json` and `INSERT OR IGNORE` of the same
-messages is compared by CPU time. Memory is how the peak of one process grows while it reads further events of the same
-ids.
+messages is compared by CPU time. Memory is how much higher the peak of a process is on twice as many small events.
 """
 
 from __future__ import annotations
@@ -15,15 +14,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from benchmarks import shapes
-from benchmarks.data import CALLS, calls, more_events
-from benchmarks.processes import Used, run, run_with_peaks
+from benchmarks.processes import Used, run
 from benchmarks.results import Figure, table
 
 GOAL = 1.0
 READ_JSON_GOAL = 2.5
 MEMORY_GOAL_BYTES = 40
 _ROUNDS = 3
-_MORE = 3
+_EVENTS = 1_200_000
 _LEAST_S = 0.2
 """What takes less beyond the start of its process cannot be told from the start."""
 
@@ -92,18 +90,12 @@ def _medians(rounds: list[dict[Step, Used]], start: dict[Step, Used], field: str
 
 
 def memory() -> Figure:
-    """Bytes by which the peak grows for each further event, once a job has read more than the 200,000 calls that the
-    others repeat."""
-    source = more_events(_MORE)
+    """Bytes for each further event once every buffer is full: what it adds is its key, however large it is."""
+    few, many = (shapes.events(number) for number in (_EVENTS, 2 * _EVENTS))
     with tempfile.TemporaryDirectory() as folder:
-        warehouse = f"--warehouse=duckdb:///{folder}/w.duckdb"
-        peaks = [read for read in run_with_peaks("pipeline", f"--input={source}", warehouse) if read.messages > CALLS]
-    if len(peaks) < 2:
-        raise SystemExit(f"{source}: was read too fast to tell how memory grows")
-    first, *_, last = peaks
-    grown = (last.peak - first.peak) / (last.messages - first.messages)
+        grown = job(many, Path(folder)).peak - job(few, Path(folder)).peak
     return Figure(
-        name="memory of a further event", unit="bytes", by_shape={calls().stem: grown}, goal=MEMORY_GOAL_BYTES
+        name="memory of a further event", unit="bytes", by_shape={many.stem: grown / _EVENTS}, goal=MEMORY_GOAL_BYTES
     )
 
 
