@@ -101,7 +101,7 @@ def read(document: Path) -> list[Figure]:
     ]
 
 
-def by_shape(figures: Sequence[Figure]) -> list[Figure]:
+def of_many_shapes(figures: Sequence[Figure]) -> list[Figure]:
     """The figures of many shapes of calls."""
     return [figure for figure in figures if len(figure.by_shape) > 2]
 
@@ -114,7 +114,7 @@ def plot(figures: Sequence[Figure]) -> str:
         "padding": 14,
         "config": {"view": {"stroke": None}, "axis": {"labelFontSize": 11, "titleFontSize": 11}},
         "columns": _COLUMNS,
-        "concat": [_bars(figure) for figure in by_shape(figures)],
+        "concat": [_bars(figure) for figure in of_many_shapes(figures)],
     }
     return f"{vl_convert.vegalite_to_svg(json.dumps(spec), vl_version=_VEGA_LITE)}\n"
 

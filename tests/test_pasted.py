@@ -152,7 +152,7 @@ def pasted(page: Path, shell: str, warehouse: Path | None = None) -> Pasted:
         )
         commands = [line.split("\x1f")[:-1] for line in record.read_text("utf-8").split("\x1e\n")[:-1]]
     complained = re.compile(rf"^.*(?:\b{shell}: |failed: ).*$", re.MULTILINE)
-    usual = ("job control", "terminal process group")
+    usual = ("job control", "terminal process group", "tcsetattr")
     complaints = [line for line in complained.findall(done.stderr) if not any(words in line for words in usual)]
     return Pasted(commands, complaints)
 

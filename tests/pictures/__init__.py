@@ -6,14 +6,21 @@ import re
 import shlex
 from pathlib import Path
 
+from benchmarks import results
 from tests.pictures import flow, pages, terminal
 
 ROOT = Path(__file__).parents[2]
+MEASURED = ROOT / "docs" / "benchmarks.json"
+"""The figures of one run of `make bench`."""
 
 
 def made(folder: Path) -> list[Path]:
     """Writes every picture into the folder; returns the files."""
-    drawn = {folder / "flow.svg": flow.picture(), folder / "terminal.svg": run_in_a_terminal()}
+    drawn = {
+        folder / "flow.svg": flow.picture(),
+        folder / "terminal.svg": run_in_a_terminal(),
+        folder / "speed.svg": results.plot(results.read(MEASURED)),
+    }
     for file, svg in drawn.items():
         file.write_text(svg, "utf-8")
     return [*drawn, *pages.pictures(folder, run_arguments())]

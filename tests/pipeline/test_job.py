@@ -377,6 +377,7 @@ def run_mortal(place: Place, moment: Moment, *options: str) -> list[str]:
     return ended.stdout.splitlines()[-1].split() if moment == NEVER else []
 
 
+@pytest.mark.acceptance
 def test_a_job_that_is_killed_shows_all_or_nothing_and_can_be_run_again(place: Place) -> None:
     rng = Random(6)
     messages = history(rng, 200, PEOPLE)
@@ -407,6 +408,7 @@ def test_a_job_that_is_killed_shows_all_or_nothing_and_can_be_run_again(place: P
         check(killed, messages)
 
 
+@pytest.mark.acceptance
 def test_a_first_job_that_is_killed_can_be_run_again(place: Place) -> None:
     messages = history(Random(7), 100, PEOPLE)
     delivery = place.input(as_lines(messages))

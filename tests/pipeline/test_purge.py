@@ -358,6 +358,7 @@ for step in sys.argv[1].split(","):
 """
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize(
     "steps", [("change",), ("rebuild",), ("look", "publish", "copy", "replace", "replaced", "report")], ids=",".join
 )

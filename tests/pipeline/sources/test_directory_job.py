@@ -57,6 +57,7 @@ def test_a_second_job_goes_on_where_the_first_has_stopped(stream: DirectoryStrea
     stream.check()
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize("seed", [3, 4])
 def test_a_job_that_is_killed_loses_and_doubles_nothing(seed: int, stream: DirectoryStream) -> None:
     rng = Random(seed)

@@ -224,6 +224,7 @@ redelivery._BATCH_LETTERS = 25
 """
 
 
+@pytest.mark.acceptance
 def test_a_job_that_is_killed_loses_and_doubles_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(test_job, "MORTAL", SMALL_BATCHES + test_job.MORTAL)
     rng = Random(8)
