@@ -22,8 +22,8 @@ ACCEPTANCE: Final = (
     *("tests/test_contributing.py", "tests/test_light_install.py", "tests/test_pasted.py", "tests/test_pictures.py"),
     "tests/test_release.py",
 )
-"""The tests of whole programs, other people's among them: half of the time is theirs, with those that have the mark
-themselves since a job is killed in them. `make acceptance` runs them."""
+"""The tests of whole programs, other people's among them: half of the time is theirs. `make acceptance` runs them, and
+those that have the mark themselves: jobs and purges that are killed, or fail."""
 
 quicker_beam.install()
 

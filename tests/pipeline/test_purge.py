@@ -114,7 +114,7 @@ def contents(url: str) -> Mapping[str, list[Mapping[str, Any]]]:
         }
 
 
-@pytest.fixture(params=["duckdb", "bigquery"])
+@pytest.fixture(params=["duckdb", pytest.param("bigquery", marks=pytest.mark.acceptance)])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterable[str]:
     if request.param == "duckdb":
         yield f"duckdb:///{tmp_path / 'warehouse.duckdb'}"
@@ -291,6 +291,7 @@ def test_nothing_removed_is_in_the_bytes_of_the_file(hash_ids: bool, tmp_path: P
     assert audit.main([f"--warehouse=duckdb:///{file}"]) == 0
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize(("hash_ids", "changes"), [(True, (0, 2, 3, 5, 6, 7, 8)), (False, (1, 3))])
 def test_one_that_broke_off_is_finished_by_the_next(hash_ids: bool, changes: Sequence[int], tmp_path: Path) -> None:
     """In BigQuery each change is durable at once. One purge after another ends a change later, and the last goes on."""

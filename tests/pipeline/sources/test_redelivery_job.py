@@ -307,6 +307,7 @@ def test_into_bigquery_too(bigquery: BigQueryDouble, place: Place) -> None:
     check_bigquery(bigquery, place, lines)
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize("moment", ["before the letters are removed", "between two statements that remove them"])
 def test_a_job_on_bigquery_that_fails_loses_nothing_and_is_run_again(
     moment: str, bigquery: BigQueryDouble, place: Place, monkeypatch: pytest.MonkeyPatch
