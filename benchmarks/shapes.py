@@ -164,7 +164,7 @@ def files(own: Path | None = None) -> dict[str, Path]:
     if own is not None:
         return {own.name: own}
     made = {name: _file(name, CALLS, LEAST_BYTES) for name in GENERATORS}
-    return {**made, GENERATED: _beginning(calls())}
+    return {**made, GENERATED: _beginning(calls(), GENERATED, CALLS)}
 
 
 def identifies() -> Path:
@@ -172,9 +172,10 @@ def identifies() -> Path:
     return _file(IDENTIFIES, CALLS)
 
 
-def events(number: int) -> Path:
-    """A file of so many small events."""
-    return _file("server", number)
+def small_events(number: int) -> tuple[Path, Path]:
+    """A file of so many small events, and one of twice as many, of which it is the beginning."""
+    many = _file("server", 2 * number)
+    return _beginning(many, "server", number), many
 
 
 def _file(name: str, calls: int, size: int = 0) -> Path:
@@ -184,11 +185,11 @@ def _file(name: str, calls: int, size: int = 0) -> Path:
     return path
 
 
-def _beginning(whole: Path) -> Path:
-    path = FOLDER / f"{GENERATED.replace(' ', '-')}-{CALLS}.jsonl"
+def _beginning(whole: Path, name: str, calls: int) -> Path:
+    path = FOLDER / f"{name.replace(' ', '-')}-{calls}.jsonl"
     if not path.exists():
         with whole.open("rb") as file:
-            _write(path, (line.rstrip(b"\n") for line in islice(file, CALLS)))
+            _write(path, (line.rstrip(b"\n") for line in islice(file, calls)))
     return path
 
 

@@ -91,7 +91,7 @@ def _medians(rounds: list[dict[Step, Used]], start: dict[Step, Used], field: str
 
 def memory() -> Figure:
     """Bytes for each further event once every buffer is full: what it adds is its key, however large it is."""
-    few, many = (shapes.events(number) for number in (_EVENTS, 2 * _EVENTS))
+    few, many = shapes.small_events(_EVENTS)
     with tempfile.TemporaryDirectory() as folder:
         grown = job(many, Path(folder)).peak - job(few, Path(folder)).peak
     by_shape = {"small events": grown / _EVENTS}

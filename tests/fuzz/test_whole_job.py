@@ -10,6 +10,7 @@ from unittest import mock
 
 import pytest
 
+from judge import Config
 from pipeline.job_kind import JobKind
 from pipeline.run import run
 from tests import prism
@@ -19,8 +20,11 @@ from tests.fuzz.whole_job import check, check_bigquery
 from tests.histories import CONFIGS
 
 
-def test_in_one_job_or_three(tmp_path: Path) -> None:
-    assert check(5, 40, "mixed", CONFIGS["mixed"], tmp_path) == []
+@pytest.mark.parametrize(
+    ("seed", "name", "config"), [(n, *each) for n, each in enumerate(CONFIGS.items())], ids=list(CONFIGS)
+)
+def test_in_one_job_or_three(seed: int, name: str, config: Config, tmp_path: Path) -> None:
+    assert check(seed, 40, name, config, tmp_path) == []
 
 
 @pytest.fixture
@@ -29,8 +33,11 @@ def bigquery() -> Iterator[BigQueryDouble]:
         yield double
 
 
-def test_bigquery_ends_in_the_same_tables_whatever_fails(bigquery: BigQueryDouble, tmp_path: Path) -> None:
-    assert check_bigquery(3, 40, "mixed", CONFIGS["mixed"], tmp_path, bigquery, faults=0.3) == []
+@pytest.mark.parametrize(("seed", "name"), [(0, "group + fallback"), (2, "email_domain"), (3, "mixed")])
+def test_bigquery_ends_in_the_same_tables_whatever_fails(
+    seed: int, name: str, bigquery: BigQueryDouble, tmp_path: Path
+) -> None:
+    assert check_bigquery(seed, 40, name, CONFIGS[name], tmp_path, bigquery, faults=0.3) == []
     assert bigquery.faults.struck
 
 
@@ -49,5 +56,6 @@ def test_jobs_that_gather_in_windows_sweep_when_their_history_is_through(
     assert [job["history_done"] for job in bigquery.rows("acme-data.d3.jobs")] == [True] * 3
 
 
-def test_on_prism(tmp_path: Path) -> None:
-    assert check(7, 40, "mixed", CONFIGS["mixed"], tmp_path, prism.options()) == []
+@pytest.mark.parametrize("name", ["group + fallback", "mixed"])
+def test_on_prism(name: str, tmp_path: Path) -> None:
+    assert check(7, 40, name, CONFIGS[name], tmp_path, prism.options()) == []

@@ -11,7 +11,7 @@ from tests.pictures import flow, pages, terminal
 
 ROOT = Path(__file__).parents[2]
 MEASURED = ROOT / "docs" / "benchmarks.json"
-"""The figures of one run of `make bench`."""
+"""What `make bench` measured."""
 
 
 def made(folder: Path) -> list[Path]:

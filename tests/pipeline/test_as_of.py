@@ -80,9 +80,10 @@ def digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def test_contacts_of_a_time_are_the_replay_of_the_calls_until_then(folder: Path) -> None:
+@pytest.mark.parametrize("name", ["mixed", pytest.param("group + fallback", marks=pytest.mark.acceptance)])
+def test_contacts_of_a_time_are_the_replay_of_the_calls_until_then(name: str, folder: Path) -> None:
     """One file takes one time after another; what only another time had is gone."""
-    config, rng = CONFIGS["mixed"], Random("mixed")
+    config, rng = CONFIGS[name], Random(name)
     messages = [line(message) for message in history(rng, 300, PEOPLE)]
     deliver(messages, config, "duckdb:///now.duckdb")
     before, then = digest(folder / "now.duckdb"), folder / "then.duckdb"

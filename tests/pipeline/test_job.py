@@ -146,7 +146,14 @@ def collected() -> Iterator[None]:
 # ---- any way that messages may come ----
 
 
-@pytest.mark.parametrize(("name", "jobs"), [*((name, 1) for name in CONFIGS), ("mixed", 3)])
+@pytest.mark.parametrize(
+    ("name", "jobs"),
+    [
+        *((name, 1) for name in CONFIGS),
+        *(pytest.param(name, 3, marks=pytest.mark.acceptance) for name in MAPPINGS),
+        ("mixed", 3),
+    ],
+)
 def test_random_histories_come_to_the_replay(name: str, jobs: int, place: Place) -> None:
     rng = Random(f"{name} {jobs}")
     place.config = CONFIGS[name]

@@ -29,7 +29,7 @@ from tests.schemas.counted import Counted, moment
 from tests.warehouse import EXAMPLES
 from transforms.core.connections import Connections, account_mappings
 
-HISTORIES = int(os.environ.get("QUESTION_HISTORIES", "2"))
+HISTORIES = int(os.environ.get("QUESTION_HISTORIES", "3"))
 """Of each configuration; `make fuzz` has more."""
 ALPHABET = Alphabet(seconds=200_000)
 """Times over two days, so that days differ."""

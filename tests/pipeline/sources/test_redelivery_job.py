@@ -241,8 +241,8 @@ def test_a_job_that_is_killed_loses_and_doubles_nothing(place: Place, monkeypatc
     begins = [number for number, request in enumerate(requests) if request == "begin"]
     assert len(begins) >= 5, "transactions of letters, and that of the keyed rows"
     lengths = [requests.index("commit", begin) - begin for begin in begins]
-    moments = [Moment(name="begin", nth=2, later=later) for later in range(0, lengths[1] + 2, 2)]
-    for _ in range(2):
+    moments = [Moment(name="begin", nth=2, later=later) for later in range(lengths[1] + 2)]
+    for _ in range(3):
         nth = rng.randrange(len(begins))
         moments.append(Moment(name="begin", nth=nth + 1, later=rng.randrange(lengths[nth])))
     for number, moment in enumerate(moments):
