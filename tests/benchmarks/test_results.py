@@ -1,4 +1,4 @@
-"""The README's table and plot, and the page of the benchmarks, are of what `make bench` measured: `docs/benchmarks.json`.
+"""The README's table and plot, and the page of the benchmarks, are what `make bench` measured: docs/benchmarks.json.
 
 `python -m tests.benchmarks.test_results --update` draws them anew; with a folder, of the `results.json` that is there.
 """
