@@ -122,8 +122,12 @@ def build(
     facts = _facts(pipeline, logged_calls, settings)
     window = None if kind.bounded else _window(settings)
     page_bytes = PAGE_BYTES if kind.on_dataflow else None  # other runners take any size
-    keyed = facts[MapAccounts.PERSONS] | "ResolveIdentities" >> ResolveIdentities(window, page_bytes)
-    keyed |= facts[MapAccounts.ACCOUNTS] | "FoldAccounts" >> FoldAccounts(window, page_bytes)
+    keyed = facts[MapAccounts.PERSONS] | "ResolveIdentities" >> ResolveIdentities(
+        window, page_bytes, in_process=settings.state_in_process
+    )
+    keyed |= facts[MapAccounts.ACCOUNTS] | "FoldAccounts" >> FoldAccounts(
+        window, page_bytes, in_process=settings.state_in_process
+    )
     counts = tuple(
         rows | f"Write{name.title()}" >> warehouse.upsert(BY_NAME[name], job) for name, rows in keyed.items()
     )

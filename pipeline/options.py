@@ -18,6 +18,7 @@ from apache_beam.options.pipeline_options import (
     DirectOptions,
     GoogleCloudOptions,
     PipelineOptions,
+    PortableOptions,
     ProfilingOptions,
     StandardOptions,
     StreamingOptions,
@@ -187,7 +188,8 @@ class Settings:
     None where it is not another one; `create` says whether the job makes what is missing in the warehouse; `update`
     that it takes over from a running Dataflow job; `alias_window` and `deduplicate_for` are seconds; `event_shards` is
     how many streams events go to; `snapshot` is the path of the warehouse's copy, None where none is kept, which is
-    renewed every `snapshot_every` seconds; `runner` is a runner's name as Beam knows it.
+    renewed every `snapshot_every` seconds; `runner` is a runner's name as Beam knows it; `state_in_process` says that
+    all steps run in this process, and that the runner has its state no longer than that.
     """
 
     sources: tuple[Source, ...]
@@ -206,6 +208,7 @@ class Settings:
     snapshot_every: float
     runner: str
     kind: JobKind
+    state_in_process: bool
 
 
 def parse(argv: Sequence[str]) -> tuple[Settings, PipelineOptions]:
@@ -248,6 +251,7 @@ def parse(argv: Sequence[str]) -> tuple[Settings, PipelineOptions]:
         snapshot_every=given.snapshot_every,
         runner=runner,
         kind=kind,
+        state_in_process=not bounded and runner == STREAMING_RUNNER and _runs_here(options),
     )
     standard = options.view_as(StandardOptions)
     standard.runner = settings.runner
@@ -550,6 +554,12 @@ def _kind_of_job(runner: str, *, bounded: bool) -> JobKind:
         remedy = f"leave it out: the job then runs on {STREAMING_RUNNER}"
         raise UsageError(problem, remedy, option="--runner", value=runner)
     return JobKind.of(bounded=bounded, runner=runner)
+
+
+def _runs_here(options: PipelineOptions) -> bool:
+    """Whether a portable runner has the steps run in this process, as `pipeline.prism` asks for where it starts one."""
+    portable = options.view_as(PortableOptions)
+    return portable.environment_type == "LOOPBACK" or not (portable.environment_type or portable.job_endpoint)
 
 
 def _check_dataflow_client(runner: str) -> None:

@@ -42,7 +42,7 @@ _CONTACTS_QUERY: Final = (
 )
 """To try where there are contacts and no events, in the SQL of every warehouse."""
 _SWITCH_S: Final = 0.0005
-"""How long the writing thread waits for Python's lock, at most; by default ten times as long."""
+"""How long the writing thread of a job on files waits for Python's lock, at most; by default ten times as long."""
 _COLLECT: Final = (50_000, 20, 50)
 """How seldom Python looks for cycles of garbage: a job makes next to none, and a look walks all that is alive."""
 
@@ -88,7 +88,7 @@ def run(settings: Settings, options: PipelineOptions, shown_options: str) -> Sum
     if settings.kind is JobKind.STREAMING:
         allocators.settle()  # before there are many threads
     _check(settings.sources)
-    with _runner(settings, options), _interpreter_for_jobs():
+    with _runner(settings, options), _interpreter_for_jobs(bounded=settings.kind.bounded):
         return _run(settings, options, shown_options)
 
 
@@ -226,13 +226,15 @@ def _failure(log: Warehouse | None) -> UsageError | None:
 
 
 @contextlib.contextmanager
-def _interpreter_for_jobs() -> Iterator[None]:
-    """Sets Python's garbage collection and thread switching to what a job needs, while the block lasts."""
+def _interpreter_for_jobs(*, bounded: bool) -> Iterator[None]:
+    """Sets Python's garbage collection and thread switching to what a job needs, while the block lasts. A job without
+    end has many threads for its runner's messages, and loses by switching between them more often."""
     is_enabled, thresholds, switch_s = gc.isenabled(), gc.get_threshold(), sys.getswitchinterval()
     gc.freeze()  # collections need not walk what was loaded: it is never garbage
     gc.set_threshold(*_COLLECT)
     gc.enable()
-    sys.setswitchinterval(_SWITCH_S)
+    if bounded:
+        sys.setswitchinterval(_SWITCH_S)
     try:
         yield
     finally:

@@ -15,12 +15,12 @@ from transforms.coders import PackedCoder
 NeedsCrowd = Callable[[Any, Sequence[Any]], bool]
 """Whether a step with a state and an inbox looks into the rooms."""
 
-_CROWD: Final = BagStateSpec("crowd", PackedCoder())
+CROWD: Final = BagStateSpec("crowd", PackedCoder())
 
 
 def crowd_param(needs_crowd: NeedsCrowd | None) -> Any:
     """What a DoFn has as the default of a parameter that gets the rooms; None where its states have none."""
-    return None if needs_crowd is None else beam.DoFn.StateParam(_CROWD)
+    return None if needs_crowd is None else beam.DoFn.StateParam(CROWD)
 
 
 def with_crowd(state: Any, inbox: Sequence[Any], needs_crowd: NeedsCrowd | None, rooms: Any) -> Any:

@@ -21,13 +21,14 @@ PARTS: Final = 16
 
 
 class FoldAccounts(beam.PTransform):
-    """`(account_id, AccountKnown)` → an `Upsert` for each account that changes; `window` and
-    `page_bytes` as in `KeyedStep`."""
+    """`(account_id, AccountKnown)` → an `Upsert` for each account that changes; `window`,
+    `page_bytes` and `in_process` as in `KeyedStep`."""
 
-    def __init__(self, window: Arrival | None, page_bytes: int | None = None) -> None:
+    def __init__(self, window: Arrival | None, page_bytes: int | None = None, *, in_process: bool = False) -> None:
         super().__init__()
         self.window = window
         self.page_bytes = page_bytes
+        self.in_process = in_process
 
     def expand(self, accounts: PCollection[tuple[str, AccountKnown]]) -> dict[str, PCollection]:
         if self.window is not None:
@@ -38,6 +39,7 @@ class FoldAccounts(beam.PTransform):
             account_rows.AccountOutbox,
             window=self.window,
             page_bytes=self.page_bytes,
+            in_process=self.in_process,
             gather=JoinFn(AccountKnown, learn_account),
         )
 

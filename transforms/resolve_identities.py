@@ -33,13 +33,14 @@ SIZES: Final[Mapping[Callable[..., int], metrics.Distribution]] = {
 class ResolveIdentities(beam.PTransform):
     """`(id, Known)` → on `contacts`, `identities` and `memberships` an `Upsert` for each row that changes.
 
-    The stages of `transforms.core.identity`, fed forward; `window` and `page_bytes` as in `KeyedStep`.
+    The stages of `transforms.core.identity`, fed forward; `window`, `page_bytes` and `in_process` as in `KeyedStep`.
     """
 
-    def __init__(self, window: Arrival | None, page_bytes: int | None = None) -> None:
+    def __init__(self, window: Arrival | None, page_bytes: int | None = None, *, in_process: bool = False) -> None:
         super().__init__()
         self.window = window
         self.page_bytes = page_bytes
+        self.in_process = in_process
 
     def expand(self, known: PCollection[tuple[str, Known]]) -> dict[str, PCollection]:
         messages: dict[str, list[PCollection]] = defaultdict(list, Person=[known])
@@ -65,6 +66,7 @@ class ResolveIdentities(beam.PTransform):
             stage.outbox,
             window=self.window,
             page_bytes=self.page_bytes,
+            in_process=self.in_process,
             gather=JoinFn(Known, learn) if stage.step is person.step else None,
             size=stage.size,
             sizes=SIZES[stage.size],

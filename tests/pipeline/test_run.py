@@ -11,7 +11,7 @@ from pipeline import run
 
 
 def fail_in_a_job() -> None:
-    with run._interpreter_for_jobs():
+    with run._interpreter_for_jobs(bounded=True):
         assert gc.isenabled()
         assert gc.get_freeze_count()
         raise ZeroDivisionError

@@ -26,15 +26,16 @@ IDENTIFIED = Known(seen=((1, "m"), (1, "m")))
 
 
 class Key:
-    """One key of a stage with its cells, on a runner that takes any size, or pages."""
+    """One key of a stage with its cells, on a runner that takes any size, or pages, or has its state in the job."""
 
-    def __init__(self, stage: IdentityStage, page_bytes: int | None = None) -> None:
+    def __init__(self, stage: IdentityStage, page_bytes: int | None = None, *, in_process: bool = False) -> None:
         step = KeyedStep(
             stage.step,
             stage.state,
             stage.outbox,
             window=Arrival(60, clock=lambda: NOW_S),
             page_bytes=page_bytes,
+            in_process=in_process,
             needs_crowd=stage.needs_crowd,
         )
         self.fn: Any = step._stateful(step.window)  # type: ignore[arg-type]

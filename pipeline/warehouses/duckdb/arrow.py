@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Final
 
@@ -31,6 +31,16 @@ def row_batch(table: Table, rows: Sequence[Row], written_at: int) -> pa.Table:
             for column, values in columns
         }
     )
+
+
+def newest(upserts: Iterable[Upsert]) -> list[Upsert]:
+    """Of each key the upsert with the greatest version."""
+    by_key: dict[tuple[str, ...], Upsert] = {}
+    for upsert in upserts:
+        other = by_key.get(upsert.key)
+        if other is None or upsert.version > other.version:
+            by_key[upsert.key] = upsert
+    return [*by_key.values()]
 
 
 def upsert_batch(table: Table, upserts: list[Upsert], job: JobRun) -> pa.Table:

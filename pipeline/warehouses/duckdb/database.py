@@ -20,7 +20,7 @@ from msgspec import Raw
 from pipeline.errors import UsageError
 from pipeline.warehouses.base import JobRun, LogNotEmptyError
 from pipeline.warehouses.clock import now_us
-from pipeline.warehouses.duckdb.arrow import misfits, upsert_batch
+from pipeline.warehouses.duckdb.arrow import misfits
 from pipeline.warehouses.duckdb.file import FAILURES, UnusableFileError, connect, create, primary_keys, unusable
 from pipeline.warehouses.duckdb.message_ids import MessageIds
 from pipeline.warehouses.duckdb.sql import CATALOG, literal, new_cursor, quoted, scalar, stream
@@ -37,7 +37,7 @@ from schemas.tables import (
     Timestamp,
     Type,
 )
-from transforms.core.rows import Append, Upsert
+from transforms.core.rows import Append
 from transforms.core.rules_version import RULES_VERSION
 
 _CHECKPOINT: Final = "256MB"
@@ -404,23 +404,28 @@ class Database:
             index for index, call in calls.items() if logged[call.message_id] != (call.payload, call.connection)
         )
 
-    def upsert(self, table: Table, upserts: list[Upsert], job: JobRun) -> int:
-        """Takes rows and tombstones: a bounded job's wait for `publish`, others are shown at once. Returns the rows
-        shown."""
-        batch = upsert_batch(table, upserts, job)
+    def stage(self, table: Table, batch: pa.Table) -> int:
+        """Takes rows and tombstones of a bounded job, which wait for `publish`. Returns 0, the rows shown."""
         cursor = new_cursor(self._connection)
         cursor.register("batch", batch)
-        if job.bounded:
-            cursor.execute(f"INSERT INTO {_STAGED}.{table.name} BY NAME SELECT * FROM batch")
-            return 0
+        cursor.execute(f"INSERT INTO {_STAGED}.{table.name} BY NAME SELECT * FROM batch")
+        return 0
+
+    def upsert(self, table: Table, batch: pa.Table) -> int:
+        """Shows rows and tombstones, one of each key, where they are newer than all that the table has held. Returns
+        the rows shown."""
+        cursor = new_cursor(self._connection)
         cursor.begin()
-        before = scalar(cursor, f"SELECT count(*) FROM internal.{table.name}")
-        shown = _merge(cursor, table, "batch")
-        added = scalar(cursor, f"SELECT count(*) FROM internal.{table.name}") - before
-        self._indexed += 2 * _index_bytes(batch, table.key, added)
+        before = self._keys(cursor, table)
+        shown = _show(cursor, table, batch)
+        self._indexed += 2 * _index_bytes(batch, table.key, self._keys(cursor, table) - before)
         cursor.commit()
         self._fit_buffer()
         return shown
+
+    def _keys(self, cursor: duckdb.DuckDBPyConnection, table: Table) -> int:
+        """How many keys the table has ever had, but for those that `publish` has removed."""
+        return int(scalar(cursor, f"SELECT count(*) FROM internal.{table.name}"))
 
     def publish(self, job: JobRun) -> dict[str, int]:
         """In one transaction: shows what was staged, removes what no job since this one started has written, and enters
@@ -430,7 +435,7 @@ class Database:
         cursor.begin()
         shown = {}
         for table in KEYED:
-            shown[table.name] = _merge(cursor, table, f"{_STAGED}.{table.name}") if job.bounded else 0
+            shown[table.name] = _show_staged(cursor, table) if job.bounded else 0
             same_key = " AND ".join(f"v.{quoted(name)} = t.{quoted(name)}" for name in table.key)
             cursor.execute(
                 f"DELETE FROM {table.name} t WHERE NOT EXISTS"
@@ -504,12 +509,32 @@ def _copied_by_system(source: int, target: int, size: int) -> int:
     return at
 
 
-def _merge(cursor: duckdb.DuckDBPyConnection, table: Table, source: str) -> int:
-    """Shows the newest version of each key where it is newer than all that the table has held; returns the rows."""
+def _show(cursor: duckdb.DuckDBPyConnection, table: Table, batch: pa.Table) -> int:
+    """Shows what of a batch, which has each key once, is newer than all that the table has held; returns the rows. It
+    looks keys up in the index: a window costs the same beside ten contacts and beside ten million."""
+    keys = ", ".join(map(quoted, table.key))
+    columns = ", ".join(quoted(column.name) for column in table.columns)
+    cursor.register("batch", batch)
+    newer = cursor.execute(
+        f"INSERT INTO internal.{table.name} AS held SELECT {keys}, version FROM batch"
+        f" ON CONFLICT DO UPDATE SET version = excluded.version WHERE excluded.version > held.version RETURNING {keys}"
+    ).to_arrow_table()
+    source = "batch"
+    if newer.num_rows < batch.num_rows:
+        cursor.register("newer", newer)
+        source = f"batch SEMI JOIN newer USING ({keys})"
+    if pc.any(batch["removed"]).as_py():
+        cursor.execute(f"DELETE FROM {table.name} WHERE ({keys}) IN (SELECT ({keys}) FROM {source} WHERE removed)")
+    query = f"INSERT OR REPLACE INTO {table.name} ({columns}) SELECT {columns} FROM {source} WHERE NOT removed"
+    return int(scalar(cursor, query))
+
+
+def _show_staged(cursor: duckdb.DuckDBPyConnection, table: Table) -> int:
+    """The same of all that a bounded job has staged, which may be most of the table."""
     keys = ", ".join(map(quoted, table.key))
     columns = ", ".join(quoted(column.name) for column in table.columns)
     cursor.execute(
-        f"CREATE OR REPLACE TEMP TABLE newer AS SELECT s.* FROM {source} s"
+        f"CREATE OR REPLACE TEMP TABLE newer AS SELECT s.* FROM {_STAGED}.{table.name} s"
         f" LEFT JOIN internal.{table.name} v USING ({keys}) WHERE v.version IS NULL OR s.version > v.version"
         f" QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY s.version DESC) = 1"
     )
@@ -520,7 +545,7 @@ def _merge(cursor: duckdb.DuckDBPyConnection, table: Table, source: str) -> int:
     )
     cursor.execute(f"INSERT OR REPLACE INTO internal.{table.name} SELECT {keys}, version FROM newer")
     cursor.execute("DROP TABLE newer")
-    return shown
+    return int(shown)
 
 
 def _index_bytes(batch: pa.Table, key: Sequence[str], added: int) -> float:

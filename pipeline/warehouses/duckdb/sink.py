@@ -14,7 +14,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline.warehouses.base import DEAD_LETTERS, LOGGED, JobRun
 from pipeline.warehouses.clock import now_us
-from pipeline.warehouses.duckdb.arrow import row_batch
+from pipeline.warehouses.duckdb.arrow import newest, row_batch, upsert_batch
 from pipeline.warehouses.duckdb.database import Database, Inserted
 from pipeline.warehouses.logged_calls import LoggedCalls, TimedEntry, in_global_window
 from schemas.tables import BY_NAME, EVENTS, IDENTITY_CALLS, Table
@@ -242,7 +242,12 @@ class _UpsertFn(beam.DoFn):
 
     def _hand_over(self) -> None:
         if self.upserts:
-            self.ahead.append(self.database.run(self.database.upsert, self.table, self.upserts, self.job))
+            database = self.database
+            if self.job.bounded:
+                write, upserts = database.stage, self.upserts
+            else:
+                write, upserts = database.upsert, newest(self.upserts)
+            self.ahead.append(database.run(write, self.table, upsert_batch(self.table, upserts, self.job)))
             self.accepted += len(self.upserts)
             self.upserts = []
         while len(self.ahead) > _BATCHES_AHEAD:

@@ -21,7 +21,7 @@ from pipeline.errors import UsageError
 from pipeline.warehouses import DEAD_LETTERS, LOGGED, JobRun, Warehouse, open_warehouse
 from pipeline.warehouses.duckdb import database as databases
 from pipeline.warehouses.duckdb import sink, sql
-from pipeline.warehouses.duckdb.arrow import row_batch
+from pipeline.warehouses.duckdb.arrow import row_batch, upsert_batch
 from pipeline.warehouses.duckdb.database import Database
 from schemas.tables import (
     ACCOUNTS,
@@ -522,7 +522,7 @@ def test_more_rows_are_shown_at_once_than_its_memory_for_reading_holds(
     people = [label(f"anonymous-{number:064}", 1, f"user-{number:064}") for number in range(60_000)]
     database = Database.of(str(file))
     for first in range(0, len(people), 4_000):
-        database.run(database.upsert, IDENTITIES, people[first : first + 4_000], job).result()
+        database.run(database.stage, IDENTITIES, upsert_batch(IDENTITIES, people[first : first + 4_000], job)).result()
     assert database.run(database.publish, job).result()["identities"] == len(people)
 
 
