@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import overload
+from typing import Final, overload
 
 import msgspec
 import pyarrow as pa
@@ -16,7 +16,10 @@ from transforms import ordinary_events
 from transforms.core import call_rows
 from transforms.core.reader import Call, Reader, Received
 from transforms.core.rows import Append
-from transforms.ordinary_events import OrdinaryEvents
+from transforms.ordinary_events import Message, OrdinaryEvents, payload
+
+_FEW: Final = 16
+"""To make columns of fewer messages takes longer than to read them one by one."""
 
 
 class EventBlock(msgspec.Struct, frozen=True, gc=False):
@@ -27,7 +30,7 @@ class EventBlock(msgspec.Struct, frozen=True, gc=False):
 
     reader: Reader
     columns: pa.Table
-    messages: list[bytes]
+    messages: list[Message]
     others: list[Append]
     order: list[int] | None
 
@@ -37,14 +40,15 @@ class EventBlock(msgspec.Struct, frozen=True, gc=False):
     @property
     def size(self) -> int:
         """Bytes of the events, about."""
-        return sum(map(len, self.messages)) + sum(append.size for append in self.others)
+        return sum(len(payload(message)) for message in self.messages) + sum(append.size for append in self.others)
 
     def append(self, index: int) -> Append:
         """One of the events. An ordinary one is read again."""
         place = index if self.order is None else self.order[index]
         if place >= len(self.messages):
             return self.others[place - len(self.messages)]
-        (call,) = self.reader.read(Received(self.messages[place]))
+        message = self.messages[place]
+        (call,) = self.reader.read(Received(message) if isinstance(message, bytes) else message)
         assert isinstance(call, Call)
         event, _ = call_rows.rows(call)
         assert event is not None
@@ -77,21 +81,17 @@ class Unread(msgspec.Struct, frozen=True, gc=False):
     """Messages of a block, and the ordinary events among them. The others are read by `Reader`, one by one."""
 
     reader: Reader
-    messages: list[bytes]
+    messages: Sequence[Message]
     ordinary: OrdinaryEvents
-    length: int
 
     @classmethod
-    def of(cls, reader: Reader, messages: list[bytes] | list[Received]) -> Unread:
-        """`Received` are more than their bytes, and never ordinary."""
-        plain = [message for message in messages if isinstance(message, bytes)]
-        if len(plain) < len(messages):
-            plain = []
-        return cls(reader, plain, ordinary_events.read(reader, plain), len(messages))
+    def of(cls, reader: Reader, messages: Sequence[Message]) -> Unread:
+        """Where the messages are few, columns cost more than they save."""
+        return cls(reader, messages, ordinary_events.read(reader, messages if len(messages) >= _FEW else ()))
 
     def others(self) -> list[int]:
         """The indexes of the messages that are no ordinary events."""
-        return sorted(set(range(self.length)).difference(self.ordinary.indexes))
+        return sorted(set(range(len(self.messages))).difference(self.ordinary.indexes))
 
     def block(self, start: int, end: int, others: list[tuple[int, Append]]) -> EventBlock:
         """The events of the messages from `start` up to `end`; `others` are those that are not ordinary, each with the

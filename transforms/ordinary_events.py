@@ -1,4 +1,4 @@
-"""Ordinary events, many at once: from the lines of a file to columns, with no Python object for each value.
+"""Ordinary events, many at once: from messages to columns, with no Python object for each value.
 
 An event is ordinary where every field is of its usual type, and the rules of `docs/semantics.md`, section 1, take its
 ids, times and objects as they stand: nearly all are. This module only has to know them, never to judge the others: what
@@ -32,7 +32,7 @@ from schemas.tables import EVENTS
 from transforms.core import call_rows, ids, raw_json, secrets, times
 from transforms.core.fields import common_others
 from transforms.core.raw_json import EMPTY, NULL
-from transforms.core.reader import Reader
+from transforms.core.reader import Reader, Received
 
 _MOST_BYTES: Final = 1_000_000
 """A longer message may be too large, or its row."""
@@ -45,6 +45,7 @@ _TIME: Final = r"^[12]\d{3}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z$
 _CALL_TYPES: Final = {event_type: call_type for call_type, event_type in call_rows.EVENT_TYPES.items()}
 
 Text: TypeAlias = str | None
+Message: TypeAlias = bytes | Received
 
 
 class _Event(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -79,6 +80,14 @@ class _Context(msgspec.Struct, gc=False):
     personas: None = None
 
 
+class _Defaults(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """The defaults of a batch of which an ordinary event may be an item. Where it has others, its items are none."""
+
+    sentAt: Text = None  # noqa: N815
+    receivedAt: Text = None  # noqa: N815
+    context: dict[str, Raw] | None = None
+
+
 class OrdinaryEvents(NamedTuple):
     """Rows of the table `events`, and of each the index of the message that it was read from."""
 
@@ -95,14 +104,25 @@ _OTHERS: Final = frozenset({"_metadata", "version"})
 """The fields that no column has."""
 _decode: Final = msgspec.json.Decoder(_Event).decode
 _decode_context: Final = msgspec.json.Decoder(_Context).decode
+_decode_defaults: Final = msgspec.json.Decoder(_Defaults).decode
+_KEPT_DEFAULTS: Final = 64
 
 
-def read(reader: Reader, messages: Sequence[bytes]) -> OrdinaryEvents:
-    """The ordinary events among these messages, which have no attributes and no time of publication."""
+def payload(message: Message) -> bytes:
+    """The bytes of a message."""
+    return message if isinstance(message, bytes) else message.payload
+
+
+def read(reader: Reader, messages: Sequence[Message]) -> OrdinaryEvents:
+    """The ordinary events among these messages. Those that are more than their bytes come from a source, or are items
+    of a batch (`Reader.items`); none is from the log or from a dead letter."""
     events, contexts, indexes = [], [], []
-    for index in _readable(messages):
+    payloads = [*map(payload, messages)]
+    for index in _readable(payloads):
         try:
-            event = _decode(messages[index])
+            event = _decode(payloads[index])
+            if not _inherit(event, messages[index]):
+                continue
             context = _decode_context(event.context)
         except (msgspec.DecodeError, RecursionError):
             continue
@@ -116,6 +136,33 @@ def read(reader: Reader, messages: Sequence[bytes]) -> OrdinaryEvents:
     if are_ordinary.false_count:
         return OrdinaryEvents(rows.filter(are_ordinary), [*compress(indexes, are_ordinary.to_pylist())])
     return OrdinaryEvents(rows, indexes)
+
+
+def _inherit(event: _Event, message: Message) -> bool:
+    """Sets what an event inherits from its batch; False where the rules must find that out. Raises msgspec.DecodeError
+    where its context is no object."""
+    if isinstance(message, bytes):
+        return True
+    if message.too_large is not None:
+        return False
+    if message.inherited is None:
+        return True
+    defaults = _defaults(message.inherited)
+    if defaults is None:
+        return False
+    event.sentAt = event.sentAt or defaults.sentAt
+    event.receivedAt = event.receivedAt or defaults.receivedAt
+    if defaults.context is not None:
+        event.context = raw_json.encode({**defaults.context, **raw_json.decode_fields(event.context)})
+    return True
+
+
+@functools.lru_cache(maxsize=_KEPT_DEFAULTS)
+def _defaults(inherited: str) -> _Defaults | None:
+    try:
+        return _decode_defaults(inherited)
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 def _readable(messages: Sequence[bytes]) -> Sequence[int]:
@@ -146,7 +193,7 @@ def _is_text(document: bytes) -> bool:
 
 
 def _rows(
-    reader: Reader, messages: list[bytes], events: list[_Event], contexts: list[_Context]
+    reader: Reader, messages: list[Message], events: list[_Event], contexts: list[_Context]
 ) -> tuple[pa.Table, pa.BooleanArray]:
     """The row of each event, and whether it is ordinary."""
     columns: dict[str, Any] = dict(zip(_Event.__struct_fields__, zip(*map(astuple, events), strict=True), strict=False))
@@ -158,11 +205,12 @@ def _rows(
     group_id, group_is_usable = _ids(reader, [context.groupId for context in contexts])
     properties, context, integrations = (_json(columns[name]) for name in ("properties", "context", "integrations"))
     name, has_name = _names(events, contexts)
-    connection = _connections(reader, columns["projectId"])
+    connection = _connections(reader, messages, columns["projectId"])
     are_ordinary = functools.reduce(
         pc.and_,
         (
             moments.are_ordinary,
+            _is_by_segments_clock(messages, moments.received_at, columns["receivedAt"]),
             *(user_is_usable, anonymous_is_usable, group_is_usable),
             pc.or_(user_id.is_valid(), anonymous_id.is_valid()),
             pc.starts_with(properties, "{"),
@@ -223,6 +271,18 @@ def _times(stated: Sequence[Text], original: Sequence[Text], sent: Sequence[Text
         ),
     )
     return _Times(pc.if_else(is_ahead, received_at, timestamp), received_at, sent_at, original_at, are_ordinary)
+
+
+def _is_by_segments_clock(
+    messages: list[Message], received_at: pa.Int64Array, receipt: Sequence[Text]
+) -> pa.BooleanArray:
+    """Whether each event has a receipt that its time of publication, where it has one, does not speak against."""
+    published = [None if isinstance(message, bytes) else message.published_at for message in messages]
+    if not any(time is not None for time in published):
+        return _all(len(messages))
+    ahead = pc.subtract(received_at, pa.array(published, pa.int64()))
+    is_told = pc.and_(_strings(receipt).is_valid(), pc.less_equal(ahead, MAX_CLOCK_AHEAD_US))
+    return pc.or_(pa.array([time is None for time in published], pa.bool_()), is_told.fill_null(False))
 
 
 def _is_in(times: range, column: pa.Int64Array) -> pa.BooleanArray:
@@ -290,11 +350,13 @@ def _page_name(event: _Event, context: _Context) -> Text:
     return call_rows.page_name(event.type, event.properties, context.page)
 
 
-def _connections(reader: Reader, project_ids: Sequence[Text]) -> pa.StringArray:
+def _connections(reader: Reader, messages: list[Message], project_ids: Sequence[Text]) -> pa.StringArray:
     """The names of the connections that the messages belong to, null for a message without one."""
-    routes = {project_id: reader.router.route(project_id) for project_id in set(project_ids)}
-    names = {project_id: None if route is None else route.name for project_id, route in routes.items()}
-    return _strings([*map(names.__getitem__, project_ids)])
+    attributes = [None if isinstance(message, bytes) else message.attributes.get("connection") for message in messages]
+    places = [*zip(project_ids, attributes, strict=True)]
+    routes = {place: reader.router.route(*place) for place in set(places)}
+    names = {place: None if route is None else route.name for place, route in routes.items()}
+    return _strings([*map(names.__getitem__, places)])
 
 
 def _are_enabled(reader: Reader, integrations: Sequence[Raw]) -> pa.BooleanArray:
@@ -306,13 +368,13 @@ def _are_enabled(reader: Reader, integrations: Sequence[Raw]) -> pa.BooleanArray
     return pa.array([*map(enabled.__getitem__, texts)], pa.bool_())
 
 
-def _extra(message: bytes, event: _Event) -> Raw | None:
+def _extra(message: Message, event: _Event) -> Raw | None:
     """What no column has of an event: of the same fields in the same order as by the rules of `reader`."""
     if event._metadata is NULL:
         return None if event.version is NULL else _version(bytes(event.version))
     if event.category is NULL:
         return common_others(event._metadata, event.version)
-    written = raw_json.decode_fields(message)
+    written = raw_json.decode_fields(payload(message))
     others = {name: raw for name, raw in written.items() if name in _OTHERS and raw != NULL}
     return raw_json.encode(others) if others else None
 

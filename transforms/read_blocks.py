@@ -17,7 +17,7 @@ from transforms.classify import Classify, ClassifyFn
 from transforms.core.reader import Reader, Received
 from transforms.core.rows import Append
 from transforms.event_blocks import EventBlock, Unread
-from transforms.ordinary_events import OrdinaryEvents
+from transforms.ordinary_events import Message, OrdinaryEvents
 from transforms.parse import ParseFn
 
 Messages: TypeAlias = list[bytes] | list[Received]
@@ -49,12 +49,12 @@ class _ReadBlockFn(metrics.CountingFn):
         self.parse.tally = self.classify.tally = self.tally
 
     def process(self, messages: Messages) -> Iterator[EventBlock | TaggedOutput]:
-        unread = Unread.of(self.reader, messages)
+        unread = Unread.of(self.reader, [*self._unfolded(messages)])
         self._count(unread.ordinary)
         start = size = 0
         events: list[tuple[int, Append]] = []
         for index in unread.others():
-            for output in self._outputs(messages[index]):
+            for output in self._outputs(unread.messages[index]):
                 if isinstance(output, TaggedOutput):
                     yield output
                     continue
@@ -63,11 +63,20 @@ class _ReadBlockFn(metrics.CountingFn):
                 if size >= _BLOCK_BYTES:
                     yield unread.block(start, index, events)
                     start, size, events = index, 0, []
-        rest = unread.block(start, len(messages), events)
+        rest = unread.block(start, len(unread.messages), events)
         if len(rest):
             yield rest
 
-    def _outputs(self, message: bytes | Received) -> Iterator[Append | TaggedOutput]:
+    def _unfolded(self, messages: Messages) -> Iterator[Message]:
+        """The messages, and in the place of an array or a batch its items."""
+        for message in messages:
+            items = self.reader.items(message if isinstance(message, Received) else Received(message))
+            if items:
+                yield from items
+            else:
+                yield message
+
+    def _outputs(self, message: Message) -> Iterator[Append | TaggedOutput]:
         received = message if isinstance(message, Received) else Received(message)
         for read in self.parse.process(received):
             if isinstance(read, TaggedOutput):

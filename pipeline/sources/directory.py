@@ -31,7 +31,6 @@ from pipeline.sources.directory_reader import DirectoryReader, ReadBlock
 from pipeline.sources.endless import END, Endless, advance, later
 from pipeline.sources.files import Line, note_unreadable
 from pipeline.warehouses import JobRun, Warehouse
-from schemas.tables import Timestamp
 from transforms import metrics
 from transforms.core.connection_paths import folded_name, names_by_path
 from transforms.core.reader import Received
@@ -105,6 +104,10 @@ class Directory:
     def read(self, warehouse: Warehouse, job: JobRun) -> ReadDirectory:
         return ReadDirectory(self)
 
+    def read_blocks(self) -> ReadDirectoryBlocks:
+        """The same in blocks, as `ReadBlocks` takes them."""
+        return ReadDirectoryBlocks(self)
+
     def stop(self) -> None:
         DirectoryReader.stop(self.path)
 
@@ -122,19 +125,30 @@ class Directory:
         return ""
 
 
-class ReadDirectory(beam.PTransform):
-    """PBegin → `Received`, one for each line; its timestamp is the later of the file's and the watermark."""
+class ReadDirectoryBlocks(beam.PTransform):
+    """PBegin → `Messages`; their timestamp is the later of their file's and the watermark."""
 
     def __init__(self, directory: Directory) -> None:
         super().__init__()
         self.directory = directory
 
-    def expand(self, begin: PBegin) -> PCollection[Received]:
+    def expand(self, begin: PBegin) -> PCollection:
         reader = begin | "Reader" >> beam.Create([0])
-        return reader | "Files" >> beam.ParDo(_ReadFn(self.directory)).with_output_types(Received)
+        return reader | "Files" >> beam.ParDo(_ReadBlocksFn(self.directory)).with_output_types(list[Received])
 
 
-class _ReadFn(metrics.CountingFn):
+class ReadDirectory(ReadDirectoryBlocks):
+    """The same one by one: PBegin → `Received`, one for each line."""
+
+    def expand(self, begin: PBegin) -> PCollection:
+        return super().expand(begin) | "Lines" >> beam.FlatMap(_one_by_one).with_output_types(Received)
+
+
+def _one_by_one(messages: list[Received]) -> list[Received]:
+    return messages
+
+
+class _ReadBlocksFn(metrics.CountingFn):
     """Reads blocks for a moment at a time. The files that are open, and what is left of them, belong to the process."""
 
     def __init__(self, directory: Directory) -> None:
@@ -165,26 +179,30 @@ class _ReadFn(metrics.CountingFn):
             read_bytes += block.size
             if block.problem:
                 note_unreadable(self.tally, block.problem)
-            yield from self._timed(block, later(reader.watermark(), estimator))
+            messages = self._messages(block)
+            if messages:
+                yield _timed(messages, max(block.completed_at, later(reader.watermark(), estimator)))
         if reader.is_done:
             tracker.try_claim(END)
             return
         advance(estimator, reader.watermark())
         tracker.defer_remainder(timestamp.Duration(_RESUME_S) if not blocks or reader.is_stopping else None)
 
-    def _timed(self, block: ReadBlock, watermark: Timestamp) -> Iterator[WindowedValue]:
-        """The messages of a block, none behind the watermark."""
-        arrived_at = timestamp.Timestamp(micros=max(block.completed_at, watermark))
-        messages = [line for line in block.lines if isinstance(line, Received) or (line and not line.isspace())]
-        self.tally[metrics.RECEIVED.name] += len(messages)
-        self.tally[metrics.BLANK.name] += len(block.lines) - len(messages)
+    def _messages(self, block: ReadBlock) -> list[Received]:
+        lines = [line for line in block.lines if isinstance(line, Received) or (line and not line.isspace())]
+        self.tally[metrics.RECEIVED.name] += len(lines)
+        self.tally[metrics.BLANK.name] += len(block.lines) - len(lines)
         self.tally.report()
-        for line in messages:
-            yield WindowedValue(received(block, line), arrived_at, _GLOBAL)
+        return [received(block, line) for line in lines]
 
     def _report_lags(self, reader: DirectoryReader) -> None:
         for lag_ms in reader.pop_lags_ms():
             metrics.observe(metrics.LAG, lag_ms)
+
+
+def _timed(messages: list[Received], at: int) -> WindowedValue:
+    """The messages of a block, at a time that is not behind the watermark."""
+    return WindowedValue(messages, timestamp.Timestamp(micros=at), _GLOBAL)
 
 
 def received(block: ReadBlock, line: Line) -> Received:

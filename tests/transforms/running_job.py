@@ -14,7 +14,7 @@ import inspect
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, reduce
 from pathlib import Path
 from random import Random
@@ -74,9 +74,10 @@ class _Steps(PipelineVisitor):
 
 @cache
 def steps() -> Mapping[str, Step]:
-    """The stateful steps of a job on a subscription, by their labels."""
+    """The stateful steps of a job on a subscription, by their labels, on a runner that has their states."""
     arguments = ["--input_subscription=projects/acme-web/subscriptions/calls", "--warehouse=duckdb:///never.duckdb"]
     settings, options = parse(arguments)
+    settings = replace(settings, state_in_process=False)
     pipeline = beam.Pipeline(options=options)
     now = Timestamp(1_700_000_000_000_000)
     build(pipeline, settings, open_warehouse(settings.warehouse), JobRun(now, now, now, bounded=False))

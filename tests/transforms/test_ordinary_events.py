@@ -13,7 +13,8 @@ import pytest
 
 from examples.generate import GeneratorSettings, stream
 from pipeline.warehouses.duckdb.arrow import row_batch
-from schemas.tables import EVENTS, Event
+from schemas.segment import MAX_CLOCK_AHEAD_US
+from schemas.tables import EVENTS, Event, Timestamp
 from tests.histories import line, odd_line
 from tests.transforms.core.calls import PAGE, SCREEN, TRACK, deep, without
 from tests.transforms.core.hostile import hostile
@@ -23,6 +24,7 @@ from transforms.core.connections import Connection, Connections
 from transforms.core.reader import Call, Reader, Received
 from transforms.core.rows import Append
 from transforms.event_blocks import EventBlocks, Unread
+from transforms.ordinary_events import Message
 
 CONNECTIONS = Connections(connections=(Connection("site", ("u", "7")), Connection("rest")))
 STRICT = Connections(
@@ -75,25 +77,60 @@ VALUES: dict[str, Sequence[Any]] = {
 }
 
 
-def one_by_one(reader: Reader, messages: Sequence[bytes]) -> list[tuple[int, Append]]:
+ATTRIBUTES: Sequence[dict[str, str]] = ({}, {}, {"connection": "site"}, {"connection": "nobody's"}, {"other": "x"})
+PUBLISHED = (
+    None,
+    Timestamp(1_700_000_100_000_000),
+    Timestamp(1_700_000_000_000_000 - 2 * MAX_CLOCK_AHEAD_US),
+    Timestamp(4_000_000_000_000_000),
+)
+DEFAULTS: Sequence[Any] = (
+    *(None, {}, {"receivedAt": LATER}, {"sentAt": LATER, "receivedAt": LATER}, {"receivedAt": "never"}),
+    *({"context": {"ip": "203.0.113.9", "page": {"path": "/d"}}}, {"context": {"groupId": "g9"}}, {"context": {}}),
+    *(
+        {"receivedAt": 1_700_000_100},
+        {"integrations": {"All": False}},
+        {"integrations": {}},
+        {"context": {"personas": 1}},
+    ),
+)
+"""Of batches; None for a message that is no item of one."""
+
+
+def one_by_one(reader: Reader, messages: Sequence[Message]) -> list[tuple[int, Append]]:
     """The events of messages by the rules, each with the index of its message."""
     events = []
     for index, message in enumerate(messages):
-        for outcome in reader.read(Received(message)):
+        for outcome in reader.read(received(message)):
             if isinstance(outcome, Call) and (event := call_rows.rows(outcome)[0]) is not None:
                 events.append((index, event))
     return events
+
+
+def received(message: Message) -> Received:
+    return Received(message) if isinstance(message, bytes) else message
+
+
+def enveloped(rng: Random, message: bytes) -> Received:
+    """The message as a source may deliver it, or as an item of a batch."""
+    defaults = rng.choice(DEFAULTS)
+    return Received(
+        message,
+        rng.choice(ATTRIBUTES),
+        rng.choice(PUBLISHED),
+        inherited=None if defaults is None else msgspec.json.encode(defaults).decode(),
+    )
 
 
 def rows(events: Sequence[Append]) -> pa.Table:
     return row_batch(EVENTS, [event.row for event in events], 0)
 
 
-def check(reader: Reader, messages: Sequence[bytes]) -> int:
+def check(reader: Reader, messages: Sequence[Message]) -> int:
     """Every row is the one of the rules; returns how many there are."""
     ordinary = ordinary_events.read(reader, messages)
     for index in ordinary.indexes:
-        (call,) = reader.read(Received(messages[index]))
+        (call,) = reader.read(received(messages[index]))
         assert isinstance(call, Call), messages[index]
         assert call_rows.rows(call)[1] is None, messages[index]
     if not ordinary.indexes:
@@ -107,15 +144,19 @@ def check(reader: Reader, messages: Sequence[bytes]) -> int:
 
 
 @pytest.mark.parametrize(("reader", "ordinary"), zip(READERS, (500, 30), strict=True))
-def test_odd_values_of_every_field_give_the_row_of_the_rules(reader: Reader, ordinary: int) -> None:
+@pytest.mark.parametrize("are_enveloped", [False, True])
+def test_odd_values_of_every_field_give_the_row_of_the_rules(
+    reader: Reader, ordinary: int, are_enveloped: bool
+) -> None:
     rng = Random(1)
-    messages = []
+    messages: list[Message] = []
     for _ in range(6_000):
         fields = list(rng.choice((PAGE, SCREEN, TRACK)).items())
         for name in rng.sample(list(VALUES), rng.choice((0, 1, 1, 2, 3, 6))):
             fields.append((name, rng.choice(VALUES[name])))
-        messages.append(line(dict(fields)) if rng.random() < 0.9 else line(dict(reversed(fields))))
-    assert check(reader, messages) > ordinary
+        message = line(dict(fields)) if rng.random() < 0.9 else line(dict(reversed(fields)))
+        messages.append(enveloped(rng, message) if are_enveloped else message)
+    assert check(reader, messages) > (0.3 * ordinary if are_enveloped else ordinary)
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -124,6 +165,31 @@ def test_one_odd_message_at_a_time_gives_the_row_of_the_rules(reader: Reader) ->
         for name, values in VALUES.items():
             for value in values:
                 check(reader, [line({**call, name: value})])
+
+
+@pytest.mark.parametrize("defaults", DEFAULTS)
+@pytest.mark.parametrize("published_at", PUBLISHED)
+def test_an_event_that_lacks_a_time_or_a_context_gives_the_row_of_the_rules(
+    defaults: Any, published_at: Timestamp | None
+) -> None:
+    """Whatever its batch and its source have in their place."""
+    inherited = None if defaults is None else msgspec.json.encode(defaults).decode()
+    calls = [TRACK, {**TRACK, "context": {"ip": "::1", "page": {"path": "/p"}}}, {**TRACK, "context": None}]
+    calls += [without(TRACK, "receivedAt"), without(TRACK, "sentAt"), without(TRACK, "timestamp", "originalTimestamp")]
+    calls.append(without(TRACK, "timestamp", "originalTimestamp", "sentAt", "receivedAt"))
+    for reader in READERS:
+        for attributes in ATTRIBUTES:
+            messages = [Received(line(call), attributes, published_at, inherited=inherited) for call in calls]
+            check(reader, messages)
+
+
+def test_events_of_a_receivers_batch_are_ordinary() -> None:
+    """Each of its messages is a batch, with the time of receipt and the browser's device."""
+    tracks = [without({**TRACK, "messageId": str(number)}, "receivedAt") for number in range(20)]
+    batch = {"batch": tracks, "receivedAt": LATER, "context": {"ip": "203.0.113.9", "userAgent": "Mozilla/5.0"}}
+    items = READERS[0].items(Received(line(batch), {"connection": "site"}, Timestamp(1_700_000_100_000_000)))
+    assert len(items) == 20
+    assert check(READERS[0], items) == 20
 
 
 def test_bytes_that_nobody_should_send_give_the_row_of_the_rules() -> None:

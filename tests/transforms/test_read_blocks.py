@@ -13,6 +13,7 @@ import pytest
 from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
+from schemas.tables import Timestamp
 from tests.histories import line, odd_line
 from tests.transforms.core.calls import IDENTIFY, PAGE, TRACK
 from tests.transforms.core.hostile import hostile
@@ -31,8 +32,12 @@ ENGAGE = {**TRACK, "context": {"personas": {"computation_class": "audience", "co
 
 def messages() -> list[bytes]:
     rng = Random(3)
-    batch = {"batch": [{**PAGE, "messageId": str(number)} for number in range(50)]}
-    plain = [line(call) for call in (PAGE, TRACK, IDENTIFY, ENGAGE, batch)]
+    calls = [{**PAGE, "messageId": str(number)} for number in range(50)]
+    device = {"context": {"ip": "203.0.113.9"}, "receivedAt": "2023-11-14T22:15:00.000Z"}
+    batches = [{"batch": calls}, {"batch": [*calls, IDENTIFY, {}, 5, {**TRACK, "context": []}], **device}]
+    batches += [{"batch": []}, {"batch": 5}, {"batch": [TRACK], "context": {"page": {"path": "x" * 5_000}}}]
+    plain = [line(call) for call in (PAGE, TRACK, IDENTIFY, ENGAGE, *batches)]
+    plain += [line(calls), line([]), b'{"batch":[{"type":"track","event":"\\ud800"},' + line(PAGE) + b"]}"]
     return [*plain, *(hostile(rng) for _ in range(300)), *(odd_line(rng) for _ in range(300)), *plain]
 
 
@@ -84,6 +89,15 @@ def test_a_block_becomes_what_its_messages_become(block_bytes: int, monkeypatch:
     monkeypatch.setattr(read_blocks, "_BLOCK_BYTES", block_bytes)
     counts = results(messages(), ReadBlocks(READER))
     assert counts == results(messages(), None)
+    assert counts[metrics.READ.name] > 600
+
+
+def test_messages_of_a_source_become_what_they_become_one_by_one() -> None:
+    """With attributes and a time of publication, as a directory delivers them."""
+    published_at = Timestamp(1_700_000_100_000_000)
+    received = [Received(message, {"connection": "site"}, published_at) for message in messages()]
+    counts = results(received, ReadBlocks(READER))
+    assert counts == results(received, None)
     assert counts[metrics.READ.name] > 600
 
 

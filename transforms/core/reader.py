@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -159,6 +161,11 @@ Unusable = dict[str, str]
 """Why an id or a time counts as absent, by its field."""
 
 
+_ITEMS: Final = re.compile(rb'^[ \t\r\n]*\[|"batch"')
+"""Finds messages that may have items; what only spells `batch` in another way need not be found."""
+_LONGEST_DEFAULTS: Final = 4_000
+"""Bytes of a batch's defaults, which each of its items gets."""
+_KEPT_DEFAULTS: Final = 64
 _read_context: Final = msgspec.json.Decoder(_Context).decode
 
 
@@ -207,6 +214,32 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
             return (letter,)
         received = replace(received, inherited=bytes(raw_json.encode(given)).decode())
         return self._outcomes(received, stage, document, given)
+
+    def items(self, received: Received) -> list[Received]:
+        """The items of an array or a batch, each as a message of its own that reads the same; none of any other
+        message, of one that is refused whole, and of one with defaults that are long."""
+        payload = received.payload
+        if received.too_large or len(payload) > MAX_MESSAGE_BYTES or not _ITEMS.search(payload):
+            return []
+        try:
+            document = parse(payload)
+            given: InheritedFields = {}
+            if isinstance(document, MessageFields):
+                if document.batch is NULL or not is_array(document.batch):
+                    return []
+                given = _defaults(document)
+                document = items(document.batch)
+            _check_batch(received, document, given)
+            defaults = bytes(raw_json.encode(given))
+            check_depth(defaults)
+        except Refused:
+            return []
+        if len(defaults) > _LONGEST_DEFAULTS:
+            return []
+        inherited = defaults.decode()
+        return [
+            Received(bytes(item), received.attributes, received.published_at, inherited=inherited) for item in document
+        ]
 
     def _outcomes(
         self, received: Received, stage: Stage, document: Sequence[Raw], defaults: InheritedFields
@@ -420,6 +453,7 @@ def _defaults(batch: MessageFields) -> InheritedFields:
     return defaults
 
 
+@functools.lru_cache(maxsize=_KEPT_DEFAULTS)
 def _inherited(defaults: str) -> InheritedFields:
     """The defaults of a batch that an item of it was kept with. Raises Refused where they are too deep."""
     try:
