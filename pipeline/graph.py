@@ -11,7 +11,7 @@
                      │                                  accounts ◄─ FoldAccounts ◄───── accounts ┘
                      └─ failures of every stage ──────────────────────────────────────────► dead_letters
 
-Lines of files and of a directory that a warehouse takes in columns are read and sorted block by block: `ReadBlocks` does
+Lines of files and directories that a warehouse takes in columns are read and sorted block by block: `ReadBlocks` does
 what Parse and Classify do, and a block of events crosses the graph as one element.
 
 Five sixths of the traffic never leave the stage that read them: what is fused with the source is written by it.
@@ -37,8 +37,6 @@ from apache_beam.pvalue import PCollection
 from pipeline import warehouses
 from pipeline.job_kind import JobKind
 from pipeline.options import Settings
-from pipeline.sources.directory import Directory
-from pipeline.sources.files import Files
 from pipeline.sources.history import History
 from pipeline.sources.redelivery import Redelivery
 from pipeline.warehouses import JobRun, Warehouse
@@ -80,9 +78,9 @@ def build(
             logged_calls[label] = replaced[warehouses.LOGGED]
             writes.append(replaced[warehouses.REMOVED])
             continue
-        append_blocks = warehouse.append_blocks(job) if isinstance(source, Files | Directory) else None
-        if isinstance(source, Files | Directory) and append_blocks is not None:
-            blocks = pipeline | f"Read{label}" >> source.read_blocks()
+        read_blocks, append_blocks = source.read_blocks(), warehouse.append_blocks(job)
+        if read_blocks is not None and append_blocks is not None:
+            blocks = pipeline | f"Read{label}" >> read_blocks
             classified = blocks | f"ReadBlocks{label}" >> ReadBlocks(reader)
             refused = {"Unread": classified[ReadBlocks.DEAD_LETTERS]}
             refused["Events"] = classified[ReadBlocks.EVENTS] | f"WriteEvents{label}" >> append_blocks

@@ -46,6 +46,9 @@ class Source(Protocol):
     def read(self, warehouse: Warehouse, job: JobRun) -> beam.PTransform:
         """PBegin → `Received`. The job runs on the warehouse, from which some sources read."""
 
+    def read_blocks(self) -> beam.PTransform | None:
+        """PBegin → `Messages`, as `ReadBlocks` takes them; None where messages come one by one."""
+
     def stop(self) -> None:
         """Has an unbounded source read no more. What it has read is still written, and then its output ends. Any
         thread, and a signal's handler, may call it."""
@@ -78,6 +81,9 @@ class BoundedSource:
 
     def check(self) -> None:
         pass
+
+    def read_blocks(self) -> beam.PTransform | None:
+        return None
 
     def stop(self) -> None:
         """It ends by itself."""

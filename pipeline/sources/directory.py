@@ -105,7 +105,6 @@ class Directory:
         return ReadDirectory(self)
 
     def read_blocks(self) -> ReadDirectoryBlocks:
-        """The same in blocks, as `ReadBlocks` takes them."""
         return ReadDirectoryBlocks(self)
 
     def stop(self) -> None:

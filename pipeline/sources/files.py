@@ -105,7 +105,6 @@ class Files(BoundedSource):
         return ReadFiles(self.patterns, self.listing)
 
     def read_blocks(self) -> ReadFileBlocks:
-        """The same in blocks, as `ReadBlocks` takes them."""
         return ReadFileBlocks(self.patterns, self.listing)
 
     def likely_mistake(self) -> str:

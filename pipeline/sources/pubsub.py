@@ -68,6 +68,9 @@ class Subscription:
     def read(self, warehouse: Warehouse, job: JobRun) -> ReadPubSub:
         return ReadPubSub(self.name, native=self.native)
 
+    def read_blocks(self) -> None:
+        return None
+
     def stop(self) -> None:
         Subscriber.stop()
 

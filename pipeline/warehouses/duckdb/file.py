@@ -288,16 +288,14 @@ class _Relation(NamedTuple):
 
 
 def _existing(connection: DuckDBPyConnection) -> Mapping[str, _Relation]:
+    here = "database_name = current_database() AND schema_name = current_schema()"
+    view_names = connection.execute(f"SELECT lower(view_name) FROM duckdb_views() WHERE {here}").fetchall()
     relations = connection.execute(
-        """
-        SELECT lower(table_name), any_value(table_type = 'VIEW'), map(list(lower(column_name)), list(data_type))
-        FROM information_schema.tables JOIN information_schema.columns USING (table_catalog, table_schema, table_name)
-        WHERE table_catalog = current_database() AND table_schema = current_schema()
-        GROUP BY 1
-        """
+        "SELECT lower(table_name), map(list(lower(column_name)), list(data_type))"
+        f" FROM duckdb_columns() WHERE {here} GROUP BY 1"
     ).fetchall()
     keys = primary_keys(connection)
-    return {name: _Relation(is_view, columns, keys.get(name, ())) for name, is_view, columns in relations}
+    return {name: _Relation((name,) in view_names, columns, keys.get(name, ())) for name, columns in relations}
 
 
 def primary_keys(connection: DuckDBPyConnection) -> Mapping[str, tuple[str, ...]]:

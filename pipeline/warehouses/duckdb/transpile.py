@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from schemas import tables
@@ -18,11 +18,17 @@ _KEYS: Final = (
     " THEN CAST(TO_JSON(key) AS VARCHAR) ELSE key END)"
 )
 """GoogleSQL's JSON_KEYS gives a key that has quotes as a JSON text."""
-_TYPE: Final = (
-    "CASE JSON_TYPE(A_JSON) WHEN 'VARCHAR' THEN 'string' WHEN 'BOOLEAN' THEN 'boolean' WHEN 'NULL' THEN 'null'"
-    " WHEN 'ARRAY' THEN 'array' WHEN 'OBJECT' THEN 'object' WHEN 'BIGINT' THEN 'number' WHEN 'UBIGINT' THEN 'number'"
-    " WHEN 'HUGEINT' THEN 'number' WHEN 'DOUBLE' THEN 'number' END"
-)
+_TYPES: Final[Mapping[str, Sequence[str]]] = {
+    "string": ("VARCHAR",),
+    "boolean": ("BOOLEAN",),
+    "null": ("NULL",),
+    "array": ("ARRAY",),
+    "object": ("OBJECT",),
+    "number": ("BIGINT", "UBIGINT", "HUGEINT", "DOUBLE"),
+}
+"""What DuckDB calls the types of JSON values, by GoogleSQL's names."""
+_WHENS: Final = " ".join(f"WHEN '{ours}' THEN '{name}'" for name, named in _TYPES.items() for ours in named)
+_TYPE: Final = f"CASE JSON_TYPE(A_JSON) {_WHENS} END"
 
 
 def transpiled(sql: str, *, pretty: bool = False) -> str:
@@ -37,11 +43,27 @@ def transpiled(sql: str, *, pretty: bool = False) -> str:
 
 def rewritten(statement: exp.Expr) -> exp.Expr:
     """What sqlglot has read of GoogleSQL, changed to what it writes right for DuckDB."""
+    _compare_types(statement)
     for node in reversed([*statement.walk()]):  # what is inside a node comes before it
         new = _rewritten(node)
         if new is not node:
             node.replace(new)
     return statement
+
+
+def _compare_types(statement: exp.Expr) -> None:
+    """Compares the type of a JSON value with constants by DuckDB's own names, a tenth of the text."""
+    from sqlglot import exp
+
+    for node in [*statement.find_all(exp.EQ, exp.In)]:
+        constants = [node.expression] if isinstance(node, exp.EQ) else node.expressions
+        if not isinstance(node.this, exp.JSONType) or not all(isinstance(one, exp.Literal) for one in constants):
+            continue
+        names = [exp.Literal.string(name) for constant in constants for name in _TYPES[constant.name]]
+        type_ = exp.Anonymous(this="JSON_TYPE", expressions=[node.this.this])
+        node.replace(
+            exp.EQ(this=type_, expression=names[0]) if len(names) == 1 else exp.In(this=type_, expressions=names)
+        )
 
 
 def _rewritten(node: exp.Expr) -> exp.Expr:

@@ -121,26 +121,7 @@ FROM (
                       WHEN type = 'track'
                       THEN COALESCE(
                         CASE
-                          WHEN CASE JSON_TYPE(JSON_EXTRACT(document, '/audience_key'))
-                            WHEN 'VARCHAR'
-                            THEN 'string'
-                            WHEN 'BOOLEAN'
-                            THEN 'boolean'
-                            WHEN 'NULL'
-                            THEN 'null'
-                            WHEN 'ARRAY'
-                            THEN 'array'
-                            WHEN 'OBJECT'
-                            THEN 'object'
-                            WHEN 'BIGINT'
-                            THEN 'number'
-                            WHEN 'UBIGINT'
-                            THEN 'number'
-                            WHEN 'HUGEINT'
-                            THEN 'number'
-                            WHEN 'DOUBLE'
-                            THEN 'number'
-                          END = 'string'
+                          WHEN JSON_TYPE(JSON_EXTRACT(document, '/audience_key')) = 'VARCHAR'
                           THEN NULLIF(
                             CASE
                               WHEN JSON_TYPE(JSON_EXTRACT(document, '/audience_key')) IN ('OBJECT', 'ARRAY')
@@ -152,26 +133,7 @@ FROM (
                           ELSE NULL
                         END,
                         CASE
-                          WHEN CASE JSON_TYPE(JSON_EXTRACT(document, '/trait_key'))
-                            WHEN 'VARCHAR'
-                            THEN 'string'
-                            WHEN 'BOOLEAN'
-                            THEN 'boolean'
-                            WHEN 'NULL'
-                            THEN 'null'
-                            WHEN 'ARRAY'
-                            THEN 'array'
-                            WHEN 'OBJECT'
-                            THEN 'object'
-                            WHEN 'BIGINT'
-                            THEN 'number'
-                            WHEN 'UBIGINT'
-                            THEN 'number'
-                            WHEN 'HUGEINT'
-                            THEN 'number'
-                            WHEN 'DOUBLE'
-                            THEN 'number'
-                          END = 'string'
+                          WHEN JSON_TYPE(JSON_EXTRACT(document, '/trait_key')) = 'VARCHAR'
                           THEN NULLIF(
                             CASE
                               WHEN JSON_TYPE(JSON_EXTRACT(document, '/trait_key')) IN ('OBJECT', 'ARRAY')
@@ -237,28 +199,7 @@ FROM (
                         ELSE NULL
                       END AS class,
                       CASE
-                        WHEN CASE JSON_TYPE((
-                            context -> '$.personas.computation_key'
-                          ))
-                          WHEN 'VARCHAR'
-                          THEN 'string'
-                          WHEN 'BOOLEAN'
-                          THEN 'boolean'
-                          WHEN 'NULL'
-                          THEN 'null'
-                          WHEN 'ARRAY'
-                          THEN 'array'
-                          WHEN 'OBJECT'
-                          THEN 'object'
-                          WHEN 'BIGINT'
-                          THEN 'number'
-                          WHEN 'UBIGINT'
-                          THEN 'number'
-                          WHEN 'HUGEINT'
-                          THEN 'number'
-                          WHEN 'DOUBLE'
-                          THEN 'number'
-                        END = 'string'
+                        WHEN JSON_TYPE(context -> '$.personas.computation_key') = 'VARCHAR'
                         THEN JSON_VALUE(context, '$.personas.computation_key') ->> '$'
                         ELSE NULL
                       END AS computation_key
@@ -390,26 +331,7 @@ FROM (
             call.*
             EXCLUDE (id),
             CASE
-              WHEN CASE JSON_TYPE(id)
-                WHEN 'VARCHAR'
-                THEN 'string'
-                WHEN 'BOOLEAN'
-                THEN 'boolean'
-                WHEN 'NULL'
-                THEN 'null'
-                WHEN 'ARRAY'
-                THEN 'array'
-                WHEN 'OBJECT'
-                THEN 'object'
-                WHEN 'BIGINT'
-                THEN 'number'
-                WHEN 'UBIGINT'
-                THEN 'number'
-                WHEN 'HUGEINT'
-                THEN 'number'
-                WHEN 'DOUBLE'
-                THEN 'number'
-              END = 'number'
+              WHEN JSON_TYPE(id) IN ('BIGINT', 'UBIGINT', 'HUGEINT', 'DOUBLE')
               THEN REGEXP_REPLACE(
                 CASE
                   WHEN JSON_TYPE(TRY_CAST(id AS JSON)) IN ('OBJECT', 'ARRAY')
@@ -568,52 +490,14 @@ FROM (
                 ) = 'null'
             )
             WHERE
-              CASE JSON_TYPE(holder)
-                WHEN 'VARCHAR'
-                THEN 'string'
-                WHEN 'BOOLEAN'
-                THEN 'boolean'
-                WHEN 'NULL'
-                THEN 'null'
-                WHEN 'ARRAY'
-                THEN 'array'
-                WHEN 'OBJECT'
-                THEN 'object'
-                WHEN 'BIGINT'
-                THEN 'number'
-                WHEN 'UBIGINT'
-                THEN 'number'
-                WHEN 'HUGEINT'
-                THEN 'number'
-                WHEN 'DOUBLE'
-                THEN 'number'
-              END = 'object'
+              JSON_TYPE(holder) = 'OBJECT'
           ) AS call
           CROSS JOIN UNNEST(LIST_TRANSFORM(
             JSON_KEYS(call.holder),
             LAMBDA key : CASE WHEN STARTS_WITH(key, '"') THEN CAST(TO_JSON(key) AS TEXT) ELSE key END
           )) AS _t4(escaped)
           WHERE
-            CASE JSON_TYPE(call.id)
-              WHEN 'VARCHAR'
-              THEN 'string'
-              WHEN 'BOOLEAN'
-              THEN 'boolean'
-              WHEN 'NULL'
-              THEN 'null'
-              WHEN 'ARRAY'
-              THEN 'array'
-              WHEN 'OBJECT'
-              THEN 'object'
-              WHEN 'BIGINT'
-              THEN 'number'
-              WHEN 'UBIGINT'
-              THEN 'number'
-              WHEN 'HUGEINT'
-              THEN 'number'
-              WHEN 'DOUBLE'
-              THEN 'number'
-            END IN ('string', 'number')
+            JSON_TYPE(call.id) IN ('VARCHAR', 'BIGINT', 'UBIGINT', 'HUGEINT', 'DOUBLE')
         )
         WHERE
           trait <> own_key

@@ -69,26 +69,7 @@ FROM (
           WHEN type = 'track'
           THEN COALESCE(
             CASE
-              WHEN CASE JSON_TYPE(JSON_EXTRACT(document, '/audience_key'))
-                WHEN 'VARCHAR'
-                THEN 'string'
-                WHEN 'BOOLEAN'
-                THEN 'boolean'
-                WHEN 'NULL'
-                THEN 'null'
-                WHEN 'ARRAY'
-                THEN 'array'
-                WHEN 'OBJECT'
-                THEN 'object'
-                WHEN 'BIGINT'
-                THEN 'number'
-                WHEN 'UBIGINT'
-                THEN 'number'
-                WHEN 'HUGEINT'
-                THEN 'number'
-                WHEN 'DOUBLE'
-                THEN 'number'
-              END = 'string'
+              WHEN JSON_TYPE(JSON_EXTRACT(document, '/audience_key')) = 'VARCHAR'
               THEN NULLIF(
                 CASE
                   WHEN JSON_TYPE(JSON_EXTRACT(document, '/audience_key')) IN ('OBJECT', 'ARRAY')
@@ -100,26 +81,7 @@ FROM (
               ELSE NULL
             END,
             CASE
-              WHEN CASE JSON_TYPE(JSON_EXTRACT(document, '/trait_key'))
-                WHEN 'VARCHAR'
-                THEN 'string'
-                WHEN 'BOOLEAN'
-                THEN 'boolean'
-                WHEN 'NULL'
-                THEN 'null'
-                WHEN 'ARRAY'
-                THEN 'array'
-                WHEN 'OBJECT'
-                THEN 'object'
-                WHEN 'BIGINT'
-                THEN 'number'
-                WHEN 'UBIGINT'
-                THEN 'number'
-                WHEN 'HUGEINT'
-                THEN 'number'
-                WHEN 'DOUBLE'
-                THEN 'number'
-              END = 'string'
+              WHEN JSON_TYPE(JSON_EXTRACT(document, '/trait_key')) = 'VARCHAR'
               THEN NULLIF(
                 CASE
                   WHEN JSON_TYPE(JSON_EXTRACT(document, '/trait_key')) IN ('OBJECT', 'ARRAY')
@@ -185,28 +147,7 @@ FROM (
             ELSE NULL
           END AS class,
           CASE
-            WHEN CASE JSON_TYPE((
-                context -> '$.personas.computation_key'
-              ))
-              WHEN 'VARCHAR'
-              THEN 'string'
-              WHEN 'BOOLEAN'
-              THEN 'boolean'
-              WHEN 'NULL'
-              THEN 'null'
-              WHEN 'ARRAY'
-              THEN 'array'
-              WHEN 'OBJECT'
-              THEN 'object'
-              WHEN 'BIGINT'
-              THEN 'number'
-              WHEN 'UBIGINT'
-              THEN 'number'
-              WHEN 'HUGEINT'
-              THEN 'number'
-              WHEN 'DOUBLE'
-              THEN 'number'
-            END = 'string'
+            WHEN JSON_TYPE(context -> '$.personas.computation_key') = 'VARCHAR'
             THEN JSON_VALUE(context, '$.personas.computation_key') ->> '$'
             ELSE NULL
           END AS computation_key

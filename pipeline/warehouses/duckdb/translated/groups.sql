@@ -19,28 +19,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.app.build') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.app.build'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.app.build') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.app.build') AS TEXT)
       ELSE NULL
     END
@@ -48,28 +27,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.app.name') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.app.name'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.app.name') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.app.name') AS TEXT)
       ELSE NULL
     END
@@ -77,28 +35,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.app.namespace') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.app.namespace'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.app.namespace') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.app.namespace') AS TEXT)
       ELSE NULL
     END
@@ -106,28 +43,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.app.version') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.app.version'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.app.version') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.app.version') AS TEXT)
       ELSE NULL
     END
@@ -135,28 +51,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.campaign.content') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.campaign.content'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.campaign.content') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.campaign.content') AS TEXT)
       ELSE NULL
     END
@@ -164,28 +59,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.campaign.id') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.campaign.id'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.campaign.id') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.campaign.id') AS TEXT)
       ELSE NULL
     END
@@ -193,28 +67,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.campaign.medium') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.campaign.medium'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.campaign.medium') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.campaign.medium') AS TEXT)
       ELSE NULL
     END
@@ -222,28 +75,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.campaign.name') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.campaign.name'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.campaign.name') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.campaign.name') AS TEXT)
       ELSE NULL
     END
@@ -251,28 +83,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.campaign.source') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.campaign.source'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.campaign.source') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.campaign.source') AS TEXT)
       ELSE NULL
     END
@@ -280,28 +91,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.campaign.term') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.campaign.term'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.campaign.term') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.campaign.term') AS TEXT)
       ELSE NULL
     END
@@ -315,28 +105,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.device.advertisingId') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.device.advertisingId'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.device.advertisingId') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.device.advertisingId') AS TEXT)
       ELSE NULL
     END
@@ -344,28 +113,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.device.id') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.device.id'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.device.id') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.device.id') AS TEXT)
       ELSE NULL
     END
@@ -373,28 +121,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.device.manufacturer') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.device.manufacturer'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.device.manufacturer') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.device.manufacturer') AS TEXT)
       ELSE NULL
     END
@@ -402,28 +129,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.device.model') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.device.model'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.device.model') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.device.model') AS TEXT)
       ELSE NULL
     END
@@ -431,28 +137,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.device.name') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.device.name'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.device.name') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.device.name') AS TEXT)
       ELSE NULL
     END
@@ -460,28 +145,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.device.token') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.device.token'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.device.token') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.device.token') AS TEXT)
       ELSE NULL
     END
@@ -489,28 +153,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.device.type') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.device.type'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.device.type') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.device.type') AS TEXT)
       ELSE NULL
     END
@@ -518,28 +161,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.device.version') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.device.version'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.device.version') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.device.version') AS TEXT)
       ELSE NULL
     END
@@ -547,28 +169,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.groupId') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.groupId'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.groupId') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.groupId') AS TEXT)
       ELSE NULL
     END
@@ -576,28 +177,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.ip') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.ip'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.ip') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.ip') AS TEXT)
       ELSE NULL
     END
@@ -605,28 +185,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.library.name') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.library.name'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.library.name') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.library.name') AS TEXT)
       ELSE NULL
     END
@@ -634,28 +193,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.library.version') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.library.version'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.library.version') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.library.version') AS TEXT)
       ELSE NULL
     END
@@ -663,28 +201,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.locale') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.locale'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.locale') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.locale') AS TEXT)
       ELSE NULL
     END
@@ -692,28 +209,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.location.city') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.location.city'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.location.city') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.location.city') AS TEXT)
       ELSE NULL
     END
@@ -721,28 +217,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.location.country') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.location.country'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.location.country') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.location.country') AS TEXT)
       ELSE NULL
     END
@@ -752,28 +227,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.location.region') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.location.region'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.location.region') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.location.region') AS TEXT)
       ELSE NULL
     END
@@ -788,28 +242,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.network.carrier') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.network.carrier'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.network.carrier') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.network.carrier') AS TEXT)
       ELSE NULL
     END
@@ -829,28 +262,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.os.name') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.os.name'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.os.name') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.os.name') AS TEXT)
       ELSE NULL
     END
@@ -858,28 +270,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.os.version') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.os.version'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.os.version') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.os.version') AS TEXT)
       ELSE NULL
     END
@@ -887,28 +278,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.page.hash') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.page.hash'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.page.hash') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.page.hash') AS TEXT)
       ELSE NULL
     END
@@ -916,28 +286,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.page.path') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.page.path'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.page.path') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.page.path') AS TEXT)
       ELSE NULL
     END
@@ -945,28 +294,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.page.referrer') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.page.referrer'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.page.referrer') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.page.referrer') AS TEXT)
       ELSE NULL
     END
@@ -974,28 +302,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.page.search') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.page.search'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.page.search') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.page.search') AS TEXT)
       ELSE NULL
     END
@@ -1003,28 +310,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.page.title') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.page.title'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.page.title') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.page.title') AS TEXT)
       ELSE NULL
     END
@@ -1032,28 +318,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.page.url') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.page.url'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.page.url') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.page.url') AS TEXT)
       ELSE NULL
     END
@@ -1061,28 +326,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.protocols.event_version') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.protocols.event_version'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.protocols.event_version') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.protocols.event_version') AS TEXT)
       ELSE NULL
     END
@@ -1090,28 +334,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.protocols.sourceId') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.protocols.sourceId'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.protocols.sourceId') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.protocols.sourceId') AS TEXT)
       ELSE NULL
     END
@@ -1119,28 +342,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.protocols.violations') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.protocols.violations'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.protocols.violations') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.protocols.violations') AS TEXT)
       ELSE NULL
     END
@@ -1148,28 +350,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.referrer.id') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.referrer.id'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.referrer.id') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.referrer.id') AS TEXT)
       ELSE NULL
     END
@@ -1177,28 +358,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.referrer.link') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.referrer.link'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.referrer.link') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.referrer.link') AS TEXT)
       ELSE NULL
     END
@@ -1206,28 +366,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.referrer.name') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.referrer.name'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.referrer.name') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.referrer.name') AS TEXT)
       ELSE NULL
     END
@@ -1235,28 +374,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.referrer.type') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.referrer.type'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.referrer.type') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.referrer.type') AS TEXT)
       ELSE NULL
     END
@@ -1264,28 +382,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.referrer.url') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.referrer.url'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.referrer.url') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.referrer.url') AS TEXT)
       ELSE NULL
     END
@@ -1296,28 +393,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.sessionId') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.sessionId'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.sessionId') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.sessionId') AS TEXT)
       ELSE NULL
     END
@@ -1325,28 +401,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.timezone') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.timezone'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.timezone') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.timezone') AS TEXT)
       ELSE NULL
     END
@@ -1354,28 +409,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.userAgent') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.userAgent'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.userAgent') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.userAgent') AS TEXT)
       ELSE NULL
     END
@@ -1383,28 +417,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.userAgentData.brands') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.userAgentData.brands'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.userAgentData.brands') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.userAgentData.brands') AS TEXT)
       ELSE NULL
     END
@@ -1418,28 +431,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.userAgentData.platform') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.userAgentData.platform'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.userAgentData.platform') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.userAgentData.platform') AS TEXT)
       ELSE NULL
     END
@@ -1447,28 +439,7 @@ SELECT
   COALESCE(
     JSON_VALUE(traits, '$.address.city') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          traits -> '$.address.city'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(traits -> '$.address.city') = 'ARRAY'
       THEN CAST(TO_JSON(traits -> '$.address.city') AS TEXT)
       ELSE NULL
     END
@@ -1476,28 +447,7 @@ SELECT
   COALESCE(
     JSON_VALUE(traits, '$.address.country') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          traits -> '$.address.country'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(traits -> '$.address.country') = 'ARRAY'
       THEN CAST(TO_JSON(traits -> '$.address.country') AS TEXT)
       ELSE NULL
     END
@@ -1505,28 +455,7 @@ SELECT
   COALESCE(
     JSON_VALUE(traits, '$.address.postalCode') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          traits -> '$.address.postalCode'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(traits -> '$.address.postalCode') = 'ARRAY'
       THEN CAST(TO_JSON(traits -> '$.address.postalCode') AS TEXT)
       ELSE NULL
     END
@@ -1534,28 +463,7 @@ SELECT
   COALESCE(
     JSON_VALUE(traits, '$.address.state') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          traits -> '$.address.state'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(traits -> '$.address.state') = 'ARRAY'
       THEN CAST(TO_JSON(traits -> '$.address.state') AS TEXT)
       ELSE NULL
     END
@@ -1563,28 +471,7 @@ SELECT
   COALESCE(
     JSON_VALUE(traits, '$.address.street') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          traits -> '$.address.street'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(traits -> '$.address.street') = 'ARRAY'
       THEN CAST(TO_JSON(traits -> '$.address.street') AS TEXT)
       ELSE NULL
     END
@@ -1592,28 +479,7 @@ SELECT
   COALESCE(
     JSON_VALUE(traits, '$.avatar') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          traits -> '$.avatar'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(traits -> '$.avatar') = 'ARRAY'
       THEN CAST(TO_JSON(traits -> '$.avatar') AS TEXT)
       ELSE NULL
     END
@@ -1621,28 +487,7 @@ SELECT
   COALESCE(
     JSON_VALUE(traits, '$.description') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          traits -> '$.description'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(traits -> '$.description') = 'ARRAY'
       THEN CAST(TO_JSON(traits -> '$.description') AS TEXT)
       ELSE NULL
     END
@@ -1650,28 +495,7 @@ SELECT
   COALESCE(
     JSON_VALUE(traits, '$.domain') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          traits -> '$.domain'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(traits -> '$.domain') = 'ARRAY'
       THEN CAST(TO_JSON(traits -> '$.domain') AS TEXT)
       ELSE NULL
     END
@@ -1679,28 +503,7 @@ SELECT
   COALESCE(
     JSON_VALUE(traits, '$.email') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          traits -> '$.email'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(traits -> '$.email') = 'ARRAY'
       THEN CAST(TO_JSON(traits -> '$.email') AS TEXT)
       ELSE NULL
     END
@@ -1711,28 +514,7 @@ SELECT
   COALESCE(
     JSON_VALUE(traits, '$.phone') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          traits -> '$.phone'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(traits -> '$.phone') = 'ARRAY'
       THEN CAST(TO_JSON(traits -> '$.phone') AS TEXT)
       ELSE NULL
     END

@@ -18,28 +18,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.app.build') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.app.build'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.app.build') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.app.build') AS TEXT)
       ELSE NULL
     END
@@ -47,28 +26,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.app.name') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.app.name'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.app.name') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.app.name') AS TEXT)
       ELSE NULL
     END
@@ -76,28 +34,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.app.namespace') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.app.namespace'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.app.namespace') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.app.namespace') AS TEXT)
       ELSE NULL
     END
@@ -105,28 +42,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.app.version') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.app.version'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.app.version') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.app.version') AS TEXT)
       ELSE NULL
     END
@@ -134,28 +50,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.campaign.content') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.campaign.content'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.campaign.content') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.campaign.content') AS TEXT)
       ELSE NULL
     END
@@ -163,28 +58,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.campaign.id') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.campaign.id'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.campaign.id') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.campaign.id') AS TEXT)
       ELSE NULL
     END
@@ -192,28 +66,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.campaign.medium') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.campaign.medium'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.campaign.medium') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.campaign.medium') AS TEXT)
       ELSE NULL
     END
@@ -221,28 +74,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.campaign.name') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.campaign.name'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.campaign.name') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.campaign.name') AS TEXT)
       ELSE NULL
     END
@@ -250,28 +82,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.campaign.source') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.campaign.source'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.campaign.source') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.campaign.source') AS TEXT)
       ELSE NULL
     END
@@ -279,28 +90,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.campaign.term') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.campaign.term'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.campaign.term') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.campaign.term') AS TEXT)
       ELSE NULL
     END
@@ -314,28 +104,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.device.advertisingId') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.device.advertisingId'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.device.advertisingId') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.device.advertisingId') AS TEXT)
       ELSE NULL
     END
@@ -343,28 +112,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.device.id') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.device.id'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.device.id') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.device.id') AS TEXT)
       ELSE NULL
     END
@@ -372,28 +120,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.device.manufacturer') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.device.manufacturer'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.device.manufacturer') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.device.manufacturer') AS TEXT)
       ELSE NULL
     END
@@ -401,28 +128,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.device.model') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.device.model'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.device.model') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.device.model') AS TEXT)
       ELSE NULL
     END
@@ -430,28 +136,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.device.name') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.device.name'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.device.name') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.device.name') AS TEXT)
       ELSE NULL
     END
@@ -459,28 +144,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.device.token') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.device.token'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.device.token') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.device.token') AS TEXT)
       ELSE NULL
     END
@@ -488,28 +152,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.device.type') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.device.type'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.device.type') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.device.type') AS TEXT)
       ELSE NULL
     END
@@ -517,28 +160,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.device.version') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.device.version'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.device.version') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.device.version') AS TEXT)
       ELSE NULL
     END
@@ -546,28 +168,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.groupId') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.groupId'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.groupId') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.groupId') AS TEXT)
       ELSE NULL
     END
@@ -575,28 +176,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.ip') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.ip'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.ip') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.ip') AS TEXT)
       ELSE NULL
     END
@@ -604,28 +184,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.library.name') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.library.name'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.library.name') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.library.name') AS TEXT)
       ELSE NULL
     END
@@ -633,28 +192,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.library.version') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.library.version'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.library.version') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.library.version') AS TEXT)
       ELSE NULL
     END
@@ -662,28 +200,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.locale') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.locale'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.locale') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.locale') AS TEXT)
       ELSE NULL
     END
@@ -691,28 +208,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.location.city') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.location.city'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.location.city') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.location.city') AS TEXT)
       ELSE NULL
     END
@@ -720,28 +216,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.location.country') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.location.country'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.location.country') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.location.country') AS TEXT)
       ELSE NULL
     END
@@ -751,28 +226,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.location.region') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.location.region'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.location.region') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.location.region') AS TEXT)
       ELSE NULL
     END
@@ -787,28 +241,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.network.carrier') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.network.carrier'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.network.carrier') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.network.carrier') AS TEXT)
       ELSE NULL
     END
@@ -828,28 +261,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.os.name') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.os.name'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.os.name') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.os.name') AS TEXT)
       ELSE NULL
     END
@@ -857,28 +269,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.os.version') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.os.version'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.os.version') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.os.version') AS TEXT)
       ELSE NULL
     END
@@ -886,28 +277,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.page.hash') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.page.hash'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.page.hash') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.page.hash') AS TEXT)
       ELSE NULL
     END
@@ -915,28 +285,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.page.path') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.page.path'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.page.path') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.page.path') AS TEXT)
       ELSE NULL
     END
@@ -944,28 +293,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.page.referrer') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.page.referrer'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.page.referrer') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.page.referrer') AS TEXT)
       ELSE NULL
     END
@@ -973,28 +301,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.page.search') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.page.search'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.page.search') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.page.search') AS TEXT)
       ELSE NULL
     END
@@ -1002,28 +309,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.page.title') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.page.title'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.page.title') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.page.title') AS TEXT)
       ELSE NULL
     END
@@ -1031,28 +317,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.page.url') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.page.url'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.page.url') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.page.url') AS TEXT)
       ELSE NULL
     END
@@ -1060,28 +325,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.protocols.event_version') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.protocols.event_version'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.protocols.event_version') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.protocols.event_version') AS TEXT)
       ELSE NULL
     END
@@ -1089,28 +333,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.protocols.sourceId') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.protocols.sourceId'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.protocols.sourceId') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.protocols.sourceId') AS TEXT)
       ELSE NULL
     END
@@ -1118,28 +341,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.protocols.violations') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.protocols.violations'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.protocols.violations') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.protocols.violations') AS TEXT)
       ELSE NULL
     END
@@ -1147,28 +349,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.referrer.id') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.referrer.id'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.referrer.id') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.referrer.id') AS TEXT)
       ELSE NULL
     END
@@ -1176,28 +357,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.referrer.link') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.referrer.link'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.referrer.link') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.referrer.link') AS TEXT)
       ELSE NULL
     END
@@ -1205,28 +365,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.referrer.name') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.referrer.name'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.referrer.name') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.referrer.name') AS TEXT)
       ELSE NULL
     END
@@ -1234,28 +373,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.referrer.type') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.referrer.type'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.referrer.type') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.referrer.type') AS TEXT)
       ELSE NULL
     END
@@ -1263,28 +381,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.referrer.url') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.referrer.url'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.referrer.url') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.referrer.url') AS TEXT)
       ELSE NULL
     END
@@ -1295,28 +392,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.sessionId') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.sessionId'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.sessionId') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.sessionId') AS TEXT)
       ELSE NULL
     END
@@ -1324,28 +400,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.timezone') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.timezone'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.timezone') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.timezone') AS TEXT)
       ELSE NULL
     END
@@ -1353,28 +408,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.userAgent') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.userAgent'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.userAgent') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.userAgent') AS TEXT)
       ELSE NULL
     END
@@ -1382,28 +416,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.userAgentData.brands') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.userAgentData.brands'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.userAgentData.brands') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.userAgentData.brands') AS TEXT)
       ELSE NULL
     END
@@ -1417,28 +430,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.userAgentData.platform') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.userAgentData.platform'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.userAgentData.platform') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.userAgentData.platform') AS TEXT)
       ELSE NULL
     END

@@ -16,28 +16,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.app.build') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.app.build'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.app.build') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.app.build') AS TEXT)
       ELSE NULL
     END
@@ -45,28 +24,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.app.name') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.app.name'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.app.name') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.app.name') AS TEXT)
       ELSE NULL
     END
@@ -74,28 +32,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.app.namespace') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.app.namespace'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.app.namespace') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.app.namespace') AS TEXT)
       ELSE NULL
     END
@@ -103,28 +40,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.app.version') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.app.version'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.app.version') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.app.version') AS TEXT)
       ELSE NULL
     END
@@ -132,28 +48,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.campaign.content') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.campaign.content'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.campaign.content') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.campaign.content') AS TEXT)
       ELSE NULL
     END
@@ -161,28 +56,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.campaign.id') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.campaign.id'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.campaign.id') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.campaign.id') AS TEXT)
       ELSE NULL
     END
@@ -190,28 +64,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.campaign.medium') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.campaign.medium'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.campaign.medium') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.campaign.medium') AS TEXT)
       ELSE NULL
     END
@@ -219,28 +72,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.campaign.name') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.campaign.name'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.campaign.name') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.campaign.name') AS TEXT)
       ELSE NULL
     END
@@ -248,28 +80,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.campaign.source') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.campaign.source'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.campaign.source') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.campaign.source') AS TEXT)
       ELSE NULL
     END
@@ -277,28 +88,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.campaign.term') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.campaign.term'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.campaign.term') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.campaign.term') AS TEXT)
       ELSE NULL
     END
@@ -312,28 +102,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.device.advertisingId') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.device.advertisingId'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.device.advertisingId') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.device.advertisingId') AS TEXT)
       ELSE NULL
     END
@@ -341,28 +110,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.device.id') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.device.id'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.device.id') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.device.id') AS TEXT)
       ELSE NULL
     END
@@ -370,28 +118,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.device.manufacturer') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.device.manufacturer'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.device.manufacturer') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.device.manufacturer') AS TEXT)
       ELSE NULL
     END
@@ -399,28 +126,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.device.model') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.device.model'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.device.model') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.device.model') AS TEXT)
       ELSE NULL
     END
@@ -428,28 +134,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.device.name') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.device.name'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.device.name') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.device.name') AS TEXT)
       ELSE NULL
     END
@@ -457,28 +142,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.device.token') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.device.token'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.device.token') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.device.token') AS TEXT)
       ELSE NULL
     END
@@ -486,28 +150,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.device.type') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.device.type'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.device.type') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.device.type') AS TEXT)
       ELSE NULL
     END
@@ -515,28 +158,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.device.version') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.device.version'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.device.version') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.device.version') AS TEXT)
       ELSE NULL
     END
@@ -544,28 +166,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.groupId') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.groupId'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.groupId') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.groupId') AS TEXT)
       ELSE NULL
     END
@@ -573,28 +174,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.ip') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.ip'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.ip') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.ip') AS TEXT)
       ELSE NULL
     END
@@ -602,28 +182,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.library.name') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.library.name'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.library.name') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.library.name') AS TEXT)
       ELSE NULL
     END
@@ -631,28 +190,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.library.version') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.library.version'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.library.version') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.library.version') AS TEXT)
       ELSE NULL
     END
@@ -660,28 +198,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.locale') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.locale'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.locale') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.locale') AS TEXT)
       ELSE NULL
     END
@@ -689,28 +206,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.location.city') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.location.city'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.location.city') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.location.city') AS TEXT)
       ELSE NULL
     END
@@ -718,28 +214,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.location.country') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.location.country'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.location.country') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.location.country') AS TEXT)
       ELSE NULL
     END
@@ -749,28 +224,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.location.region') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.location.region'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.location.region') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.location.region') AS TEXT)
       ELSE NULL
     END
@@ -785,28 +239,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.network.carrier') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.network.carrier'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.network.carrier') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.network.carrier') AS TEXT)
       ELSE NULL
     END
@@ -826,28 +259,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.os.name') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.os.name'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.os.name') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.os.name') AS TEXT)
       ELSE NULL
     END
@@ -855,28 +267,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.os.version') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.os.version'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.os.version') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.os.version') AS TEXT)
       ELSE NULL
     END
@@ -884,28 +275,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.page.hash') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.page.hash'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.page.hash') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.page.hash') AS TEXT)
       ELSE NULL
     END
@@ -913,28 +283,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.page.path') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.page.path'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.page.path') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.page.path') AS TEXT)
       ELSE NULL
     END
@@ -942,28 +291,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.page.referrer') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.page.referrer'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.page.referrer') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.page.referrer') AS TEXT)
       ELSE NULL
     END
@@ -971,28 +299,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.page.search') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.page.search'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.page.search') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.page.search') AS TEXT)
       ELSE NULL
     END
@@ -1000,28 +307,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.page.title') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.page.title'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.page.title') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.page.title') AS TEXT)
       ELSE NULL
     END
@@ -1029,28 +315,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.page.url') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.page.url'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.page.url') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.page.url') AS TEXT)
       ELSE NULL
     END
@@ -1058,28 +323,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.protocols.event_version') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.protocols.event_version'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.protocols.event_version') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.protocols.event_version') AS TEXT)
       ELSE NULL
     END
@@ -1087,28 +331,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.protocols.sourceId') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.protocols.sourceId'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.protocols.sourceId') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.protocols.sourceId') AS TEXT)
       ELSE NULL
     END
@@ -1116,28 +339,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.protocols.violations') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.protocols.violations'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.protocols.violations') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.protocols.violations') AS TEXT)
       ELSE NULL
     END
@@ -1145,28 +347,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.referrer.id') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.referrer.id'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.referrer.id') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.referrer.id') AS TEXT)
       ELSE NULL
     END
@@ -1174,28 +355,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.referrer.link') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.referrer.link'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.referrer.link') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.referrer.link') AS TEXT)
       ELSE NULL
     END
@@ -1203,28 +363,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.referrer.name') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.referrer.name'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.referrer.name') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.referrer.name') AS TEXT)
       ELSE NULL
     END
@@ -1232,28 +371,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.referrer.type') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.referrer.type'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.referrer.type') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.referrer.type') AS TEXT)
       ELSE NULL
     END
@@ -1261,28 +379,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.referrer.url') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.referrer.url'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.referrer.url') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.referrer.url') AS TEXT)
       ELSE NULL
     END
@@ -1293,28 +390,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.sessionId') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.sessionId'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.sessionId') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.sessionId') AS TEXT)
       ELSE NULL
     END
@@ -1322,28 +398,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.timezone') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.timezone'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.timezone') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.timezone') AS TEXT)
       ELSE NULL
     END
@@ -1351,28 +406,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.userAgent') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.userAgent'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.userAgent') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.userAgent') AS TEXT)
       ELSE NULL
     END
@@ -1380,28 +414,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.userAgentData.brands') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.userAgentData.brands'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.userAgentData.brands') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.userAgentData.brands') AS TEXT)
       ELSE NULL
     END
@@ -1415,28 +428,7 @@ SELECT
   COALESCE(
     JSON_VALUE(context, '$.userAgentData.platform') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          context -> '$.userAgentData.platform'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(context -> '$.userAgentData.platform') = 'ARRAY'
       THEN CAST(TO_JSON(context -> '$.userAgentData.platform') AS TEXT)
       ELSE NULL
     END
@@ -1444,28 +436,7 @@ SELECT
   COALESCE(
     JSON_VALUE(traits, '$.address.city') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          traits -> '$.address.city'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(traits -> '$.address.city') = 'ARRAY'
       THEN CAST(TO_JSON(traits -> '$.address.city') AS TEXT)
       ELSE NULL
     END
@@ -1473,28 +444,7 @@ SELECT
   COALESCE(
     JSON_VALUE(traits, '$.address.country') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          traits -> '$.address.country'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(traits -> '$.address.country') = 'ARRAY'
       THEN CAST(TO_JSON(traits -> '$.address.country') AS TEXT)
       ELSE NULL
     END
@@ -1503,28 +453,7 @@ SELECT
     COALESCE(
       JSON_VALUE(traits, '$.address.postalCode') ->> '$',
       CASE
-        WHEN CASE JSON_TYPE((
-            traits -> '$.address.postalCode'
-          ))
-          WHEN 'VARCHAR'
-          THEN 'string'
-          WHEN 'BOOLEAN'
-          THEN 'boolean'
-          WHEN 'NULL'
-          THEN 'null'
-          WHEN 'ARRAY'
-          THEN 'array'
-          WHEN 'OBJECT'
-          THEN 'object'
-          WHEN 'BIGINT'
-          THEN 'number'
-          WHEN 'UBIGINT'
-          THEN 'number'
-          WHEN 'HUGEINT'
-          THEN 'number'
-          WHEN 'DOUBLE'
-          THEN 'number'
-        END = 'array'
+        WHEN JSON_TYPE(traits -> '$.address.postalCode') = 'ARRAY'
         THEN CAST(TO_JSON(traits -> '$.address.postalCode') AS TEXT)
         ELSE NULL
       END
@@ -1532,28 +461,7 @@ SELECT
     COALESCE(
       JSON_VALUE(traits, '$.address.postal_code') ->> '$',
       CASE
-        WHEN CASE JSON_TYPE((
-            traits -> '$.address.postal_code'
-          ))
-          WHEN 'VARCHAR'
-          THEN 'string'
-          WHEN 'BOOLEAN'
-          THEN 'boolean'
-          WHEN 'NULL'
-          THEN 'null'
-          WHEN 'ARRAY'
-          THEN 'array'
-          WHEN 'OBJECT'
-          THEN 'object'
-          WHEN 'BIGINT'
-          THEN 'number'
-          WHEN 'UBIGINT'
-          THEN 'number'
-          WHEN 'HUGEINT'
-          THEN 'number'
-          WHEN 'DOUBLE'
-          THEN 'number'
-        END = 'array'
+        WHEN JSON_TYPE(traits -> '$.address.postal_code') = 'ARRAY'
         THEN CAST(TO_JSON(traits -> '$.address.postal_code') AS TEXT)
         ELSE NULL
       END
@@ -1562,28 +470,7 @@ SELECT
   COALESCE(
     JSON_VALUE(traits, '$.address.state') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          traits -> '$.address.state'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(traits -> '$.address.state') = 'ARRAY'
       THEN CAST(TO_JSON(traits -> '$.address.state') AS TEXT)
       ELSE NULL
     END
@@ -1591,28 +478,7 @@ SELECT
   COALESCE(
     JSON_VALUE(traits, '$.address.street') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          traits -> '$.address.street'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(traits -> '$.address.street') = 'ARRAY'
       THEN CAST(TO_JSON(traits -> '$.address.street') AS TEXT)
       ELSE NULL
     END
@@ -1621,28 +487,7 @@ SELECT
   COALESCE(
     JSON_VALUE(traits, '$.avatar') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          traits -> '$.avatar'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(traits -> '$.avatar') = 'ARRAY'
       THEN CAST(TO_JSON(traits -> '$.avatar') AS TEXT)
       ELSE NULL
     END
@@ -1650,28 +495,7 @@ SELECT
   COALESCE(
     JSON_VALUE(traits, '$.birthday') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          traits -> '$.birthday'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(traits -> '$.birthday') = 'ARRAY'
       THEN CAST(TO_JSON(traits -> '$.birthday') AS TEXT)
       ELSE NULL
     END
@@ -1683,28 +507,7 @@ SELECT
   COALESCE(
     JSON_VALUE(traits, '$.company.id') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          traits -> '$.company.id'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(traits -> '$.company.id') = 'ARRAY'
       THEN CAST(TO_JSON(traits -> '$.company.id') AS TEXT)
       ELSE NULL
     END
@@ -1712,28 +515,7 @@ SELECT
   COALESCE(
     JSON_VALUE(traits, '$.company.industry') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          traits -> '$.company.industry'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(traits -> '$.company.industry') = 'ARRAY'
       THEN CAST(TO_JSON(traits -> '$.company.industry') AS TEXT)
       ELSE NULL
     END
@@ -1741,28 +523,7 @@ SELECT
   COALESCE(
     JSON_VALUE(traits, '$.company.name') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          traits -> '$.company.name'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(traits -> '$.company.name') = 'ARRAY'
       THEN CAST(TO_JSON(traits -> '$.company.name') AS TEXT)
       ELSE NULL
     END
@@ -1770,28 +531,7 @@ SELECT
   COALESCE(
     JSON_VALUE(traits, '$.company.plan') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          traits -> '$.company.plan'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(traits -> '$.company.plan') = 'ARRAY'
       THEN CAST(TO_JSON(traits -> '$.company.plan') AS TEXT)
       ELSE NULL
     END
@@ -1799,28 +539,7 @@ SELECT
   COALESCE(
     JSON_VALUE(traits, '$.description') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          traits -> '$.description'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(traits -> '$.description') = 'ARRAY'
       THEN CAST(TO_JSON(traits -> '$.description') AS TEXT)
       ELSE NULL
     END
@@ -1828,28 +547,7 @@ SELECT
   COALESCE(
     JSON_VALUE(traits, '$.gender') ->> '$',
     CASE
-      WHEN CASE JSON_TYPE((
-          traits -> '$.gender'
-        ))
-        WHEN 'VARCHAR'
-        THEN 'string'
-        WHEN 'BOOLEAN'
-        THEN 'boolean'
-        WHEN 'NULL'
-        THEN 'null'
-        WHEN 'ARRAY'
-        THEN 'array'
-        WHEN 'OBJECT'
-        THEN 'object'
-        WHEN 'BIGINT'
-        THEN 'number'
-        WHEN 'UBIGINT'
-        THEN 'number'
-        WHEN 'HUGEINT'
-        THEN 'number'
-        WHEN 'DOUBLE'
-        THEN 'number'
-      END = 'array'
+      WHEN JSON_TYPE(traits -> '$.gender') = 'ARRAY'
       THEN CAST(TO_JSON(traits -> '$.gender') AS TEXT)
       ELSE NULL
     END
