@@ -14,10 +14,10 @@ from apache_beam.pvalue import PCollection, TaggedOutput
 
 from transforms import metrics
 from transforms.classify import Classify, ClassifyFn
-from transforms.core.reader import Reader, Received
+from transforms.core.reader import Reader, Received, may_have_items
 from transforms.core.rows import Append
 from transforms.event_blocks import EventBlock, Unread
-from transforms.ordinary_events import Message, OrdinaryEvents
+from transforms.ordinary_events import Message, OrdinaryEvents, payload
 from transforms.parse import ParseFn
 
 Messages: TypeAlias = list[bytes] | list[Received]
@@ -70,7 +70,9 @@ class _ReadBlockFn(metrics.CountingFn):
     def _unfolded(self, messages: Messages) -> Iterator[Message]:
         """The messages, and in the place of an array or a batch its items."""
         for message in messages:
-            items = self.reader.items(message if isinstance(message, Received) else Received(message))
+            items: list[Received] = []
+            if may_have_items(payload(message)):
+                items = self.reader.items(message if isinstance(message, Received) else Received(message))
             if items:
                 yield from items
             else:
