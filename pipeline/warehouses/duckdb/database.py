@@ -59,6 +59,9 @@ _UNSUPPORTED: Final = (errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP
 _STAGED_CATALOG: Final = "staged"
 _STAGED: Final = f"{_STAGED_CATALOG}.main"
 """Where the rows of a bounded job wait, in memory; by its full name, since a file may have a schema of that name."""
+_NOT_THERE: Final = (duckdb.CatalogException, duckdb.ConnectionException, duckdb.InvalidInputException)
+"""What DuckDB raises for tables that are not made yet, and where the file is closed: before a query, or before its rows
+are fetched."""
 _REFUSALS: Final = (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException)
 """What DuckDB raises for a value that a column cannot hold."""
 
@@ -133,7 +136,7 @@ class Database:
         cursor = new_cursor(database._connection)
         try:
             return [int(scalar(cursor, f"SELECT count(*) FROM {quoted(name)}")) for name in tables]
-        except (duckdb.CatalogException, duckdb.ConnectionException, *FAILURES):  # which the job itself tells
+        except (*_NOT_THERE, *FAILURES):  # of which the job itself tells the last
             return []
 
     @classmethod
@@ -148,7 +151,7 @@ class Database:
             cursor = new_cursor(database._connection).execute(query)
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
-        except (duckdb.CatalogException, duckdb.ConnectionException):  # or it is being closed
+        except _NOT_THERE:
             return []
 
     @classmethod

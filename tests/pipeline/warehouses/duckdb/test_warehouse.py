@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -541,3 +541,24 @@ def test_its_memory_grows_with_the_index_that_it_must_hold(
             batch = row_batch(IDENTITY_CALLS, [append.row for append in appends], 0)
             assert database.run(database.append, IDENTITY_CALLS, appends, batch).result().written == 2_000
         warehouse.close()
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda file: Database.query(file, "SELECT 1"), lambda file: Database.row_counts(file, ["jobs"])]
+)
+def test_a_file_that_is_closed_between_a_query_and_its_rows_has_none(
+    ask: Callable[[str], list[Any]], warehouse: Warehouse, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(warehouse)
+
+    class Closing:
+        def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+            self.connection = connection
+
+        def execute(self, query: str) -> duckdb.DuckDBPyConnection:
+            cursor = sql.new_cursor(self.connection).execute(query)
+            cursor.close()
+            return cursor
+
+    monkeypatch.setattr(databases, "new_cursor", Closing)
+    assert ask(str(file)) == []
