@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from schemas.tables import Event
 from transforms import ordinary_events
 from transforms.core import call_rows
-from transforms.core.reader import Call, Reader, Received
+from transforms.core.reader import Call, Reader
 from transforms.core.rows import Append
-from transforms.ordinary_events import Message, OrdinaryEvents, payload
+from transforms.ordinary_events import Message, OrdinaryEvents, payload, received
 
 _FEW: Final = 16
 """To make columns of fewer messages takes longer than to read them one by one."""
@@ -47,8 +47,7 @@ class EventBlock(msgspec.Struct, frozen=True, gc=False):
         place = index if self.order is None else self.order[index]
         if place >= len(self.messages):
             return self.others[place - len(self.messages)]
-        message = self.messages[place]
-        (call,) = self.reader.read(Received(message) if isinstance(message, bytes) else message)
+        (call,) = self.reader.read(received(self.messages[place]))
         assert isinstance(call, Call)
         event, _ = call_rows.rows(call)
         assert event is not None

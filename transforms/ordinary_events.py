@@ -32,7 +32,7 @@ from schemas.tables import EVENTS
 from transforms.core import call_rows, ids, raw_json, secrets, times
 from transforms.core.fields import common_others
 from transforms.core.raw_json import EMPTY, NULL
-from transforms.core.reader import Reader, Received
+from transforms.core.reader import KEPT_DEFAULTS, Reader, Received
 
 _MOST_BYTES: Final = 1_000_000
 """A longer message may be too large, or its row."""
@@ -105,12 +105,16 @@ _OTHERS: Final = frozenset({"_metadata", "version"})
 _decode: Final = msgspec.json.Decoder(_Event).decode
 _decode_context: Final = msgspec.json.Decoder(_Context).decode
 _decode_defaults: Final = msgspec.json.Decoder(_Defaults).decode
-_KEPT_DEFAULTS: Final = 64
 
 
 def payload(message: Message) -> bytes:
     """The bytes of a message."""
     return message if isinstance(message, bytes) else message.payload
+
+
+def received(message: Message) -> Received:
+    """The message with what it is more than its bytes."""
+    return Received(message) if isinstance(message, bytes) else message
 
 
 def read(reader: Reader, messages: Sequence[Message]) -> OrdinaryEvents:
@@ -150,14 +154,16 @@ def _inherit(event: _Event, message: Message) -> bool:
     defaults = _defaults(message.inherited)
     if defaults is None:
         return False
-    event.sentAt = event.sentAt or defaults.sentAt
-    event.receivedAt = event.receivedAt or defaults.receivedAt
+    if event.sentAt is None:
+        event.sentAt = defaults.sentAt
+    if event.receivedAt is None:
+        event.receivedAt = defaults.receivedAt
     if defaults.context is not None:
         event.context = raw_json.encode({**defaults.context, **raw_json.decode_fields(event.context)})
     return True
 
 
-@functools.lru_cache(maxsize=_KEPT_DEFAULTS)
+@functools.lru_cache(maxsize=KEPT_DEFAULTS)
 def _defaults(inherited: str) -> _Defaults | None:
     try:
         return _decode_defaults(inherited)

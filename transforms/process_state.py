@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -27,7 +26,7 @@ class ProcessState:
 
     def __init__(self) -> None:
         self._id = uuid.uuid4().hex
-        self._bags: defaultdict[str, dict[str, tuple[bytes, ...]]] = defaultdict(dict)
+        self._bags: dict[str, dict[str, tuple[bytes, ...]]] = {}
         with self._lock:
             self._alive[self._id] = self
 
@@ -42,7 +41,8 @@ class ProcessState:
 
     def bag(self, spec: BagStateSpec, key: str) -> ProcessBag:
         """A bag of a key, as Beam's `StateParam` would give it."""
-        return ProcessBag(self._bags[spec.name], key, spec.coder)
+        bags = self._bags.setdefault(spec.name, {})  # in one step: bundles of other keys run beside this one
+        return ProcessBag(bags, key, spec.coder)
 
 
 class ProcessBag:

@@ -17,7 +17,7 @@ from transforms.classify import Classify, ClassifyFn
 from transforms.core.reader import Reader, Received, may_have_items
 from transforms.core.rows import Append
 from transforms.event_blocks import EventBlock, Unread
-from transforms.ordinary_events import Message, OrdinaryEvents, payload
+from transforms.ordinary_events import Message, OrdinaryEvents, payload, received
 from transforms.parse import ParseFn
 
 Messages: TypeAlias = list[bytes] | list[Received]
@@ -72,15 +72,14 @@ class _ReadBlockFn(metrics.CountingFn):
         for message in messages:
             items: list[Received] = []
             if may_have_items(payload(message)):
-                items = self.reader.items(message if isinstance(message, Received) else Received(message))
+                items = self.reader.items(received(message))
             if items:
                 yield from items
             else:
                 yield message
 
     def _outputs(self, message: Message) -> Iterator[Append | TaggedOutput]:
-        received = message if isinstance(message, Received) else Received(message)
-        for read in self.parse.process(received):
+        for read in self.parse.process(received(message)):
             if isinstance(read, TaggedOutput):
                 yield read
             else:

@@ -140,11 +140,7 @@ class ReadDirectory(ReadDirectoryBlocks):
     """The same one by one: PBegin → `Received`, one for each line."""
 
     def expand(self, begin: PBegin) -> PCollection:
-        return super().expand(begin) | "Lines" >> beam.FlatMap(_one_by_one).with_output_types(Received)
-
-
-def _one_by_one(messages: list[Received]) -> list[Received]:
-    return messages
+        return super().expand(begin) | "Lines" >> beam.FlatMap().with_output_types(Received)
 
 
 class _ReadBlocksFn(metrics.CountingFn):

@@ -55,8 +55,8 @@ VALUES: dict[str, Sequence[Any]] = {
     "projectId": ("p", "7", None, 7),
     "timestamp": (LATER, "2023-02-30T22:15:00.000Z", "2023-11-14", 1_700_000_000, None, "1970-01-01T00:00:00.000Z"),
     "originalTimestamp": (LATER, "2023-11-14T24:00:00.000Z", "2023-11-14T22:15:60.000Z", "never", None),
-    "sentAt": (LATER, "2099-01-01T00:00:00.000Z", "2023-11-14T22:15:00Z", None),
-    "receivedAt": (LATER, "1999-01-01T00:00:00.000Z", "2023-11-14 22:15:00.000Z", "9999-12-31T23:59:59.999Z", None),
+    "sentAt": (LATER, "", "2099-01-01T00:00:00.000Z", "2023-11-14T22:15:00Z", None),
+    "receivedAt": (LATER, "", "1999-01-01T00:00:00.000Z", "2023-11-14 22:15:00.000Z", "9999-12-31T23:59:59.999Z", None),
     "event": ("E", "", None, 1),
     "name": ("N", "", None),
     "properties": ({}, {"name": "n"}, {"path": "/p"}, {"category": "c"}, None, [], {"writeKey": "k"}, {"n": 10**400}),
@@ -175,6 +175,7 @@ def test_an_event_that_lacks_a_time_or_a_context_gives_the_row_of_the_rules(
     """Whatever its batch and its source have in their place."""
     inherited = None if defaults is None else msgspec.json.encode(defaults).decode()
     calls = [TRACK, {**TRACK, "context": {"ip": "::1", "page": {"path": "/p"}}}, {**TRACK, "context": None}]
+    calls += [{**TRACK, "receivedAt": ""}, {**TRACK, "sentAt": ""}]
     calls += [without(TRACK, "receivedAt"), without(TRACK, "sentAt"), without(TRACK, "timestamp", "originalTimestamp")]
     calls.append(without(TRACK, "timestamp", "originalTimestamp", "sentAt", "receivedAt"))
     for reader in READERS:

@@ -162,7 +162,8 @@ Unusable = dict[str, str]
 
 _LONGEST_DEFAULTS: Final = 4_000
 """Bytes of a batch's defaults, which each of its items gets."""
-_KEPT_DEFAULTS: Final = 64
+KEPT_DEFAULTS: Final = 8
+"""So many defaults are kept as they were read: those of a batch's items come together. Any may have a megabyte."""
 _read_context: Final = msgspec.json.Decoder(_Context).decode
 
 
@@ -455,7 +456,7 @@ def _defaults(batch: MessageFields) -> InheritedFields:
     return defaults
 
 
-@functools.lru_cache(maxsize=_KEPT_DEFAULTS)
+@functools.lru_cache(maxsize=KEPT_DEFAULTS)
 def _inherited(defaults: str) -> InheritedFields:
     """The defaults of a batch that an item of it was kept with. Raises Refused where they are too deep."""
     try:

@@ -513,8 +513,8 @@ def _copied_by_system(source: int, target: int, size: int) -> int:
 
 
 def _show(cursor: duckdb.DuckDBPyConnection, table: Table, batch: pa.Table) -> int:
-    """Shows what of a batch, which has each key once, is newer than all that the table has held; returns the rows. It
-    looks keys up in the index: a window costs the same beside ten contacts and beside ten million."""
+    """Shows what of a batch, which has each key once, is newer than all that the table has held; returns the rows. Keys
+    are looked up in the index; only rows that go, which are few, are found by a scan of their keys."""
     keys = ", ".join(map(quoted, table.key))
     columns = ", ".join(quoted(column.name) for column in table.columns)
     cursor.register("batch", batch)

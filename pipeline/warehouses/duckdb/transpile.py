@@ -57,7 +57,8 @@ def _compare_types(statement: exp.Expr) -> None:
 
     for node in [*statement.find_all(exp.EQ, exp.In)]:
         constants = [node.expression] if isinstance(node, exp.EQ) else node.expressions
-        if not isinstance(node.this, exp.JSONType) or not all(isinstance(one, exp.Literal) for one in constants):
+        are_constants = constants and all(isinstance(one, exp.Literal) for one in constants)
+        if not isinstance(node.this, exp.JSONType) or not are_constants:
             continue
         names = [exp.Literal.string(name) for constant in constants for name in _TYPES[constant.name]]
         type_ = exp.Anonymous(this="JSON_TYPE", expressions=[node.this.this])
