@@ -48,6 +48,7 @@ from transforms.deduplicate import Deduplicate
 from transforms.fold_accounts import FoldAccounts
 from transforms.map_accounts import MapAccounts
 from transforms.paged_step import PAGE_BYTES
+from transforms.parcels import AccountKnownParcel, KnownParcel, Parcel, SendInParcels
 from transforms.parse import Parse, ParseHistory
 from transforms.read_blocks import ReadBlocks
 from transforms.reread import Reread
@@ -118,17 +119,17 @@ def build(
             calls = calls | f"Arrive{history.label}" >> Arrive(recent_s=0)
         logged_calls[history.label] = calls
 
-    facts = _facts(pipeline, logged_calls, settings)
     window = None if kind.bounded else _window(settings)
     page_bytes = PAGE_BYTES if kind.on_dataflow else None  # other runners take any size
-    keyed = facts[MapAccounts.PERSONS] | "ResolveIdentities" >> ResolveIdentities(
-        window, page_bytes, in_process=settings.state_in_process
-    )
-    keyed |= facts[MapAccounts.ACCOUNTS] | "FoldAccounts" >> FoldAccounts(
-        window, page_bytes, in_process=settings.state_in_process
-    )
+    facts = _facts(pipeline, logged_calls, settings, window)
+    resolve = ResolveIdentities(window, page_bytes, in_process=settings.in_process)
+    resolved = facts[MapAccounts.PERSONS] | "ResolveIdentities" >> resolve
+    fold = FoldAccounts(window, page_bytes, in_process=settings.in_process)
+    folded = facts[MapAccounts.ACCOUNTS] | "FoldAccounts" >> fold
     counts = tuple(
-        rows | f"Write{name.title()}" >> warehouse.upsert(BY_NAME[name], job) for name, rows in keyed.items()
+        rows | f"Write{name.title()}{number or ''}" >> warehouse.upsert(BY_NAME[name], job)
+        for name, collections in (*resolved.items(), *((name, (rows,)) for name, rows in folded.items()))
+        for number, rows in enumerate(collections)
     )
     writes.append(counts | "Written" >> beam.Flatten() | "Publish" >> warehouse.publish(job))
 
@@ -136,15 +137,19 @@ def build(
         _ = tuple(writes) | "End" >> _EnterEnd(warehouse.finish, job)
 
 
-def _facts(pipeline: beam.Pipeline, calls: Mapping[str, PCollection], settings: Settings) -> Mapping[str, PCollection]:
-    """The facts of the calls of all sources, which are given by their labels.
+def _facts(
+    pipeline: beam.Pipeline, calls: Mapping[str, PCollection], settings: Settings, window: Arrival | None
+) -> Mapping[str, PCollection]:
+    """The facts of the calls of all sources, which are given by their labels; in parcels where an unbounded job has
+    its steps in this process.
 
     A local runner holds what goes into a Flatten in memory, whole. In a local job on files that is therefore not the
     calls of the history and of the input, but their facts, which are joined before: one of each id and bundle.
     """
     if settings.kind is not JobKind.BATCH:
         flat = tuple(calls.values()) | "IdentityCalls" >> beam.Flatten(pipeline=pipeline)
-        return flat | "MapAccounts" >> MapAccounts(settings.connections)
+        facts = flat | "MapAccounts" >> MapAccounts(settings.connections)
+        return facts | "Parcels" >> _FactsInParcels(window) if window is not None and settings.in_process else facts
     mapped = [
         logged | f"MapAccounts{label}" >> MapAccounts(settings.connections, joined=True)
         for label, logged in calls.items()
@@ -153,6 +158,18 @@ def _facts(pipeline: beam.Pipeline, calls: Mapping[str, PCollection], settings: 
         name: tuple(facts[name] for facts in mapped) | name.title() >> beam.Flatten(pipeline=pipeline)
         for name in (MapAccounts.PERSONS, MapAccounts.ACCOUNTS)
     }
+
+
+class _FactsInParcels(beam.PTransform):
+    """The outputs of `MapAccounts` → the same in parcels."""
+
+    def __init__(self, window: Arrival) -> None:
+        super().__init__()
+        self.window = window
+
+    def expand(self, facts: Mapping[str, PCollection]) -> Mapping[str, PCollection]:
+        types: dict[str, type[Parcel]] = {MapAccounts.PERSONS: KnownParcel, MapAccounts.ACCOUNTS: AccountKnownParcel}
+        return {name: facts[name] | name.title() >> SendInParcels(type, self.window) for name, type in types.items()}
 
 
 def _window(settings: Settings) -> Arrival:

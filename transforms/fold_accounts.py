@@ -14,6 +14,7 @@ from transforms.coders import StructCoder
 from transforms.core import account_rows
 from transforms.core.facts import AccountKnown, learn_account
 from transforms.keyed_step import JoinFn, KeyedStep
+from transforms.shard_step import ShardStep
 from transforms.windows import Arrival
 
 PARTS: Final = 16
@@ -21,8 +22,8 @@ PARTS: Final = 16
 
 
 class FoldAccounts(beam.PTransform):
-    """`(account_id, AccountKnown)` → an `Upsert` for each account that changes; `window`,
-    `page_bytes` and `in_process` as in `KeyedStep`."""
+    """`(account_id, AccountKnown)` → an `Upsert` for each account that changes; `window` and `page_bytes` as in
+    `KeyedStep`. With `in_process` what comes are parcels, `(shard, AccountKnownParcel)`."""
 
     def __init__(self, window: Arrival | None, page_bytes: int | None = None, *, in_process: bool = False) -> None:
         super().__init__()
@@ -30,16 +31,16 @@ class FoldAccounts(beam.PTransform):
         self.page_bytes = page_bytes
         self.in_process = in_process
 
-    def expand(self, accounts: PCollection[tuple[str, AccountKnown]]) -> dict[str, PCollection]:
+    def expand(self, accounts: PCollection) -> dict[str, PCollection]:
+        types = account_rows.step, account_rows.AccountState, account_rows.AccountOutbox
+        if self.window is not None and self.in_process:
+            return accounts | "Account" >> ShardStep(*types, window=self.window)
         if self.window is not None:
             accounts = accounts | "Parts" >> JoinParts(self.window)
         return accounts | "Account" >> KeyedStep(
-            account_rows.step,
-            account_rows.AccountState,
-            account_rows.AccountOutbox,
+            *types,
             window=self.window,
             page_bytes=self.page_bytes,
-            in_process=self.in_process,
             gather=JoinFn(AccountKnown, learn_account),
         )
 

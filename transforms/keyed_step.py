@@ -21,9 +21,8 @@ from apache_beam.transforms.userstate import BagStateSpec
 from transforms import metrics, windows
 from transforms.coders import StructCoder
 from transforms.core.identity.protocol import ProtocolMessage
-from transforms.crowd_rooms import CROWD, NeedsCrowd, crowd_param, with_crowd, without_crowd
+from transforms.crowd_rooms import NeedsCrowd, crowd_param, with_crowd, without_crowd
 from transforms.paged_step import PagedStep, Step, element_types, paged_fn
-from transforms.process_state import ProcessState
 from transforms.windows import Clock
 
 Stateful = Callable[[int | None, Clock, Callable[[Any], None]], beam.DoFn]
@@ -36,7 +35,6 @@ class KeyedStep(beam.PTransform):
     `JoinFn` joins them before the shuffle as well, and the inbox then is the one joined message; without it the
     inbox is their list. `window` is how long a key's messages are gathered; None is for a bounded job.
     `page_bytes` is how much a step of an unbounded job puts out at once; None is for a runner that takes any size.
-    `in_process` has such a runner's job keep its state itself (`transforms.process_state`).
     `size` measures a state, for the distribution `sizes`. `needs_crowd` tells when a step looks into the crowd of its
     state, which is kept apart (`transforms.crowd_rooms`). `stateful` makes the DoFn of an unbounded job, from
     `page_bytes`, a clock and what observes a state, for a step that keeps its state in another way.
@@ -50,7 +48,6 @@ class KeyedStep(beam.PTransform):
         *,
         window: windows.Arrival | None,
         page_bytes: int | None = None,
-        in_process: bool = False,
         gather: JoinFn | None = None,
         size: Callable[[Any], int] | None = None,
         sizes: metrics.Distribution | None = None,
@@ -63,7 +60,6 @@ class KeyedStep(beam.PTransform):
         self.outbox = outbox
         self.window = window
         self.page_bytes = page_bytes
-        self.in_process = in_process
         self.gather = gather
         self.needs_crowd = needs_crowd
         self.stateful = stateful
@@ -88,18 +84,18 @@ class KeyedStep(beam.PTransform):
         return {name: outputs[name] for name in types}
 
     def _stateful(self, window: windows.Arrival) -> beam.DoFn:
-        observe = partial(_observe, self.measure)
+        observe = partial(observe_size, self.measure)
         if self.stateful is not None:
             return self.stateful(self.page_bytes, window.clock, observe)
         if self.page_bytes is None:
-            kept = ProcessState() if self.in_process else None
-            return _stateful(self.step, self.state, self.outbox, self.needs_crowd, observe, kept)
+            return _stateful(self.step, self.state, self.outbox, self.needs_crowd, observe)
         message = ProtocolMessage if self.gather is None else self.gather.struct
         paged = PagedStep(self.step, self.state, self.outbox, message, self.page_bytes, window.clock, self.needs_crowd)
         return paged_fn(paged, observe)
 
 
-def _observe(measure: Measure | None, state: Any) -> None:
+def observe_size(measure: Measure | None, state: Any) -> None:
+    """Adds the size of a state to a distribution, where it is measured."""
     if measure is not None:
         metrics.observe(measure.sizes, measure.size(state))
 
@@ -149,7 +145,7 @@ class _BoundedFn(beam.DoFn):
     def process(self, gathered: tuple[str, Iterable[Any]]) -> list[TaggedOutput]:
         key, inbox = gathered
         after, outbox = self.step(key, None, inbox)
-        _observe(self.measure, after)
+        observe_size(self.measure, after)
         return [TaggedOutput(tag, element) for tag in self.tags for element in getattr(outbox, tag)]
 
 
@@ -159,7 +155,6 @@ def _stateful(
     outbox: type[msgspec.Struct],
     needs_crowd: NeedsCrowd | None,
     observe: Callable[[Any], None],
-    in_process: ProcessState | None = None,
 ) -> beam.DoFn:
     """The step with its state: a DoFn class of its own, since Beam finds a state's coder in the class. The state is a
     bag of one or none: a ReadModifyWrite is cleared before every write, which is one more request to the runner."""
@@ -178,8 +173,6 @@ def _stateful(
         ) -> Iterator[TaggedOutput]:
             self.keys += 1
             key, inbox = gathered[0], list(gathered[1])
-            if in_process is not None:
-                cell, crowd = in_process.bag(spec, key), in_process.bag(CROWD, key)
             kept = next(iter(cell.read()), None)
             before = with_crowd(kept, inbox, needs_crowd, crowd)
             after, sent = step(key, before, inbox)

@@ -7,18 +7,16 @@ from typing import Any, Final
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
-from apache_beam.transforms.window import GlobalWindow
-from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms import metrics
 from transforms.core.connections import Connections
 from transforms.core.facts import AccountKnown, Known, Learned, learn, learn_account, learned
 from transforms.core.reader import Call
+from transforms.windows import in_global_window
 
 _MOST_JOINED: Final = 20_000
 """So many ids and accounts a bundle has in memory."""
-_GLOBAL: Final = (GlobalWindow(),)
 
 
 class MapAccounts(beam.PTransform):
@@ -93,11 +91,7 @@ class _JoinedFactsFn(_LearningFn):
 
     def _joined(self) -> Iterator[WindowedValue | TaggedOutput]:
         for person in self.persons.items():
-            yield _in_the_one_window(person)
+            yield in_global_window(person)
         for account in self.accounts.items():
-            yield TaggedOutput(MapAccounts.ACCOUNTS, _in_the_one_window(account))
+            yield TaggedOutput(MapAccounts.ACCOUNTS, in_global_window(account))
         self.persons, self.accounts = {}, {}
-
-
-def _in_the_one_window(value: object) -> WindowedValue:
-    return WindowedValue(value, MIN_TIMESTAMP, _GLOBAL)

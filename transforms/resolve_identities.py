@@ -18,6 +18,8 @@ from transforms.core.identity import chains, contact, depth, household, person
 from transforms.core.identity.stages import TABLES, IdentityStage, stages
 from transforms.core.rows import Upsert
 from transforms.keyed_step import JoinFn, KeyedStep
+from transforms.parcels import MessageParcel, OpenParcels, SendInParcels, Sharded
+from transforms.shard_step import ShardStep
 from transforms.windows import Arrival
 
 SIZES: Final[Mapping[Callable[..., int], metrics.Distribution]] = {
@@ -31,9 +33,13 @@ SIZES: Final[Mapping[Callable[..., int], metrics.Distribution]] = {
 
 
 class ResolveIdentities(beam.PTransform):
-    """`(id, Known)` → on `contacts`, `identities` and `memberships` an `Upsert` for each row that changes.
+    """`(id, Known)` → for `contacts`, `identities` and `memberships` an `Upsert` for each row that changes, in one
+    collection or several.
 
-    The stages of `transforms.core.identity`, fed forward; `window`, `page_bytes` and `in_process` as in `KeyedStep`.
+    The stages of `transforms.core.identity`, fed forward; `window` and `page_bytes` as in `KeyedStep`. With
+    `in_process`, for an unbounded job that has its steps in this process, parcels come, `(shard, KnownParcel)`, and the
+    stages are `ShardStep`s; only chains, which nearly nothing reaches, has its one key there, too. A table's rows then
+    are a collection for each stage: to join them, the runner would encode and decode each row.
     """
 
     def __init__(self, window: Arrival | None, page_bytes: int | None = None, *, in_process: bool = False) -> None:
@@ -42,22 +48,40 @@ class ResolveIdentities(beam.PTransform):
         self.page_bytes = page_bytes
         self.in_process = in_process
 
-    def expand(self, known: PCollection[tuple[str, Known]]) -> dict[str, PCollection]:
+    def expand(self, known: PCollection) -> dict[str, tuple[PCollection, ...]]:
         messages: dict[str, list[PCollection]] = defaultdict(list, Person=[known])
         rows: dict[str, list[PCollection]] = {table: [] for table in TABLES}
         for stage in stages():
-            outputs = _together(messages[stage.name], f"{stage.name}Messages") | stage.name >> self._keyed(stage)
+            inbox = _together(messages[stage.name], f"{stage.name}Messages")
+            if self.in_process and self.window is not None:
+                outputs = inbox | stage.name >> self._sharded(stage, self.window)
+            else:
+                outputs = inbox | stage.name >> self._keyed(stage)
             for field, names in stage.sends.items():
                 for name in names:
                     messages[name].append(outputs[field])
             for table in stage.writes:
                 rows[table].append(outputs[table])
-        contacts = _together(rows["contacts"], "Contacts")
-        return {
-            "contacts": contacts | "Limits" >> beam.ParDo(_LimitsFn()).with_output_types(Upsert),
-            "identities": _together(rows["identities"], "Identities"),
-            "memberships": _together(rows["memberships"], "Memberships"),
-        }
+        if not self.in_process:
+            rows = {table: [_together(some, table.title())] for table, some in rows.items()}
+        rows["contacts"] = [
+            contacts | f"Limits{number or ''}" >> beam.ParDo(_LimitsFn()).with_output_types(Upsert)
+            for number, contacts in enumerate(rows["contacts"])
+        ]
+        return {table: tuple(some) for table, some in rows.items()}
+
+    def _sharded(self, stage: IdentityStage, window: Arrival) -> beam.PTransform:
+        if stage.step is chains.step:
+            return _OneKeyOfParcels(self._keyed(stage), window)
+        return ShardStep(
+            stage.step,
+            stage.state,
+            stage.outbox,
+            window=window,
+            size=stage.size,
+            sizes=SIZES[stage.size],
+            needs_crowd=stage.needs_crowd,
+        )
 
     def _keyed(self, stage: IdentityStage) -> KeyedStep:
         return KeyedStep(
@@ -66,13 +90,26 @@ class ResolveIdentities(beam.PTransform):
             stage.outbox,
             window=self.window,
             page_bytes=self.page_bytes,
-            in_process=self.in_process,
             gather=JoinFn(Known, learn) if stage.step is person.step else None,
             size=stage.size,
             sizes=SIZES[stage.size],
             needs_crowd=stage.needs_crowd,
             stateful=chains_fn if stage.step is chains.step else None,
         )
+
+
+class _OneKeyOfParcels(beam.PTransform):
+    """`(shard, MessageParcel)` → what the step gives of their messages, in parcels as well."""
+
+    def __init__(self, step: KeyedStep, window: Arrival) -> None:
+        super().__init__()
+        self.step = step
+        self.window = window
+
+    def expand(self, sharded: PCollection[Sharded]) -> dict[str, PCollection]:
+        outputs = sharded | "Open" >> OpenParcels() | "Step" >> self.step
+        send = SendInParcels(MessageParcel, self.window)
+        return {name: messages | f"Send{name.title()}" >> send for name, messages in outputs.items()}
 
 
 def _together(pcollections: list[PCollection], label: str) -> PCollection:

@@ -15,9 +15,9 @@ from typing import Any, Final
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
 from apache_beam.transforms.trigger import AccumulationMode, AfterCount, AfterWatermark
-from apache_beam.transforms.window import FixedWindows, GlobalWindows, TimestampedValue
-from apache_beam.utils.timestamp import Duration, Timestamp
-from apache_beam.utils.windowed_value import PaneInfoTiming
+from apache_beam.transforms.window import FixedWindows, GlobalWindow, GlobalWindows, TimestampedValue
+from apache_beam.utils.timestamp import MIN_TIMESTAMP, Duration, Timestamp
+from apache_beam.utils.windowed_value import PaneInfoTiming, WindowedValue
 
 LATENESS_S: Final = 120.0
 """How late what was stamped on arrival may still be. The watermark follows the clock, so it has passed a stamp only
@@ -29,6 +29,8 @@ AHEAD_S: Final = 600.0
 
 Clock = Callable[[], float]
 """Gives seconds since the epoch."""
+
+_GLOBAL: Final = (GlobalWindow(),)
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ def arrival(window: Arrival) -> beam.WindowInto:
 def everything() -> beam.WindowInto:
     """The one window that a key's state lives in."""
     return beam.WindowInto(GlobalWindows())
+
+
+def in_global_window(value: Any, timestamp: Timestamp = MIN_TIMESTAMP) -> WindowedValue:
+    """A value as the end of a bundle gives it, which has no element whose time and window it could have."""
+    return WindowedValue(value, timestamp, _GLOBAL)
 
 
 def arrived_at(timestamp: Timestamp, now: Timestamp, recent_s: float = LATENESS_S) -> Timestamp:

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from apache_beam.transforms.window import GlobalWindow
-from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
+from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.core.rows import LogEntry
-
-_GLOBAL = (GlobalWindow(),)
-
-
-def in_global_window(value: Any, timestamp: Timestamp = MIN_TIMESTAMP) -> WindowedValue:
-    """A value as the end of a bundle gives it, which has no element whose time and window it could have."""
-    return WindowedValue(value, timestamp, _GLOBAL)
+from transforms.windows import in_global_window
 
 
 class TimedEntry(NamedTuple):

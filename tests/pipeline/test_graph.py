@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,7 +44,8 @@ def built(arguments: list[str], runner: str | None = None, *, rereads_log: bool 
             replace(source, native=kind.on_dataflow) if isinstance(source, Subscription) else source
             for source in settings.sources
         )
-        settings = replace(settings, runner=runner, kind=kind, sources=sources)
+        in_process = settings.in_process and settings.runner == runner
+        settings = replace(settings, runner=runner, kind=kind, sources=sources, in_process=in_process)
     pipeline = beam.Pipeline(options=options)
     now = Timestamp(1_700_000_000_000_000)
     job = JobRun(now, now, now, settings.kind.bounded, rereads_log=rereads_log)
@@ -193,8 +194,10 @@ def test_on_dataflow_the_last_step_enters_the_end_of_the_job() -> None:
     assert "End" not in stages(ON_FILES), "there the job is waited for"
 
 
-@pytest.mark.parametrize(("runner", "seconds"), [("DataflowRunner", 120), ("PrismRunner", 60)])
-def test_a_window_is_kept_for_two_of_its_length_at_most(runner: str, seconds: int) -> None:
+@pytest.mark.parametrize(
+    ("runner", "seconds", "keyed"), [("DataflowRunner", 120, (*STEPS, "Parts")), ("PrismRunner", 60, (*STEPS,))]
+)
+def test_a_window_is_kept_for_two_of_its_length_at_most(runner: str, seconds: int, keyed: Sequence[str]) -> None:
     kept = [
         output.windowing.allowed_lateness
         for each in transforms([SUBSCRIPTION, BIGQUERY], runner)
@@ -202,7 +205,20 @@ def test_a_window_is_kept_for_two_of_its_length_at_most(runner: str, seconds: in
         for output in each.outputs.values()
         if isinstance(output, PCollection)
     ]
-    assert kept == [Duration(seconds=seconds)] * len((*STEPS, "Parts")), "each step with a key"
+    assert kept == [Duration(seconds=seconds)] * len(keyed), "each step with a key"
+
+
+def test_a_stream_on_this_machine_sends_parcels_and_writes_each_stages_rows_by_themselves() -> None:
+    here, elsewhere = transforms([SUBSCRIPTION, DUCKDB]), transforms([SUBSCRIPTION, DUCKDB], "FlinkRunner")
+    gathered = {
+        each.full_label.split("/")[1]: repr(each.outputs[None].element_type)
+        for each in here
+        if each.full_label.startswith("ResolveIdentities/") and each.full_label.endswith("/Gather")
+    }
+    assert {step for step, type in gathered.items() if "Parcel" in type} == {*STEPS} - {"Account", "Chains"}
+    rows = {"WriteContacts", "WriteContacts1", "WriteContacts2"}
+    assert {each.full_label for each in here if each.full_label.startswith("WriteContacts")} >= rows
+    assert not [each for each in elsewhere if "Parcel" in each.full_label or each.full_label == "WriteContacts1"]
 
 
 def test_what_may_come_late_is_stamped_before_its_facts_are_gathered() -> None:

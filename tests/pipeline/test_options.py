@@ -51,11 +51,11 @@ GIVEN = Settings(
     snapshot_every=60.0,
     runner="FnApiRunner",
     kind=JobKind.BATCH,
-    state_in_process=False,
+    in_process=False,
 )
 CALLS = Subscription("projects/acme-data/subscriptions/segment", native=False)
 INBOX = Directory("/folder", ("default",))
-FOLLOWING = replace(GIVEN, sources=(CALLS,), runner="PrismRunner", kind=JobKind.STREAMING, state_in_process=True)
+FOLLOWING = replace(GIVEN, sources=(CALLS,), runner="PrismRunner", kind=JobKind.STREAMING, in_process=True)
 
 
 @pytest.fixture(autouse=True)
@@ -172,7 +172,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (
             "workers that are other processes",
             [WAREHOUSE, SUBSCRIPTION, "--environment_type=DOCKER"],
-            replace(FOLLOWING, state_in_process=False),
+            replace(FOLLOWING, in_process=False),
         ),
         (
             "steps in this process, by name",
@@ -182,12 +182,12 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (
             "a job server that is there already",
             [WAREHOUSE, SUBSCRIPTION, "--job_endpoint=localhost:8099"],
-            replace(FOLLOWING, state_in_process=False),
+            replace(FOLLOWING, in_process=False),
         ),
         (
             "another runner whose state outlives this process",
             [WAREHOUSE, SUBSCRIPTION, "--runner=FlinkRunner"],
-            replace(FOLLOWING, runner="FlinkRunner", state_in_process=False),
+            replace(FOLLOWING, runner="FlinkRunner", in_process=False),
         ),
         ("a runner, in short", [WAREHOUSE, INPUT, "--runner=direct"], replace(GIVEN, runner="DirectRunner")),
         ("the runner that DirectRunner stands for", [WAREHOUSE, SUBSCRIPTION, "--runner=DirectRunner"], FOLLOWING),
@@ -219,7 +219,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 warehouse="bigquery://acme-web/segment",
                 runner="DataflowRunner",
                 kind=JobKind.DATAFLOW_STREAMING,
-                state_in_process=False,
+                in_process=False,
                 update=True,
             ),
         ),

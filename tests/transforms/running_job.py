@@ -77,7 +77,7 @@ def steps() -> Mapping[str, Step]:
     """The stateful steps of a job on a subscription, by their labels, on a runner that has their states."""
     arguments = ["--input_subscription=projects/acme-web/subscriptions/calls", "--warehouse=duckdb:///never.duckdb"]
     settings, options = parse(arguments)
-    settings = replace(settings, state_in_process=False)
+    settings = replace(settings, in_process=False)
     pipeline = beam.Pipeline(options=options)
     now = Timestamp(1_700_000_000_000_000)
     build(pipeline, settings, open_warehouse(settings.warehouse), JobRun(now, now, now, bounded=False))

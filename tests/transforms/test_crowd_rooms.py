@@ -26,16 +26,16 @@ IDENTIFIED = Known(seen=((1, "m"), (1, "m")))
 
 
 class Key:
-    """One key of a stage with its cells, on a runner that takes any size, or pages, or has its state in the job."""
+    """One key of a stage with its cells, on a runner that takes any size, or pages."""
 
-    def __init__(self, stage: IdentityStage, page_bytes: int | None = None, *, in_process: bool = False) -> None:
+    def __init__(self, stage: IdentityStage, page_bytes: int | None = None, *, name: str = "u") -> None:
+        self.name = name
         step = KeyedStep(
             stage.step,
             stage.state,
             stage.outbox,
             window=Arrival(60, clock=lambda: NOW_S),
             page_bytes=page_bytes,
-            in_process=in_process,
             needs_crowd=stage.needs_crowd,
         )
         self.fn: Any = step._stateful(step.window)  # type: ignore[arg-type]
@@ -55,11 +55,11 @@ class Key:
         for bag in self.cells.values():
             bag.read_bytes = bag.written_bytes = 0
         outputs = self._bundle(
-            self.fn.process, gathered=("u", inbox), **({"timestamp": Timestamp(60)} if self.pages else {})
+            self.fn.process, gathered=(self.name, inbox), **({"timestamp": Timestamp(60)} if self.pages else {})
         )
         while self.due is not None:
             self.due = None
-            outputs += self._bundle(self.fn.put_out, key="u")
+            outputs += self._bundle(self.fn.put_out, key=self.name)
         return outputs
 
     def _bundle(self, process: Any, **given: Any) -> list[tuple[str, Any]]:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import pickle
-from random import Random
 from typing import Any
 
 import msgspec
 import pytest
-from apache_beam.transforms.userstate import BagStateSpec, get_dofn_specs
+from apache_beam.transforms.userstate import BagStateSpec
 
-from tests.transforms.test_crowd_rooms import STAGES, Key, messages
 from transforms.coders import PackedCoder
-from transforms.core import contacts
-from transforms.core.identity import crowd
 from transforms.process_state import ProcessState
 
 _NAMES = BagStateSpec("names", PackedCoder())
 _PLACES = BagStateSpec("places", PackedCoder())
-HISTORIES = 100
 
 
 def test_a_bag_holds_what_was_added_to_it_until_it_is_cleared() -> None:
@@ -62,23 +57,3 @@ def test_each_step_has_a_state_of_its_own() -> None:
     ours, theirs = ProcessState(), ProcessState()
     ours.bag(_NAMES, "a").add(b"1")
     assert not list(theirs.bag(_NAMES, "a").read())
-
-
-@pytest.mark.parametrize("name", STAGES)
-def test_a_step_gives_the_same_as_with_a_runners_state(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contacts, "MAX_PREVIOUS_IDS", 3)
-    monkeypatch.setattr(crowd, "KEPT", 4)
-    monkeypatch.setattr(crowd, "ROOM", 2)
-    was_packed = 0
-    for seed in range(HISTORIES):
-        by_runner, in_process = Key(STAGES[name]), Key(STAGES[name], in_process=True)
-        for inbox in messages(Random(seed), name):
-            assert in_process.window(inbox) == by_runner.window(inbox), f"seed {seed}"
-        assert not any(cell.content for cell in in_process.cells.values())
-        was_packed += bool(by_runner.cells["crowd"].content)
-    assert was_packed
-
-
-def test_a_runner_sees_that_the_step_has_state_and_so_has_one_bundle_at_a_time_for_a_key() -> None:
-    specs, _ = get_dofn_specs(Key(STAGES["Household1"], in_process=True).fn)
-    assert {spec.name for spec in specs} == {"state", "crowd"}

@@ -34,7 +34,7 @@ def test_rows_whatever_the_order_and_the_repetitions(seed: int) -> None:
     with TestPipeline(runner="FnApiRunner") as pipeline:
         calls = pipeline | beam.Create(messages) | beam.Map(lambda payload: accepted(payload))
         persons = (calls | MapAccounts(DEFAULT))[MapAccounts.PERSONS]
-        rows = persons | ResolveIdentities(None)
+        rows = {table: some for table, (some,) in (persons | ResolveIdentities(None)).items()}
         contacts = rows["contacts"] | "Contact" >> beam.Map(
             lambda upsert: (upsert.key, bytes(upsert.row.traits), upsert.row.account_id, upsert.row.previous_ids)
         )

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from judge import replay
 from tests.histories import CONFIGS, deal, history, line
 from tests.product_rows import connections, facts, plain
-from transforms import paged_step, windows
+from transforms import paged_step, parcels, windows
 from transforms.core.facts import Known
 from transforms.core.rows import Upsert
+from transforms.parcels import KnownParcel, SendInParcels
 from transforms.resolve_identities import ResolveIdentities
 
 WINDOW_S = 60.0
@@ -60,6 +61,7 @@ def run(
     *,
     stamped: bool = True,
     page_bytes: int | None = None,
+    in_process: bool = False,
 ) -> None:
     options = PipelineOptions(["--runner=DirectRunner"])
     options.view_as(StandardOptions).streaming = True
@@ -67,9 +69,11 @@ def run(
         known = pipeline | "Stream" >> events | "Read" >> beam.ParDo(_ReadFn()).with_output_types(Fact)
         if stamped:
             known = known | "Arrive" >> windows.Arrive(clock=clock)
-        rows = known | "ResolveIdentities" >> ResolveIdentities(ARRIVAL, page_bytes)
+        if in_process:
+            known = known | "Parcels" >> SendInParcels(KnownParcel, ARRIVAL)
+        rows = known | "ResolveIdentities" >> ResolveIdentities(ARRIVAL, page_bytes, in_process=in_process)
         for table, checked in check.items():
-            assert_that(rows[table], checked, label=f"Check{table}")
+            assert_that(rows[table] | f"All{table}" >> beam.Flatten(), checked, label=f"Check{table}")
 
 
 def standing(upserts: Iterable[Upsert]) -> dict[tuple[str, ...], Any]:
@@ -199,10 +203,19 @@ def test_a_drain_flushes_the_open_window() -> None:
     run(events, {"identities": written(("a", "b"))})
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_random_histories_late_and_out_of_order_equal_the_replay(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every second one with pages of a few elements."""
+@pytest.mark.parametrize(
+    ("seed", "page_bytes", "in_process"),
+    [
+        *((seed, 300 if seed % 2 else None, False) for seed in range(12)),
+        *((seed, None, True) for seed in range(12, 20)),
+    ],
+)
+def test_random_histories_late_and_out_of_order_equal_the_replay(
+    seed: int, page_bytes: int | None, in_process: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some with pages of a few elements, some in parcels of a few messages."""
     monkeypatch.setattr(paged_step, "FEW", 0)
+    monkeypatch.setattr(parcels, "MOST_MESSAGES", 3)
     rng = Random(seed)
     config = rng.choice(list(CONFIGS.values()))
     messages = history(rng, rng.randint(5, 30))
@@ -232,7 +245,8 @@ def test_random_histories_late_and_out_of_order_equal_the_replay(seed: int, monk
             "identities": holds({(id,): {"id": id, "external_id": to} for id, to in expected.identities.items()}),
             "memberships": holds(dict(expected.memberships)),
         },
-        page_bytes=300 if seed % 2 else None,
+        page_bytes=page_bytes,
+        in_process=in_process,
     )
 
 

@@ -24,12 +24,12 @@ from pipeline.warehouses.bigquery.appends import WriteFailed
 from pipeline.warehouses.bigquery.created_streams import CreatedStreams
 from pipeline.warehouses.bigquery.dataset import Dataset
 from pipeline.warehouses.bigquery.event_rows import EventRows, in_shard
-from pipeline.warehouses.logged_calls import in_global_window
 from schemas.tables import Table
 from transforms import metrics
 from transforms.coders import StructCoder
 from transforms.core.packed_event import PackedEvent
 from transforms.core.rows import Append
+from transforms.windows import in_global_window
 
 _SHARDS: Final = 256
 """So many bundles append at a time at most: of a billion events each has some six gigabytes."""

@@ -26,12 +26,12 @@ from pipeline.warehouses.bigquery.queries import plain, query
 from pipeline.warehouses.bigquery.query_step import QueryFn
 from pipeline.warehouses.bigquery.read_rows import ReadRows, ReadRowsFn
 from pipeline.warehouses.bigquery.sink import AppendRows
-from pipeline.warehouses.logged_calls import in_global_window
 from schemas.tables import DEAD_LETTERS, DeadLetter
 from transforms import windows
 from transforms.core.redelivery import Redelivered
 from transforms.core.rows import Append
 from transforms.deduplicate import Deduplicate
+from transforms.windows import in_global_window
 
 _IDS: Final = 5_000
 """So many ids go into one statement: half a megabyte."""

@@ -27,13 +27,14 @@ from pipeline.warehouses.bigquery.gathering import GATHERED_FOR_S, GatherUpserts
 from pipeline.warehouses.bigquery.partition_range import partition_time
 from pipeline.warehouses.bigquery.protobuf import RowEncoder
 from pipeline.warehouses.clock import now_us
-from pipeline.warehouses.logged_calls import LoggedCalls, TimedEntry, in_global_window
+from pipeline.warehouses.logged_calls import LoggedCalls, TimedEntry
 from schemas.segment import KEPT_OF_TOO_LARGE_BYTES
 from schemas.tables import DEAD_LETTERS, IDENTITY_CALLS, DeadLetter, Row, Table
 from transforms import metrics, windows
 from transforms.core.dead_letters import CUT_FROM, Reason
 from transforms.core.reader import Call
 from transforms.core.rows import Append, LogEntry, Upsert
+from transforms.windows import in_global_window
 
 _BATCHES_AHEAD: Final = 3
 """How many batches of a bundle may be on their way while it gathers the next: memory is bounded."""

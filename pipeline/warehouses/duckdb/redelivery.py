@@ -15,13 +15,13 @@ from pipeline.warehouses.clock import now_us
 from pipeline.warehouses.duckdb.arrow import misfits, row_batch
 from pipeline.warehouses.duckdb.database import Database, Inserted, RowsRefusedError
 from pipeline.warehouses.duckdb.sink import count
-from pipeline.warehouses.logged_calls import in_global_window
 from schemas.tables import DEAD_LETTERS, EVENTS, IDENTITY_CALLS, DeadLetter, Table
 from transforms import metrics
 from transforms.core.dead_letters import Reason
 from transforms.core.reader import Call
 from transforms.core.redelivery import Redelivered
 from transforms.core.rows import Append
+from transforms.windows import in_global_window
 
 _BATCH_LETTERS: Final = 1_000
 _BATCH_BYTES: Final = 16_000_000

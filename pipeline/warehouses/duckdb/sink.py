@@ -16,12 +16,13 @@ from pipeline.warehouses.base import DEAD_LETTERS, LOGGED, JobRun
 from pipeline.warehouses.clock import now_us
 from pipeline.warehouses.duckdb.arrow import newest, row_batch, upsert_batch
 from pipeline.warehouses.duckdb.database import Database, Inserted
-from pipeline.warehouses.logged_calls import LoggedCalls, TimedEntry, in_global_window
+from pipeline.warehouses.logged_calls import LoggedCalls, TimedEntry
 from schemas.tables import BY_NAME, EVENTS, IDENTITY_CALLS, Table
 from transforms import metrics, windows
 from transforms.core.dead_letters import Reason
 from transforms.core.rows import Append, LogEntry, Upsert
 from transforms.event_blocks import EventBlock, EventBlocks
+from transforms.windows import in_global_window
 
 _BATCH_ROWS: Final = 4_000
 _BATCH_BYTES: Final = 16_000_000

@@ -1,0 +1,152 @@
+"""ShardStep: runs a pure step, `step(key, state, inbox) -> (state, outbox)`, for each key of a shard and window.
+
+It does what `KeyedStep` does in an unbounded job, where all steps run in the job's own process: messages come and go in
+parcels (`transforms.parcels`), and the state stays in the process (`transforms.process_state`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import apache_beam as beam
+import msgspec
+from apache_beam.coders import BytesCoder
+from apache_beam.pvalue import PCollection, TaggedOutput
+from apache_beam.transforms.userstate import BagStateSpec
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+
+from transforms import metrics, windows
+from transforms.coders import StructCoder
+from transforms.core.rows import Upsert
+from transforms.crowd_rooms import CROWD, NeedsCrowd, with_crowd, without_crowd
+from transforms.keyed_step import Measure, observe_size
+from transforms.paged_step import Step, element_types
+from transforms.parcels import MessageParcel, Parcels, Sharded
+from transforms.process_state import ProcessState
+
+
+class ShardStep(beam.PTransform):
+    """`(shard, parcel)` → the fields of `outbox`, each a PCollection of that name: rows as `Upsert`, and messages as
+    `(shard, MessageParcel)`. The parameters are those of `KeyedStep`."""
+
+    def __init__(
+        self,
+        step: Step,
+        state: type[msgspec.Struct],
+        outbox: type[msgspec.Struct],
+        *,
+        window: windows.Arrival,
+        size: Callable[[Any], int] | None = None,
+        sizes: metrics.Distribution | None = None,
+        needs_crowd: NeedsCrowd | None = None,
+    ) -> None:
+        super().__init__()
+        types = element_types(outbox)
+        self.window = window
+        self.types = {name: Upsert if type is Upsert else tuple[str, MessageParcel] for name, type in types.items()}
+        rows = tuple(name for name, type in types.items() if type is Upsert)
+        messages = tuple(name for name in types if name not in rows)
+        observe = partial(observe_size, None if size is None or sizes is None else Measure(size, sizes))
+        self.fn = _ShardFn(step, state, rows, messages, observe, needs_crowd)
+
+    def expand(self, sharded: PCollection[Sharded]) -> dict[str, PCollection]:
+        gathered = (
+            sharded
+            | "Window" >> windows.arrival(self.window)
+            | "Gather" >> beam.GroupByKey()
+            | "Late" >> windows.LateArrivesNow(self.window.clock)
+            | "Global" >> windows.everything()
+        )
+        types: Any = self.types
+        outputs = gathered | "Step" >> beam.ParDo(self.fn).with_output_types(Any, **types).with_outputs(*types)
+        return {name: outputs[name] for name in types}
+
+
+class _ShardFn(beam.DoFn):
+    """Runs the step key by key. What a bundle sends goes in parcels together, where it is of one time."""
+
+    LOCK = BagStateSpec("lock", BytesCoder())
+    """Nothing is in it. By a declared state a runner knows to have one bundle at a time for a shard."""
+
+    def __init__(
+        self,
+        step: Step,
+        state: type[msgspec.Struct],
+        rows: Sequence[str],
+        messages: Sequence[str],
+        observe: Callable[[Any], None],
+        needs_crowd: NeedsCrowd | None,
+    ) -> None:
+        self.step = step
+        self.state = BagStateSpec("state", StructCoder(state))
+        self.rows = rows
+        self.messages = messages
+        self.observe = observe
+        self.needs_crowd = needs_crowd
+        self.kept = ProcessState()
+
+    def start_bundle(self) -> None:
+        self.keys = 0
+        self.at = MIN_TIMESTAMP
+        self.parcels = [(tag, Parcels(MessageParcel)) for tag in self.messages]
+
+    def process(
+        self,
+        gathered: tuple[str, Iterable[Any]],
+        timestamp: Any = beam.DoFn.TimestampParam,
+        lock: Any = beam.DoFn.StateParam(LOCK),  # noqa: B008
+    ) -> Iterator[TaggedOutput]:
+        if timestamp != self.at:
+            yield from self._rest()
+            self.at = timestamp
+        for key, inbox in _inboxes(gathered[1]).items():
+            outbox = self._run(key, inbox)
+            for tag in self.rows:
+                for upsert in getattr(outbox, tag):
+                    yield TaggedOutput(tag, upsert)
+            for tag, parcels in self.parcels:
+                for message in getattr(outbox, tag):
+                    full = parcels.add(message)
+                    if full is not None:
+                        yield TaggedOutput(tag, full)
+
+    def finish_bundle(self) -> Iterator[TaggedOutput]:
+        if self.keys:
+            metrics.observe(metrics.WINDOW_KEYS, self.keys)
+        yield from self._rest()
+
+    def _run(self, key: str, inbox: list[Any]) -> msgspec.Struct:
+        """Runs the step for one key; gives its outbox."""
+        self.keys += 1
+        cell, crowd = self.kept.bag(self.state, key), self.kept.bag(CROWD, key)
+        kept = next(iter(cell.read()), None)
+        before = with_crowd(kept, inbox, self.needs_crowd, crowd)
+        after, outbox = self.step(key, before, inbox)
+        after = without_crowd(before, after, self.needs_crowd, crowd)
+        self.observe(after)
+        if after != kept:
+            if kept is not None:
+                cell.clear()
+            cell.add(after)
+        return outbox
+
+    def _rest(self) -> Iterator[TaggedOutput]:
+        """What was sent, and has filled no parcel."""
+        for tag, parcels in self.parcels:
+            for sharded in parcels.rest():
+                yield TaggedOutput(tag, windows.in_global_window(sharded, self.at))
+
+
+def _inboxes(parcels: Iterable[Any]) -> dict[str, list[Any]]:
+    """The messages of each key."""
+    inboxes: dict[str, list[Any]] = {}
+    for parcel in parcels:
+        for key, message in parcel.messages:
+            inbox = inboxes.get(key)
+            if inbox is None:
+                inboxes[key] = [message]
+            else:
+                inbox.append(message)
+    return inboxes
