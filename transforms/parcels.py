@@ -19,7 +19,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from transforms import coders
 from transforms.core.facts import AccountKnown, Known
 from transforms.core.identity.protocol import Deep, Label, Member, Pointer, ProtocolMessage, Token
-from transforms.windows import Arrival, in_global_window
+from transforms.windows import Arrival, arrival, in_global_window
 
 SHARDS: Final = 16
 """A step has the messages of a sixteenth of all keys in memory at a time."""
@@ -85,17 +85,19 @@ class Parcels:
 
 
 class SendInParcels(beam.PTransform):
-    """`(key, message)` → `(shard, parcel)`. The messages of a bundle go together where they are in one of the windows
-    in which the next step gathers."""
+    """`(key, message)` → `(shard, parcel)`, in the windows in which the next step gathers. The messages of a bundle go
+    together where they are in one of them."""
 
     def __init__(self, parcel: type[Parcel], window: Arrival) -> None:
         super().__init__()
         self.parcel = parcel
+        self.window = window
         self.fn = _ParcelsFn(parcel, Duration.of(window.seconds).micros)
 
     def expand(self, messages: PCollection[tuple[str, Any]]) -> PCollection[Sharded]:
         parcel: Any = self.parcel
-        return messages | "Parcels" >> beam.ParDo(self.fn).with_output_types(tuple[str, parcel])
+        parcels = messages | "Parcels" >> beam.ParDo(self.fn).with_output_types(tuple[str, parcel])
+        return parcels | "Window" >> arrival(self.window)
 
 
 class _ParcelsFn(beam.DoFn):

@@ -1,9 +1,9 @@
 """State in the job's own process, where a runner would lose it together with the process.
 
-Prism is such a runner, and each read and write of a state there is a message to it and one back, which take longer than
-the step. A step declares its state all the same, since by that a runner knows to have one bundle at a time for a key;
-and what is kept is what the runner would keep: encoded values. One thing is different. What a bundle has written stands
-where the bundle fails, and so this is not for a runner that tries a bundle again. Prism ends the job.
+Prism is such a runner, and each read and write of a state there is a message to it and one back, which take longer
+than the step. What is kept is what the runner would keep: encoded values. Two things differ. What a bundle has written
+stands where the bundle fails: this is not for a runner that tries a bundle again. Prism ends the job. And since the
+runner knows of no state, it may have two bundles of one key at a time: who reads a state and writes it holds the lock.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class ProcessState:
     _lock: Final = threading.Lock()
 
     def __init__(self) -> None:
+        self.lock = threading.Lock()
         self._id = uuid.uuid4().hex
         self._bags: dict[str, dict[str, tuple[bytes, ...]]] = {}
         with self._lock:
@@ -41,7 +42,7 @@ class ProcessState:
 
     def bag(self, spec: BagStateSpec, key: str) -> ProcessBag:
         """A bag of a key, as Beam's `StateParam` would give it."""
-        bags = self._bags.setdefault(spec.name, {})  # in one step: bundles of other keys run beside this one
+        bags = self._bags.setdefault(spec.name, {})
         return ProcessBag(bags, key, spec.coder)
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import apache_beam as beam
 import msgspec
-from apache_beam.coders import BytesCoder
 from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.transforms.userstate import BagStateSpec
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
@@ -29,7 +28,11 @@ from transforms.process_state import ProcessState
 
 class ShardStep(beam.PTransform):
     """`(shard, parcel)` → the fields of `outbox`, each a PCollection of that name: rows as `Upsert`, and messages as
-    `(shard, MessageParcel)`. The parameters are those of `KeyedStep`."""
+    `(shard, MessageParcel)`. The parameters are those of `KeyedStep`.
+
+    Parcels come in the windows in which they gather, and messages go out in them (`transforms.parcels`). So what a
+    window gives a step is one stage to the runner: what one step puts out, the next one takes.
+    """
 
     def __init__(
         self,
@@ -54,21 +57,21 @@ class ShardStep(beam.PTransform):
     def expand(self, sharded: PCollection[Sharded]) -> dict[str, PCollection]:
         gathered = (
             sharded
-            | "Window" >> windows.arrival(self.window)
             | "Gather" >> beam.GroupByKey()
             | "Late" >> windows.LateArrivesNow(self.window.clock)
             | "Global" >> windows.everything()
         )
         types: Any = self.types
+        window = windows.arrival(self.window)
         outputs = gathered | "Step" >> beam.ParDo(self.fn).with_output_types(Any, **types).with_outputs(*types)
-        return {name: outputs[name] for name in types}
+        return {
+            name: outputs[name] if type is Upsert else outputs[name] | f"Window{name.title()}" >> window
+            for name, type in types.items()
+        }
 
 
 class _ShardFn(beam.DoFn):
     """Runs the step key by key. What a bundle sends goes in parcels together, where it is of one time."""
-
-    LOCK = BagStateSpec("lock", BytesCoder())
-    """Nothing is in it. By a declared state a runner knows to have one bundle at a time for a shard."""
 
     def __init__(
         self,
@@ -96,7 +99,6 @@ class _ShardFn(beam.DoFn):
         self,
         gathered: tuple[str, Iterable[Any]],
         timestamp: Any = beam.DoFn.TimestampParam,
-        lock: Any = beam.DoFn.StateParam(LOCK),  # noqa: B008
     ) -> Iterator[TaggedOutput]:
         if timestamp != self.at:
             yield from self._rest()
@@ -121,15 +123,16 @@ class _ShardFn(beam.DoFn):
         """Runs the step for one key; gives its outbox."""
         self.keys += 1
         cell, crowd = self.kept.bag(self.state, key), self.kept.bag(CROWD, key)
-        kept = next(iter(cell.read()), None)
-        before = with_crowd(kept, inbox, self.needs_crowd, crowd)
-        after, outbox = self.step(key, before, inbox)
-        after = without_crowd(before, after, self.needs_crowd, crowd)
+        with self.kept.lock:
+            kept = next(iter(cell.read()), None)
+            before = with_crowd(kept, inbox, self.needs_crowd, crowd)
+            after, outbox = self.step(key, before, inbox)
+            after = without_crowd(before, after, self.needs_crowd, crowd)
+            if after != kept:
+                if kept is not None:
+                    cell.clear()
+                cell.add(after)
         self.observe(after)
-        if after != kept:
-            if kept is not None:
-                cell.clear()
-            cell.add(after)
         return outbox
 
     def _rest(self) -> Iterator[TaggedOutput]:

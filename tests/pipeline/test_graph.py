@@ -199,11 +199,9 @@ def test_on_dataflow_the_last_step_enters_the_end_of_the_job() -> None:
 )
 def test_a_window_is_kept_for_two_of_its_length_at_most(runner: str, seconds: int, keyed: Sequence[str]) -> None:
     kept = [
-        output.windowing.allowed_lateness
-        for each in transforms([SUBSCRIPTION, BIGQUERY], runner)
-        if each.full_label.endswith("/Window") and not each.full_label.startswith(("Publish", "End"))
-        for output in each.outputs.values()
-        if isinstance(output, PCollection)
+        gathering.inputs[0].windowing.allowed_lateness
+        for gathering in transforms([SUBSCRIPTION, BIGQUERY], runner)
+        if re.fullmatch("(ResolveIdentities|FoldAccounts)/.+/Gather", gathering.full_label)
     ]
     assert kept == [Duration(seconds=seconds)] * len(keyed), "each step with a key"
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Any
 
 import msgspec
 import pytest
-from apache_beam.transforms.userstate import get_dofn_specs
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
@@ -41,7 +43,7 @@ class Shard:
         """What a bundle puts out: when, by which tag, and what."""
         self.fn.start_bundle()
         for at, given in shards:
-            for output in self.fn.process(("00", given), timestamp=at, lock=None):
+            for output in self.fn.process(("00", given), timestamp=at):
                 windowed = isinstance(output.value, WindowedValue)
                 yield (
                     (output.value.timestamp, output.tag, output.value.value)
@@ -109,9 +111,27 @@ def test_two_steps_have_states_of_their_own() -> None:
     assert not list(first.bundle((AT, inbox))), "what comes twice changes nothing"
 
 
-def test_a_runner_sees_that_the_step_has_state_and_so_has_one_bundle_at_a_time_for_a_shard() -> None:
-    specs, _ = get_dofn_specs(Shard(STAGES["Household1"]).fn)
-    assert {spec.name for spec in specs} == {"lock"}
+def test_bundles_of_one_shard_at_a_time_lose_nothing_of_each_other() -> None:
+    """A runner that knows of no state runs them so."""
+    stage = next(stage for stage in stages() if stage.name == "Person")
+
+    def slow_step(key: str, state: Any, inbox: Iterable[Any]) -> Any:
+        result = stage.step(key, state, inbox)
+        time.sleep(0.001)  # another bundle's turn
+        return result
+
+    shard = Shard(stage._replace(step=slow_step))
+    pickled = pickle.dumps(shard.fn.kept)
+
+    def bundle(number: int) -> None:
+        one = Shard(stage._replace(step=slow_step))
+        one.fn.kept = pickle.loads(pickled)
+        list(one.bundle((AT, [KnownParcel([("ann", Known(out={f"home{number}": (number, "m")}))])])))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(bundle, range(40)))
+    state = shard.fn.kept.bag(shard.fn.state, "ann")
+    assert [kept.known.out.keys() for kept in state.read()] == [{f"home{number}" for number in range(40)}]
 
 
 def test_a_bundle_reports_its_keys() -> None:
