@@ -60,7 +60,7 @@ def parse_and_print(messages: Sequence[bytes]) -> None:
         orjson.dumps(orjson.loads(message))
 
 
-def ratio(path: Callable[[Sequence[bytes]], None], messages: Sequence[bytes]) -> float:
+def ratio(path: Callable[[Sequence[bytes]], object], messages: Sequence[bytes]) -> float:
     """How many times as much CPU the path takes: the median of the rounds."""
     blocks = _blocks(messages)
     ratios = []
@@ -82,14 +82,15 @@ def _blocks(messages: Sequence[bytes]) -> list[list[bytes]]:
     return blocks
 
 
-def _seconds(step: Callable[[Sequence[bytes]], None], blocks: list[list[bytes]]) -> float:
+def _seconds(step: Callable[[Sequence[bytes]], object], blocks: list[list[bytes]]) -> float:
     started = time.process_time()
     for block in blocks:
         step(block)
     return time.process_time() - started
 
 
-def _messages(path: Path, *, of_events: bool) -> list[bytes]:
+def messages(path: Path, *, of_events: bool) -> list[bytes]:
+    """Messages of a file that are one call each: of events, or of identity calls."""
     with path.open("rb") as file:
         read = [line.rstrip(b"\n") for line in islice(file, 2 * _MESSAGES)]
     return [message for message in read if _is_one_call(message, of_events=of_events)][:_MESSAGES]
@@ -108,13 +109,13 @@ def _is_one_call(message: bytes, *, of_events: bool) -> bool:
 
 def figures(own: Path | None = None) -> list[Figure]:
     """The ratio of events of each shape, and of identity calls, where there are some."""
-    by_shape = {name: _messages(path, of_events=True) for name, path in shapes.files(own).items()}
+    by_shape = {name: messages(path, of_events=True) for name, path in shapes.files(own).items()}
     events = {name: ratio(events_to_columns, messages) for name, messages in by_shape.items() if messages}
     made = []
     if events:
         made.append(Figure(name="event: bytes → row, over loads + dumps", unit="times", by_shape=events, goal=GOAL))
     identity = {own.name: own} if own is not None else {shapes.IDENTIFIES: shapes.identifies()}
-    calls = {name: _messages(path, of_events=False) for name, path in identity.items()}
+    calls = {name: messages(path, of_events=False) for name, path in identity.items()}
     ratios = {name: ratio(identity_calls_to_rows, messages) for name, messages in calls.items() if messages}
     if ratios:
         name = "identity call: bytes → row, over loads + dumps"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks import shapes
@@ -51,19 +51,9 @@ def read_json(source: Path, folder: Path) -> Used:
 def figures(own: Path | None = None) -> list[Figure]:
     """The job's rate over that of pass-through, and its CPU over that of DuckDB alone."""
     rates, over_duckdb = {}, {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        files = shapes.files(own)
-        steps: tuple[Step, ...] = (pass_through, read_json, job)
-        start = _starts(steps, next(iter(files.values())), folder)
-        for shape, source in files.items():
-            rounds = [{step: step(source, folder) for step in steps} for _ in range(_ROUNDS)]
-            seconds, cpu = (_medians(rounds, start, field) for field in ("seconds", "cpu"))
-            if min(*seconds.values(), *cpu.values()) < _LEAST_S:
-                print(f"{shape}: no figure of the whole job, since starting a process takes too much of its time")
-                continue
-            rates[shape] = seconds[pass_through] / seconds[job]
-            over_duckdb[shape] = cpu[job] / cpu[read_json]
+    for shape, used in beyond_start((pass_through, read_json, job), own):
+        rates[shape] = used[pass_through].seconds / used[job].seconds
+        over_duckdb[shape] = used[job].cpu / used[read_json].cpu
     if not rates:
         return []
     over_pass_through, over_read_json = "whole job: rate over pass-through's", "whole job: CPU over DuckDB's read_json"
@@ -71,6 +61,22 @@ def figures(own: Path | None = None) -> list[Figure]:
         Figure(name=over_pass_through, unit="times", by_shape=rates, goal=GOAL, higher_is_better=True),
         Figure(name=over_read_json, unit="times", by_shape=over_duckdb, goal=READ_JSON_GOAL),
     ]
+
+
+def beyond_start(steps: Sequence[Step], own: Path | None = None) -> Iterator[tuple[str, Mapping[Step, Used]]]:
+    """Each shape, and what each step uses on it beyond the start of its process: the medians of rounds in turn. Leaves
+    out a shape where that cannot be told from the start, and says so."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = shapes.files(own)
+        start = _starts(steps, next(iter(files.values())), folder)
+        for shape, source in files.items():
+            rounds = [{step: step(source, folder) for step in steps} for _ in range(_ROUNDS)]
+            used = {step: _less(start[step], [one[step] for one in rounds]) for step in steps}
+            if min(min(one.seconds, one.cpu) for one in used.values()) < _LEAST_S:
+                print(f"{shape}: no figure of whole processes, since starting one takes too much of its time")
+            else:
+                yield shape, used
 
 
 def _starts(steps: Iterable[Step], source: Path, folder: Path) -> dict[Step, Used]:
@@ -81,12 +87,13 @@ def _starts(steps: Iterable[Step], source: Path, folder: Path) -> dict[Step, Use
     return {step: sorted(step(one, folder) for _ in range(_ROUNDS))[_ROUNDS // 2] for step in steps}
 
 
-def _medians(rounds: list[dict[Step, Used]], start: dict[Step, Used], field: str) -> dict[Step, float]:
-    """What each step used of that beyond its start, the median of rounds."""
-    return {
-        step: float(statistics.median(getattr(used[step], field) for used in rounds) - getattr(least, field))
-        for step, least in start.items()
-    }
+def _less(start: Used, rounds: Sequence[Used]) -> Used:
+    """The medians of rounds, less what the start of the process uses."""
+    return Used(
+        seconds=statistics.median(one.seconds for one in rounds) - start.seconds,
+        cpu=statistics.median(one.cpu for one in rounds) - start.cpu,
+        peak=int(statistics.median(one.peak for one in rounds)) - start.peak,
+    )
 
 
 def memory() -> Figure:

