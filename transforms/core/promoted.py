@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
@@ -27,32 +27,35 @@ _DIGITS: Final = re.compile(r"\s*0*([0-9]{1,19})\s*")
 _NO_STAMP: Final = (0, "")
 
 
-class PersonColumns(msgspec.Struct, frozen=True, gc=False):
+class PersonColumns(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The columns of a contact that its traits give."""
 
-    email: str | None
-    name: str | None
-    first_name: str | None
-    last_name: str | None
-    phone: str | None
-    title: str | None
-    username: str | None
-    website: str | None
-    created_at: Timestamp | None
+    email: str | None = None
+    name: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    phone: str | None = None
+    title: str | None = None
+    username: str | None = None
+    website: str | None = None
+    created_at: Timestamp | None = None
 
     def document(self) -> Raw | None:
         """Those that are not NULL as JSON, the time as RFC 3339; None where all are."""
-        return _document(self)
+        if self.created_at is None:
+            return _document(self)
+        created_at: Any = times.iso(self.created_at)
+        return _document(msgspec.structs.replace(self, created_at=created_at))
 
 
-class CompanyColumns(msgspec.Struct, frozen=True, gc=False):
+class CompanyColumns(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The columns of an account that its traits give."""
 
-    name: str | None
-    website: str | None
-    industry: str | None
-    plan: str | None
-    employees: int | None
+    name: str | None = None
+    website: str | None = None
+    industry: str | None = None
+    plan: str | None = None
+    employees: int | None = None
 
     def document(self) -> Raw | None:
         """Those that are not NULL as JSON; None where all are."""
@@ -80,7 +83,13 @@ class PromotedTraits:
     @classmethod
     def of_call(cls, traits: Mapping[str, Raw]) -> PromotedTraits:
         """Those of one call, which have one stamp."""
-        return cls({name: (_NO_STAMP, bytes(raw)) for name, raw in traits.items() if raw != raw_json.NULL})
+        return cls(
+            {
+                name: (_NO_STAMP, bytes(raw))
+                for name, raw in traits.items()
+                if _column(name) is not None and raw != raw_json.NULL
+            }
+        )
 
     def person(self, id: str) -> PersonColumns:
         """`id` is what stands in for an e-mail address, where it is one."""
@@ -174,10 +183,5 @@ def _whole(value: object) -> int | None:
 
 
 def _document(columns: PersonColumns | CompanyColumns) -> Raw | None:
-    values: dict[str, str | int] = {
-        name: value for name, value in msgspec.structs.asdict(columns).items() if value is not None
-    }
-    created_at = getattr(columns, "created_at", None)
-    if created_at is not None:
-        values["created_at"] = times.iso(created_at)
-    return Raw(msgspec.json.encode(values)) if values else None
+    document = msgspec.json.encode(columns)
+    return None if document == b"{}" else Raw(document)

@@ -104,9 +104,19 @@ def with_each_key_once(document: Raw) -> Raw:
     the first. Raises ValueError as `check_numbers` does."""
     read = check_numbers(document)
     written = bytes(document)
+    if _tersely(read) == written:  # as nearly always: what is written so has each key once
+        return document
     if len(_KEYS.findall(written)) == _keys(read) or not _repeats_a_key(written):
         return document
     return Raw(json.dumps(value(document), separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def _tersely(read: Any) -> bytes | None:
+    """A decoded document as nearly all of Segment's libraries write it; None of one that is too deep for the writer."""
+    try:
+        return orjson.dumps(read)
+    except orjson.JSONEncodeError:
+        return None
 
 
 def _keys(read: Any) -> int:

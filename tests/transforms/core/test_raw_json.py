@@ -177,6 +177,7 @@ def test_a_long_string_takes_no_memory_of_its_own() -> None:
     ("what", "written", "expected"),
     [
         ("no object in it", b"{}", None),
+        ("each key once, tersely", '{"a":1.5,"b":{"a":"\u00e9"},"c":[null,true,-0.0]}'.encode(), None),
         ("each key once, as it was written", b'{ "a" : 1.50, "b":{"a":"\\u0041"} }', None),
         ("what looks like a key within a string", b'{"a":"\\":1,\\"a\\":2","b":["x\\" : y"]}', None),
         ("a key twice", b'{"a":1,"b":2,"a":3}', '{"a":3,"b":2}'),
@@ -193,9 +194,16 @@ def test_each_key_stands_once(what: str, written: bytes, expected: str | None) -
     assert bytes(once) == written if expected is None else bytes(once).decode() == expected
 
 
-@given(st.lists(st.tuples(st.sampled_from(["a", "b", 'c":', "\\", ""]), VALUES), max_size=5), st.booleans())
-def test_keys_that_stand_once_have_the_values_that_count(pairs: list[tuple[str, Any]], ascii_only: bool) -> None:
-    fields = ",".join(f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=ascii_only)}" for key, value in pairs)
+@given(
+    st.lists(st.tuples(st.sampled_from(["a", "b", 'c":', "\\", ""]), VALUES), max_size=5),
+    st.booleans(),
+    st.sampled_from([(", ", ": "), (",", ":")]),
+)
+def test_keys_that_stand_once_have_the_values_that_count(
+    pairs: list[tuple[str, Any]], ascii_only: bool, separators: tuple[str, str]
+) -> None:
+    values = [json.dumps(value, ensure_ascii=ascii_only, separators=separators) for _, value in pairs]
+    fields = ",".join(f"{json.dumps(key)}{separators[1]}{value}" for (key, _), value in zip(pairs, values, strict=True))
     try:
         written = Raw(f"{{{fields}}}".encode())
         once = raw_json.with_each_key_once(written)
