@@ -87,13 +87,15 @@ def rate(step: str, subscription: str, count: int, folder: str) -> float:
     """Messages a second: of `drop` and `job` while they are read, the first and last twentieth aside; of the others
     while their windows fire, which is from when all is read."""
     marks: dict[str, tuple[float, int]] = {}
+    is_bare = step in ("drop", "state")
+    end = Subscriber.stop if is_bare else stop
 
     def watch() -> None:
         for mark, share in (("first", 0.05), ("last", 0.95), ("all", 1.0)):
             while _COUNTS.messages < share * count:
                 time.sleep(_LOOK_S)
             marks[mark] = time.monotonic(), _COUNTS.messages
-        stop()
+        end()
 
     threading.Thread(target=watch, daemon=True).start()
     arguments = [
@@ -103,7 +105,7 @@ def rate(step: str, subscription: str, count: int, folder: str) -> float:
     ]
     settings, options = parse(arguments)
     with metrics.observed_by(_COUNTS):
-        if step in ("drop", "state"):
+        if is_bare:
             bare(step, subscription, options)
         else:
             run(settings, options, "")
