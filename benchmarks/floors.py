@@ -144,20 +144,16 @@ def _column(name: str, values: Sequence[Any]) -> pa.Array:
 
 
 def write_columns(source: str, database: str) -> None:
-    """The columns of a file of calls to a table with a key, as `benchmarks.read_json` has one."""
+    """The columns of a file of calls to a table without a key: nothing is looked up."""
     connection = duckdb.connect(database)
     connection.execute("SET threads = 1")
-    types = {
-        "messageId": "VARCHAR PRIMARY KEY",
-        **dict.fromkeys(_OBJECTS, "JSON"),
-        **dict.fromkeys(_TIMES, "TIMESTAMPTZ"),
-    }
+    types = dict.fromkeys(_OBJECTS, "JSON") | dict.fromkeys(_TIMES, "TIMESTAMPTZ")
     fields = ", ".join(f"{name} {types.get(name, 'VARCHAR')}" for name in _Fields.__struct_fields__)
     connection.execute(f"CREATE TABLE calls ({fields})")
     with open(source, "rb") as file:
         while lines := file.readlines(_BLOCK_BYTES):
             connection.register("block", columns(lines))
-            connection.execute("INSERT OR IGNORE INTO calls FROM block WHERE messageId IS NOT NULL")
+            connection.execute("INSERT INTO calls FROM block")
     connection.close()
 
 
@@ -193,11 +189,11 @@ def of_messages(own: Path | None) -> Iterator[Floor]:
     ratios = {name: message_path.ratio(columns, some) for name, some in events.items() if some}
     if ratios:
         yield Floor("event: bytes → row, over loads + dumps", message_path.GOAL, ratios)
-    path = shapes.identifies() if own is None else own
+    name, path = (shapes.IDENTIFIES, shapes.identifies()) if own is None else (own.name, own)
     calls = [*filter(_is_usual, message_path.messages(path, of_events=False))]
     if calls:
         ratio = message_path.ratio(rows, calls)
-        yield Floor("identity call: bytes → row, over loads + dumps", message_path.IDENTITY_GOAL, {path.stem: ratio})
+        yield Floor("identity call: bytes → row, over loads + dumps", message_path.IDENTITY_GOAL, {name: ratio})
 
 
 def _is_usual(message: bytes) -> bool:
