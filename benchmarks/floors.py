@@ -15,11 +15,11 @@ import statistics
 import tempfile
 import time
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import apache_beam as beam
 import duckdb
@@ -32,6 +32,7 @@ from msgspec.structs import astuple
 
 from benchmarks import message_path, shapes, startup, whole_job
 from benchmarks.processes import Used, run
+from benchmarks.results import Figure, table
 from pipeline import warehouses
 from pipeline.job_kind import BATCH_RUNNER
 
@@ -165,35 +166,17 @@ def start(database: str) -> None:
     pipeline.run().wait_until_finish()
 
 
-class Floor(NamedTuple):
-    """A floor by shape, and the goal of its figure."""
-
-    figure: str
-    goal: float
-    by_shape: Mapping[str, float]
-    higher_is_better: bool = False
-
-    @property
-    def worst(self) -> float:
-        return (min if self.higher_is_better else max)(self.by_shape.values())
-
-    @property
-    def allows_goal(self) -> bool:
-        """Whether a program without any rules would reach the goal on every shape."""
-        return self.worst >= self.goal if self.higher_is_better else self.worst <= self.goal
-
-
-def of_messages(own: Path | None) -> Iterator[Floor]:
+def of_messages(own: Path | None) -> Iterator[Figure]:
     """Those of bytes to rows."""
     events = {name: message_path.messages(path, of_events=True) for name, path in shapes.files(own).items()}
     ratios = {name: message_path.ratio(columns, some) for name, some in events.items() if some}
     if ratios:
-        yield Floor("event: bytes → row, over loads + dumps", message_path.GOAL, ratios)
+        yield _floor("event: bytes → row, over loads + dumps", message_path.GOAL, ratios)
     name, path = (shapes.IDENTIFIES, shapes.identifies()) if own is None else (own.name, own)
     calls = [*filter(_is_usual, message_path.messages(path, of_events=False))]
     if calls:
         ratio = message_path.ratio(rows, calls)
-        yield Floor("identity call: bytes → row, over loads + dumps", message_path.IDENTITY_GOAL, {name: ratio})
+        yield _floor("identity call: bytes → row, over loads + dumps", message_path.IDENTITY_GOAL, {name: ratio})
 
 
 def _is_usual(message: bytes) -> bool:
@@ -204,7 +187,7 @@ def _is_usual(message: bytes) -> bool:
     return True
 
 
-def of_whole_jobs(own: Path | None) -> Iterator[Floor]:
+def of_whole_jobs(own: Path | None) -> Iterator[Figure]:
     """Those of whole processes."""
     rates, cpu = {}, {}
     steps = (whole_job.pass_through, whole_job.read_json, written_columns)
@@ -212,8 +195,8 @@ def of_whole_jobs(own: Path | None) -> Iterator[Floor]:
         rates[shape] = used[whole_job.pass_through].seconds / used[written_columns].seconds
         cpu[shape] = used[written_columns].cpu / used[whole_job.read_json].cpu
     if rates:
-        yield Floor("whole job: rate over pass-through's", whole_job.GOAL, rates, higher_is_better=True)
-        yield Floor("whole job: CPU over DuckDB's read_json", whole_job.READ_JSON_GOAL, cpu)
+        yield _floor("whole job: rate over pass-through's", whole_job.GOAL, rates, higher_is_better=True)
+        yield _floor("whole job: CPU over DuckDB's read_json", whole_job.READ_JSON_GOAL, cpu)
 
 
 def written_columns(source: Path, folder: Path) -> Used:
@@ -224,7 +207,7 @@ def written_columns(source: Path, folder: Path) -> Used:
     return used
 
 
-def of_start() -> Floor:
+def of_start() -> Figure:
     """That of `make run`."""
     ratios = []
     with tempfile.TemporaryDirectory() as folder:
@@ -232,20 +215,11 @@ def of_start() -> Floor:
             least = run("benchmarks.import_beam").seconds
             ratios.append(run(_MODULE, f"--start={folder}/{number}.duckdb").seconds / least)
     name = "make run: time over that of import apache_beam"
-    return Floor(name, startup.GOAL, {"one element": statistics.median(ratios)})
+    return _floor(name, startup.GOAL, {"one element": statistics.median(ratios)})
 
 
-def table(floors: Iterable[Floor]) -> str:
-    """A Markdown table: the floor of the worst shape, the median, and the goal."""
-    lines = ["| figure | floor | on | median | goal |", "| --- | ---: | --- | ---: | ---: |"]
-    for floor in floors:
-        shape = next(name for name, value in floor.by_shape.items() if value == floor.worst)
-        bound, missed = "≥" if floor.higher_is_better else "≤", "" if floor.allows_goal else " (the floor misses it)"
-        median = statistics.median(floor.by_shape.values())
-        lines.append(
-            f"| {floor.figure} | {floor.worst:.2f} | {shape} | {median:.2f} | {bound} {floor.goal:g}{missed} |"
-        )
-    return "\n".join(lines)
+def _floor(name: str, goal: float, by_shape: Mapping[str, float], *, higher_is_better: bool = False) -> Figure:
+    return Figure(name=name, unit="times", by_shape=by_shape, goal=goal, higher_is_better=higher_is_better)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -263,7 +237,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif given.write is not None:
         write_columns(str(given.input), given.write)
     else:
-        print(table([*of_messages(given.input), *of_whole_jobs(given.input), of_start()]))
+        floors = [*of_messages(given.input), *of_whole_jobs(given.input), of_start()]
+        print(table(floors, worst="floor", missed="the floor misses it"))
 
 
 if __name__ == "__main__":

@@ -47,15 +47,16 @@ class Figure:
         return value >= self.goal if self.higher_is_better else value <= self.goal
 
 
-def table(figures: Sequence[Figure]) -> str:
-    """A Markdown table of the figures: the worst shape, the median, and the goal, which the worst must reach."""
-    rows = ["| figure | worst | on | median | goal |", "| --- | ---: | --- | ---: | ---: |"]
+def table(figures: Sequence[Figure], worst: str = "worst", missed: str = "not reached") -> str:
+    """A Markdown table of the figures: the worst shape, the median, and the goal, which the worst must reach. `worst`
+    heads its column, and `missed` stands where it does not."""
+    rows = [f"| figure | {worst} | on | median | goal |", "| --- | ---: | --- | ---: | ---: |"]
     for figure in figures:
         shape = next(name for name, value in figure.by_shape.items() if value == figure.worst)
         bound = "≥" if figure.higher_is_better else "≤"
         rows.append(
             f"| {figure.name} | {figure.worst:.2f} {figure.unit} | {shape} | {figure.median:.2f} |"
-            f" {bound} {figure.goal:g}{'' if figure.is_reached else ' (not reached)'} |"
+            f" {bound} {figure.goal:g}{'' if figure.is_reached else f' ({missed})'} |"
         )
     return "\n".join(rows)
 

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 ACCEPTANCE: Final = (
     *("tests/dbt/", "tests/examples/", "tests/faults/", "tests/fuzz/", "tests/receiver/clients/"),
     *("tests/strict_runner/", "tests/templates/", "tests/pipeline/test_mutated_input.py"),
+    "tests/benchmarks/test_streaming.py",
     *(f"tests/pipeline/warehouses/bigquery/{name}.py" for name in ("test_bqemulator", "test_strict_job")),
     "tests/pipeline/warehouses/duckdb/test_whole_job.py",
     *("tests/test_contributing.py", "tests/test_light_install.py", "tests/test_pasted.py", "tests/test_pictures.py"),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial, reduce
-from typing import Any, NamedTuple
+from typing import Any
 
 import apache_beam as beam
 import msgspec
@@ -25,7 +25,8 @@ from transforms.crowd_rooms import NeedsCrowd, crowd_param, with_crowd, without_
 from transforms.paged_step import PagedStep, Step, element_types, paged_fn
 from transforms.windows import Clock
 
-Stateful = Callable[[int | None, Clock, Callable[[Any], None]], beam.DoFn]
+Observe = Callable[[Any], None]
+Stateful = Callable[[int | None, Clock, Observe], beam.DoFn]
 
 
 class KeyedStep(beam.PTransform):
@@ -63,7 +64,7 @@ class KeyedStep(beam.PTransform):
         self.gather = gather
         self.needs_crowd = needs_crowd
         self.stateful = stateful
-        self.measure = None if size is None or sizes is None else Measure(size, sizes)
+        self.observe = observing(size, sizes)
 
     def expand(self, messages: PCollection[tuple[str, Any]]) -> dict[str, PCollection]:
         if self.window is not None:
@@ -74,7 +75,7 @@ class KeyedStep(beam.PTransform):
             struct: Any = self.gather.struct
             gathered = gathered | "Inbox" >> beam.MapTuple(_inbox).with_output_types(tuple[str, Iterable[struct]])
         if self.window is None:
-            run = beam.ParDo(_BoundedFn(self.step, self.outbox, self.measure))
+            run = beam.ParDo(_BoundedFn(self.step, self.outbox, self.observe))
         else:
             late = windows.LateArrivesNow(self.window.clock)
             gathered = gathered | "Late" >> late | "Global" >> windows.everything()
@@ -84,20 +85,39 @@ class KeyedStep(beam.PTransform):
         return {name: outputs[name] for name in types}
 
     def _stateful(self, window: windows.Arrival) -> beam.DoFn:
-        observe = partial(observe_size, self.measure)
         if self.stateful is not None:
-            return self.stateful(self.page_bytes, window.clock, observe)
+            return self.stateful(self.page_bytes, window.clock, self.observe)
         if self.page_bytes is None:
-            return _stateful(self.step, self.state, self.outbox, self.needs_crowd, observe)
+            return _stateful(self.step, self.state, self.outbox, self.needs_crowd, self.observe)
         message = ProtocolMessage if self.gather is None else self.gather.struct
         paged = PagedStep(self.step, self.state, self.outbox, message, self.page_bytes, window.clock, self.needs_crowd)
-        return paged_fn(paged, observe)
+        return paged_fn(paged, self.observe)
 
 
-def observe_size(measure: Measure | None, state: Any) -> None:
-    """Adds the size of a state to a distribution, where it is measured."""
-    if measure is not None:
-        metrics.observe(measure.sizes, measure.size(state))
+def observing(size: Callable[[Any], int] | None, sizes: metrics.Distribution | None) -> Observe:
+    """What adds the size of a state to a distribution, where it is measured."""
+    return partial(_observe, size, sizes)
+
+
+def _observe(size: Callable[[Any], int] | None, sizes: metrics.Distribution | None, state: Any) -> None:
+    if size is not None and sizes is not None:
+        metrics.observe(sizes, size(state))
+
+
+def advanced(
+    step: Step, key: str, inbox: list[Any], cell: Any, crowd: Any, needs_crowd: NeedsCrowd | None
+) -> tuple[Any, msgspec.Struct]:
+    """Runs a step on the state in a cell, and writes there what has changed. Gives the state, without its crowd, and
+    the outbox."""
+    kept = next(iter(cell.read()), None)
+    before = with_crowd(kept, inbox, needs_crowd, crowd)
+    after, outbox = step(key, before, inbox)
+    after = without_crowd(before, after, needs_crowd, crowd)
+    if after != kept:
+        if kept is not None:
+            cell.clear()
+        cell.add(after)
+    return after, outbox
 
 
 def _inbox(key: str, joined: Any) -> tuple[str, list[Any]]:
@@ -129,23 +149,16 @@ class JoinFn(beam.CombineFn):
         return StructCoder(self.struct)
 
 
-class Measure(NamedTuple):
-    """How large a state is, and the distribution that gets it."""
-
-    size: Callable[[Any], int]
-    sizes: metrics.Distribution
-
-
 class _BoundedFn(beam.DoFn):
-    def __init__(self, step: Step, outbox: type[msgspec.Struct], measure: Measure | None) -> None:
+    def __init__(self, step: Step, outbox: type[msgspec.Struct], observe: Observe) -> None:
         self.step = step
-        self.measure = measure
+        self.observe = observe
         self.tags = outbox.__struct_fields__
 
     def process(self, gathered: tuple[str, Iterable[Any]]) -> list[TaggedOutput]:
         key, inbox = gathered
         after, outbox = self.step(key, None, inbox)
-        observe_size(self.measure, after)
+        self.observe(after)
         return [TaggedOutput(tag, element) for tag in self.tags for element in getattr(outbox, tag)]
 
 
@@ -154,7 +167,7 @@ def _stateful(
     state: type[msgspec.Struct],
     outbox: type[msgspec.Struct],
     needs_crowd: NeedsCrowd | None,
-    observe: Callable[[Any], None],
+    observe: Observe,
 ) -> beam.DoFn:
     """The step with its state: a DoFn class of its own, since Beam finds a state's coder in the class. The state is a
     bag of one or none: a ReadModifyWrite is cleared before every write, which is one more request to the runner."""
@@ -173,15 +186,8 @@ def _stateful(
         ) -> Iterator[TaggedOutput]:
             self.keys += 1
             key, inbox = gathered[0], list(gathered[1])
-            kept = next(iter(cell.read()), None)
-            before = with_crowd(kept, inbox, needs_crowd, crowd)
-            after, sent = step(key, before, inbox)
-            after = without_crowd(before, after, needs_crowd, crowd)
+            after, sent = advanced(step, key, inbox, cell, crowd, needs_crowd)
             observe(after)
-            if after != kept:
-                if kept is not None:
-                    cell.clear()
-                cell.add(after)
             for tag in outbox.__struct_fields__:
                 for element in getattr(sent, tag):
                     yield TaggedOutput(tag, element)

@@ -7,7 +7,6 @@ parcels (`transforms.parcels`), and the state stays in the process (`transforms.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -19,8 +18,8 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from transforms import metrics, windows
 from transforms.coders import StructCoder
 from transforms.core.rows import Upsert
-from transforms.crowd_rooms import CROWD, NeedsCrowd, with_crowd, without_crowd
-from transforms.keyed_step import Measure, observe_size
+from transforms.crowd_rooms import CROWD, NeedsCrowd
+from transforms.keyed_step import Observe, advanced, observing
 from transforms.paged_step import Step, element_types
 from transforms.parcels import MessageParcel, Parcels, Sharded
 from transforms.process_state import ProcessState
@@ -51,8 +50,7 @@ class ShardStep(beam.PTransform):
         self.types = {name: Upsert if type is Upsert else tuple[str, MessageParcel] for name, type in types.items()}
         rows = tuple(name for name, type in types.items() if type is Upsert)
         messages = tuple(name for name in types if name not in rows)
-        observe = partial(observe_size, None if size is None or sizes is None else Measure(size, sizes))
-        self.fn = _ShardFn(step, state, rows, messages, observe, needs_crowd)
+        self.fn = _ShardFn(step, state, rows, messages, observing(size, sizes), needs_crowd)
 
     def expand(self, sharded: PCollection[Sharded]) -> dict[str, PCollection]:
         gathered = (
@@ -79,7 +77,7 @@ class _ShardFn(beam.DoFn):
         state: type[msgspec.Struct],
         rows: Sequence[str],
         messages: Sequence[str],
-        observe: Callable[[Any], None],
+        observe: Observe,
         needs_crowd: NeedsCrowd | None,
     ) -> None:
         self.step = step
@@ -124,14 +122,7 @@ class _ShardFn(beam.DoFn):
         self.keys += 1
         cell, crowd = self.kept.bag(self.state, key), self.kept.bag(CROWD, key)
         with self.kept.lock:
-            kept = next(iter(cell.read()), None)
-            before = with_crowd(kept, inbox, self.needs_crowd, crowd)
-            after, outbox = self.step(key, before, inbox)
-            after = without_crowd(before, after, self.needs_crowd, crowd)
-            if after != kept:
-                if kept is not None:
-                    cell.clear()
-                cell.add(after)
+            after, outbox = advanced(self.step, key, inbox, cell, crowd, self.needs_crowd)
         self.observe(after)
         return outbox
 

@@ -8,7 +8,8 @@ import duckdb
 import pytest
 
 from benchmarks import floors
-from benchmarks.floors import Floor, columns, table
+from benchmarks.floors import columns
+from benchmarks.results import Figure
 from tests.histories import line
 from tests.transforms.core.calls import IDENTIFY, PAGE, TRACK
 
@@ -50,14 +51,20 @@ def test_a_start_makes_a_file_with_the_tables(tmp_path: Path) -> None:
         assert connection.sql("SELECT count(*) FROM events").fetchall() == [(0,)]
 
 
-def test_the_table_says_which_goal_the_floor_misses() -> None:
-    measured = [
-        Floor("bytes", 1.3, {"small": 3.1, "large": 1.1, "middle": 1.2}),
-        Floor("rate", 1.0, {"small": 2.0, "large": 1.5}, higher_is_better=True),
-    ]
-    assert table(measured).splitlines()[2:] == [
-        "| bytes | 3.10 | small | 1.20 | ≤ 1.3 (the floor misses it) |",
-        "| rate | 1.50 | large | 1.75 | ≥ 1 |",
+def test_the_table_says_which_goal_the_floor_misses(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = Figure(name="bytes", unit="times", by_shape={"small": 3.1, "large": 1.1, "middle": 1.2}, goal=1.3)
+    rate = Figure(name="rate", unit="times", by_shape={"small": 2.0, "large": 1.5}, goal=1.0, higher_is_better=True)
+    monkeypatch.setattr(floors, "of_messages", lambda own: iter([small]))
+    monkeypatch.setattr(floors, "of_whole_jobs", lambda own: iter(()))
+    monkeypatch.setattr(floors, "of_start", lambda: rate)
+    floors.main([])
+    assert capsys.readouterr().out.splitlines() == [
+        "| figure | floor | on | median | goal |",
+        "| --- | ---: | --- | ---: | ---: |",
+        "| bytes | 3.10 times | small | 1.20 | ≤ 1.3 (the floor misses it) |",
+        "| rate | 1.50 times | large | 1.75 | ≥ 1 |",
     ]
 
 
