@@ -51,7 +51,7 @@ def step(key: str, state: AccountState | None, inbox: Iterable[AccountKnown]) ->
 def row(account_id: str, known: AccountKnown) -> tables.Account:
     """The account's row; it has one as soon as one message named it."""
     traits = promoted.newest(known.traits)
-    promoted_traits = PromotedTraits(traits)
+    promoted_traits = PromotedTraits.of_values(traits)
     company = promoted_traits.company()
     way = max(known.seen, key=lambda way: (way.explicit, known.seen[way][1], way.source))
     return tables.Account(

@@ -56,7 +56,7 @@ def rows(external_id: str, members: Mapping[str, Known]) -> ContactRows:
     )
     contact = Contact(
         external_id,
-        **asdict(PromotedTraits(traits).person(external_id)),
+        **asdict(PromotedTraits.of_values(traits).person(external_id)),
         account_id=account_id,
         account_source=main.source if main else None,
         traits=promoted.document(traits),

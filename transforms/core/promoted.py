@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import asdict
 
 from schemas.tables import INT64, Timestamp
 from transforms.core import emails, raw_json, times
-from transforms.core.raw_json import peek
+from transforms.core.raw_json import NULL, peek
 from transforms.core.stamps import Stamp, Value
 
 _COLUMNS: Final = {
@@ -25,6 +26,7 @@ _COLUMNS: Final = {
 """The trait of each promoted column, and of an account's domain, as Segment's spec spells it."""
 _DIGITS: Final = re.compile(r"\s*0*([0-9]{1,19})\s*")
 _NO_STAMP: Final = (0, "")
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class PersonColumns(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -44,8 +46,11 @@ class PersonColumns(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         """Those that are not NULL as JSON, the time as RFC 3339; None where all are."""
         if self.created_at is None:
             return _document(self)
-        created_at: Any = times.iso(self.created_at)
-        return _document(msgspec.structs.replace(self, created_at=created_at))
+        columns = {name: value for name, value in asdict(self).items() if value is not None}
+        return Raw(_encode({**columns, "created_at": times.iso(self.created_at)}))
+
+
+_TEXTS_OF_PERSONS: Final = frozenset(PersonColumns.__struct_fields__) - {"created_at"}
 
 
 class CompanyColumns(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -69,40 +74,50 @@ class PromotedTraits:
     the newest of those whose names differ in case, `_`, `-` and spaces alone.
     """
 
-    def __init__(self, traits: Mapping[str, Value]) -> None:
-        self._values: dict[str, list[bytes]] = {}
+    def __init__(self, values: Mapping[str, Sequence[Raw | bytes]]) -> None:
+        """`values` are the JSON values of each column that has some, the first first."""
+        self._values = values
+
+    @classmethod
+    def of_values(cls, traits: Mapping[str, Value]) -> PromotedTraits:
+        """Those of a person or a company, each with the stamp that set it."""
         spellings: dict[str, list[str]] = {}
         for name in traits:
             column = _column(name)
             if column is not None:
                 spellings.setdefault(column, []).append(name)
+        values: dict[str, Sequence[bytes]] = {}
         for column, names in spellings.items():
             ranked = sorted(names, key=functools.partial(_rank, column, traits), reverse=True) if names[1:] else names
-            self._values[column] = [traits[name][1] for name in ranked]
+            values[column] = [traits[name][1] for name in ranked]
+        return cls(values)
 
     @classmethod
     def of_call(cls, traits: Mapping[str, Raw]) -> PromotedTraits:
         """Those of one call, which have one stamp."""
-        return cls(
-            {
-                name: (_NO_STAMP, bytes(raw))
-                for name, raw in traits.items()
-                if _column(name) is not None and raw != raw_json.NULL
-            }
-        )
+        values: dict[str, Sequence[Raw]] = {}
+        for name, raw in traits.items():
+            column = _column(name)
+            if column is None or raw == NULL:
+                continue
+            if column in values:  # in several spellings, which is rare
+                return cls.of_values({name: (_NO_STAMP, bytes(raw)) for name, raw in traits.items() if raw != NULL})
+            values[column] = (raw,)
+        return cls(values)
 
     def person(self, id: str) -> PersonColumns:
         """`id` is what stands in for an e-mail address, where it is one."""
-        first_name, last_name = self.text("first_name"), self.text("last_name")
+        get = {column: self.text(column) for column in self._values if column in _TEXTS_OF_PERSONS}.get
+        first_name, last_name = get("first_name"), get("last_name")
         return PersonColumns(
-            email=self.text("email") or (id if emails.domain(id) else None),
-            name=self.text("name") or " ".join(filter(None, (first_name, last_name))) or None,
+            email=get("email") or (id if emails.domain(id) else None),
+            name=get("name") or " ".join(filter(None, (first_name, last_name))) or None,
             first_name=first_name,
             last_name=last_name,
-            phone=self.text("phone"),
-            title=self.text("title"),
-            username=self.text("username"),
-            website=self.text("website"),
+            phone=get("phone"),
+            title=get("title"),
+            username=get("username"),
+            website=get("website"),
             created_at=self.timestamp("created_at"),
         )
 
@@ -118,7 +133,7 @@ class PromotedTraits:
     def text(self, column: str) -> str | None:
         """A string that is not blank as it is, a number or a boolean as its canonical JSON text."""
         for raw in self._values.get(column, ()):
-            value = peek(Raw(raw))
+            value = peek(raw)
             if isinstance(value, str):
                 if value.strip():
                     return value
@@ -128,17 +143,17 @@ class PromotedTraits:
 
     def string(self, column: str) -> str | None:
         """A string that is not blank."""
-        strings = (value for raw in self._values.get(column, ()) if isinstance(value := peek(Raw(raw)), str))
+        strings = (value for raw in self._values.get(column, ()) if isinstance(value := peek(raw), str))
         return next((string for string in strings if string.strip()), None)
 
     def integer(self, column: str) -> int | None:
         """A whole number of 64 bits, also as `329.0` or as a string of digits, blanks around them."""
-        numbers = (_whole(peek(Raw(raw))) for raw in self._values.get(column, ()))
+        numbers = (_whole(peek(raw)) for raw in self._values.get(column, ()))
         return next((number for number in numbers if number is not None), None)
 
     def timestamp(self, column: str) -> Timestamp | None:
         """A value in one of the forms of a time."""
-        moments = (times.read(peek(Raw(raw))) for raw in self._values.get(column, ()))
+        moments = (times.read(peek(raw)) for raw in self._values.get(column, ()))
         return next((moment for moment in moments if moment is not None), None)
 
 
@@ -153,7 +168,7 @@ def newest(values: Mapping[str, Value], after: Stamp | None = None) -> dict[str,
 
 def document(traits: Mapping[str, Value]) -> Raw:
     """The traits as one JSON object, each value as it was written."""
-    return Raw(msgspec.json.encode({name: Raw(value) for name, (_, value) in traits.items()}))
+    return Raw(_encode({name: Raw(value) for name, (_, value) in traits.items()}))
 
 
 @functools.lru_cache(maxsize=16_384)
@@ -183,5 +198,5 @@ def _whole(value: object) -> int | None:
 
 
 def _document(columns: PersonColumns | CompanyColumns) -> Raw | None:
-    document = msgspec.json.encode(columns)
+    document = _encode(columns)
     return None if document == b"{}" else Raw(document)

@@ -33,6 +33,7 @@ _SHALLOW: Final = 100
 _OBJECT: Final = ord("{")
 _ARRAY: Final = ord("[")
 _decode: Final = msgspec.json.Decoder().decode
+_encode: Final = msgspec.json.Encoder().encode
 
 
 def items(array: Raw | bytes) -> list[Raw]:
@@ -55,7 +56,7 @@ def as_written(array: bytes, outlined: bytes, items: list[Raw]) -> list[Raw]:
     return written
 
 
-def peek(raw: Raw) -> object:
+def peek(raw: Raw | bytes) -> object:
     """The value of a short JSON text as Python has it; NaN where a number in it is beyond Python's."""
     try:
         return _decode(raw)
@@ -90,7 +91,7 @@ def text(string: str) -> str:
 
 def encode(fields: dict[str, Raw]) -> Raw:
     """An object of these fields, each as it was written."""
-    return Raw(msgspec.json.encode(fields))
+    return Raw(_encode(fields))
 
 
 def check_numbers(document: Raw | bytes) -> Any:

@@ -33,7 +33,7 @@ def of(**traits: bytes) -> PromotedTraits:
 def test_the_trait_of_a_column(what: str, traits: dict[str, tuple[int, bytes]], expected: str | None) -> None:
     for order in (traits, dict(reversed(traits.items()))):
         values: dict[str, Value] = {name: ((time, "m"), value) for name, (time, value) in order.items()}
-        assert PromotedTraits(values).text("first_name") == expected
+        assert PromotedTraits.of_values(values).text("first_name") == expected
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_columns_as_a_document() -> None:
 def test_the_order_of_traits_does_not_matter(times: dict[str, int]) -> None:
     values: dict[str, Value] = {name: ((time, "m"), f'"{name}"'.encode()) for name, time in times.items()}
     backwards = dict(reversed(values.items()))
-    assert PromotedTraits(values).text("name") == PromotedTraits(backwards).text("name")
+    assert PromotedTraits.of_values(values).text("name") == PromotedTraits.of_values(backwards).text("name")
 
 
 @pytest.mark.parametrize(
