@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, compress
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -37,6 +37,9 @@ from transforms.core.reader import KEPT_DEFAULTS, Reader, Received
 _MOST_BYTES: Final = 1_000_000
 """A longer message may be too large, or its row."""
 _SHORTEST_TOO_DEEP: Final = 2 * MAX_DEPTH
+_LOOKED_AT: Final = 16
+_KEPT_OTHERS: Final = 64
+"""So many columns `extra` are kept as they were written: a library's versions and settings come again and again."""
 _COLUMNS: Final = {column.name for column in EVENTS.columns}
 _ID: Final = rf"^(?:{ids.ORDINARY})$"
 _TIME: Final = r"^[12]\d{3}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z$"
@@ -100,8 +103,6 @@ class OrdinaryEvents(NamedTuple):
         return {_CALL_TYPES[count["values"]]: count["counts"] for count in counts}
 
 
-_OTHERS: Final = frozenset({"_metadata", "version"})
-"""The fields that no column has."""
 _decode: Final = msgspec.json.Decoder(_Event).decode
 _decode_context: Final = msgspec.json.Decoder(_Context).decode
 _decode_defaults: Final = msgspec.json.Decoder(_Defaults).decode
@@ -123,9 +124,12 @@ def read(reader: Reader, messages: Sequence[Message]) -> OrdinaryEvents:
     events, contexts, indexes = [], [], []
     payloads = [*map(payload, messages)]
     for index in _readable(payloads):
+        message, written = messages[index], payloads[index]
         try:
-            event = _decode(payloads[index])
-            if not _inherit(event, messages[index]):
+            event = _decode(written)
+            if len(written) >= _SHORTEST_TOO_DEEP and not _is_shallow(written, event):
+                continue
+            if not isinstance(message, bytes) and not _inherit(event, message):
                 continue
             context = _decode_context(event.context)
         except (msgspec.DecodeError, RecursionError):
@@ -142,11 +146,9 @@ def read(reader: Reader, messages: Sequence[Message]) -> OrdinaryEvents:
     return OrdinaryEvents(rows, indexes)
 
 
-def _inherit(event: _Event, message: Message) -> bool:
+def _inherit(event: _Event, message: Received) -> bool:
     """Sets what an event inherits from its batch; False where the rules must find that out. Raises msgspec.DecodeError
     where its context is no object."""
-    if isinstance(message, bytes):
-        return True
     if message.too_large is not None:
         return False
     if message.inherited is None:
@@ -171,31 +173,33 @@ def _defaults(inherited: str) -> _Defaults | None:
         return None
 
 
-def _readable(messages: Sequence[bytes]) -> Sequence[int]:
-    """The indexes of the messages that are text, hold no secret, and are neither too large nor too deep."""
-    text = b"\n".join(messages)
-    may_hold_secrets, is_text = secrets.may_hold_any(text), _is_text(text)
-    return [
-        index
-        for index, message in enumerate(messages)
-        if (len(message) < _SHORTEST_TOO_DEEP or _is_small(message))
-        and (is_text or _is_text(message))
-        and not (may_hold_secrets and secrets.may_hold_any(message))
-    ]
+def _readable(messages: Sequence[bytes]) -> Iterator[int]:
+    """The indexes of the messages that are readable. Few are not, so that some are looked at together: so many that
+    they stay in the processor's cache."""
+    for start in range(0, len(messages), _LOOKED_AT):
+        some = messages[start : start + _LOOKED_AT]
+        indexes = range(start, start + len(some))
+        yield from indexes if _is_readable(b"\n".join(some)) else compress(indexes, map(_is_readable, some))
 
 
-def _is_small(message: bytes) -> bool:
-    return len(message) <= _MOST_BYTES and message.count(b"{") + message.count(b"[") <= MAX_DEPTH
-
-
-def _is_text(document: bytes) -> bool:
-    if document.isascii():
+def _is_readable(message: bytes) -> bool:
+    """Whether a message is text, holds no secret, and is not too large; or several are."""
+    if len(message) > _MOST_BYTES or secrets.may_hold_any(message):
+        return False
+    if message.isascii():
         return True
     try:
-        document.decode()
+        message.decode()
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _is_shallow(message: bytes, event: _Event) -> bool:
+    """Whether no part of a message is nested too deep. Brackets are counted only where there is room for so many."""
+    properties, context = len(event.properties), len(event.context)
+    longest = max(properties, context, len(message) - properties - context)
+    return longest < _SHORTEST_TOO_DEEP or message.count(b"{") + message.count(b"[") <= MAX_DEPTH
 
 
 def _rows(
@@ -206,9 +210,10 @@ def _rows(
     if not columns:
         columns = dict.fromkeys(_Event.__struct_fields__, ())
     moments = _times(*(columns[name] for name in ("timestamp", "originalTimestamp", "sentAt", "receivedAt")))
-    user_id, user_is_usable = _ids(reader, columns["userId"])
-    anonymous_id, anonymous_is_usable = _ids(reader, columns["anonymousId"])
-    group_id, group_is_usable = _ids(reader, [context.groupId for context in contexts])
+    named, are_usable = _ids(
+        reader, [*columns["userId"], *columns["anonymousId"], *(context.groupId for context in contexts)]
+    )
+    user_id, anonymous_id, group_id = _split(named, 3)
     properties, context, integrations = (_json(columns[name]) for name in ("properties", "context", "integrations"))
     name, has_name = _names(events, contexts)
     connection = _connections(reader, messages, columns["projectId"])
@@ -217,7 +222,7 @@ def _rows(
         (
             moments.are_ordinary,
             _is_by_segments_clock(messages, moments.received_at, columns["receivedAt"]),
-            *(user_is_usable, anonymous_is_usable, group_is_usable),
+            *_split(are_usable, 3),
             pc.or_(user_id.is_valid(), anonymous_id.is_valid()),
             pc.starts_with(properties, "{"),
             has_name,
@@ -243,7 +248,7 @@ def _rows(
         "original_timestamp": _moments(moments.original_timestamp),
         "project_id": _strings(columns["projectId"]),
         "channel": _strings(columns["channel"]),
-        "extra": _json([*map(_extra, messages, events)]),
+        "extra": _json([*map(_extra, events)]),
     }
     return pa.table(rows), are_ordinary
 
@@ -258,9 +263,8 @@ class _Times(NamedTuple):
 
 def _times(stated: Sequence[Text], original: Sequence[Text], sent: Sequence[Text], receipt: Sequence[Text]) -> _Times:
     """The times of calls, by the rules of `reader.read_times`."""
-    (stated_at, original_at, sent_at, receipt_at), are_read = zip(
-        *map(_microseconds, (stated, original, sent, receipt)), strict=True
-    )
+    moments, are_read = _microseconds([*stated, *original, *sent, *receipt])
+    stated_at, original_at, sent_at, receipt_at = _split(moments, 4)
     is_corrected = pc.and_(stated_at.is_valid(), original_at.is_valid())
     by_sender = pc.if_else(is_corrected, stated_at, pc.coalesce(original_at, stated_at, sent_at))
     corrected = pc.add(by_sender, pc.subtract(receipt_at, sent_at))
@@ -270,8 +274,8 @@ def _times(stated: Sequence[Text], original: Sequence[Text], sent: Sequence[Text
     are_ordinary = functools.reduce(
         pc.and_,
         (
-            *are_read,
-            *(_is_in(CALL_TIMES, time) for time in (stated_at, original_at, sent_at, receipt_at, corrected)),
+            *_split(pc.and_(are_read, _is_in(CALL_TIMES, moments)), 4),
+            _is_in(CALL_TIMES, corrected),
             timestamp.is_valid(),
             _is_in(PARTITIONS, received_at),
         ),
@@ -289,6 +293,12 @@ def _is_by_segments_clock(
     ahead = pc.subtract(received_at, pa.array(published, pa.int64()))
     is_told = pc.and_(_strings(receipt).is_valid(), pc.less_equal(ahead, MAX_CLOCK_AHEAD_US))
     return pc.or_(pa.array([time is None for time in published], pa.bool_()), is_told.fill_null(False))
+
+
+def _split(column: pa.Array, number: int) -> list[Any]:
+    """The columns that were one behind the other: a step on one long column takes less time than on several."""
+    length = len(column) // number
+    return [column.slice(start * length, length) for start in range(number)]
 
 
 def _is_in(times: range, column: pa.Int64Array) -> pa.BooleanArray:
@@ -374,20 +384,16 @@ def _are_enabled(reader: Reader, integrations: Sequence[Raw]) -> pa.BooleanArray
     return pa.array([*map(enabled.__getitem__, texts)], pa.bool_())
 
 
-def _extra(message: Message, event: _Event) -> Raw | None:
-    """What no column has of an event: of the same fields in the same order as by the rules of `reader`."""
-    if event._metadata is NULL:
-        return None if event.version is NULL else _version(bytes(event.version))
-    if event.category is NULL:
-        return common_others(event._metadata, event.version)
-    written = raw_json.decode_fields(payload(message))
-    others = {name: raw for name, raw in written.items() if name in _OTHERS and raw != NULL}
-    return raw_json.encode(others) if others else None
+def _extra(event: _Event) -> Raw | None:
+    """What no column has of an event."""
+    if event._metadata is NULL and event.version is NULL:
+        return None
+    return _common_others(bytes(event._metadata), bytes(event.version))
 
 
-@functools.lru_cache(maxsize=256)
-def _version(version: bytes) -> Raw | None:
-    return None if version == b"null" else raw_json.encode({"version": Raw(version)})
+@functools.lru_cache(maxsize=_KEPT_OTHERS)
+def _common_others(metadata: bytes, version: bytes) -> Raw | None:
+    return common_others(Raw(metadata), Raw(version))
 
 
 def _json(values: Sequence[Raw | None]) -> pa.StringArray:

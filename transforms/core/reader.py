@@ -634,7 +634,7 @@ def _is_more_than_an_event(call_type: str, fields: MessageFields, *, has_group: 
     return (
         fields.batch is not NULL
         or fields.traits is not EMPTY
-        or not (has_category or fields.category is NULL)
+        or not (has_category or fields.category is NULL or fields.category == NULL)
         or not (has_group or fields.groupId is None)
         or not (fields.projectId is None or isinstance(fields.projectId, str))
         or not (fields.channel is None or isinstance(fields.channel, str))
