@@ -21,7 +21,7 @@ _MAX_DOMAIN: Final = 253
 def domain(address: str) -> str | None:
     """The domain of an e-mail address, in lower case and Unicode; None where the address is malformed."""
     local, at, host = address.strip().partition("@")
-    if not at or not local or "@" in host or any(char.isspace() for char in local):
+    if not at or "@" in host or local.split() != [local]:  # none, or several parts with white space between them
         return None
     return _unicode_domain(host)
 
@@ -30,11 +30,13 @@ def company(address: str, *, personal: bool, registrable: bool) -> str | None:
     """The company's domain: None for malformed addresses, for those at an IP address and, unless `personal`, for
     personal-mail providers. With `registrable` it is cut to its registrable part by the public suffix list."""
     host = domain(address)
-    return None if host is None or _is_ip_address(host) else _company(host, personal, registrable)
+    return None if host is None else _company(host, personal, registrable)
 
 
 @functools.lru_cache(maxsize=65_536)
 def _company(host: str, personal: bool, registrable: bool) -> str | None:
+    if _is_ip_address(host):
+        return None
     cut = _registrable(host)
     if not personal and (host in _PERSONAL or cut in _PERSONAL or cut.partition(".")[0] in _PERSONAL_EVERYWHERE):
         return None

@@ -84,7 +84,7 @@ def copied_account(known: AccountKnown) -> AccountKnown:
 def learn(known: Known, more: Known) -> Known:
     """Joins `more` into `known`, which is changed and returned."""
     if more.traits:
-        _join(known.traits, more.traits, _newer_value)
+        _learn_values(known.traits, more.traits)
     if more.audiences:
         _join(known.audiences, more.audiences, _newer_member)
     if more.seen:
@@ -103,7 +103,7 @@ def learn(known: Known, more: Known) -> Known:
 
 def learn_account(known: AccountKnown, more: AccountKnown) -> AccountKnown:
     """Joins `more` into `known`, which is changed and returned."""
-    _join(known.traits, more.traits, _newer_value)
+    _learn_values(known.traits, more.traits)
     if more.name is not None:
         known.name = more.name if known.name is None else max(known.name, more.name, key=_named_at)
     _join(known.seen, more.seen, _wider)
@@ -199,7 +199,7 @@ def _with_property(traits: Mapping[str, Raw], stamp: Stamp, property_: Property 
     sent_as = property_.sent_as if property_ else None
     values = {name: (stamp, bytes(value)) for name, value in traits.items() if name != sent_as}
     if property_ is not None:
-        _join(values, {property_.name: (stamp, bytes(property_.value))}, _newer_value)
+        _join(values, {property_.name: (stamp, bytes(property_.value))}, _greater_value)
     return values
 
 
@@ -208,9 +208,19 @@ def _join(known: dict[_K, _V], more: Mapping[_K, _V], best: Callable[[_V, _V], _
         known[key] = best(known[key], value) if key in known else value
 
 
-def _newer_value(a: Value, b: Value) -> Value:
-    if a[0] != b[0] or a[1] == b[1]:
-        return max(a, b)
+def _learn_values(known: dict[str, Value], more: Mapping[str, Value]) -> None:
+    for name, value in more.items():
+        before = known.get(name)
+        if before is None or before[0] < value[0]:
+            known[name] = value
+        elif before[0] == value[0]:
+            known[name] = _greater_value(before, value)
+
+
+def _greater_value(a: Value, b: Value) -> Value:
+    """Of two values with one stamp."""
+    if a[1] == b[1]:
+        return a
     return max(a, b, key=lambda value: (raw_json.canonical(value[1]), value[1]))
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
-from msgspec.structs import asdict
+from msgspec.structs import replace
 
 from schemas.tables import INT64, Timestamp
 from transforms.core import emails, raw_json, times
@@ -46,8 +46,8 @@ class PersonColumns(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         """Those that are not NULL as JSON, the time as RFC 3339; None where all are."""
         if self.created_at is None:
             return _document(self)
-        columns = {name: value for name, value in asdict(self).items() if value is not None}
-        return Raw(_encode({**columns, "created_at": times.iso(self.created_at)}))
+        created_at: Any = times.iso(self.created_at)
+        return _document(replace(self, created_at=created_at))
 
 
 _TEXTS_OF_PERSONS: Final = frozenset(PersonColumns.__struct_fields__) - {"created_at"}
