@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import (
@@ -53,6 +53,8 @@ _MOST_SHARDS = 1_000
 _MOST_WORKERS = 64
 """Beam starts them all at once: a thousand take longer than any job."""
 
+View = TypeVar("View", bound=PipelineOptions)
+
 _log = logging.getLogger(__name__)
 
 
@@ -65,6 +67,17 @@ def _truth(text: str) -> bool:
 
 class SegmentOptions(PipelineOptions):
     """The job's own options. None is required by the parser, so that other pipelines in the process go undisturbed."""
+
+    def view_as(self, cls: type[View]) -> View:
+        """As Beam's own, but a view is made once: while Beam builds a graph, it asks for hundreds."""
+        views = self.__dict__.setdefault("_views", {})
+        if cls not in views:
+            views[cls] = super().view_as(cls)
+        view: View = views[cls]
+        return view
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_views"}
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:

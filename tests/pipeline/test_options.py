@@ -7,13 +7,20 @@ import contextlib
 import errno
 import os
 import pickle
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from apache_beam.io.filesystem import BeamIOError, FileMetadata, MatchResult
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import DebugOptions, DirectOptions, StandardOptions, WorkerOptions
+from apache_beam.options.pipeline_options import (
+    DebugOptions,
+    DirectOptions,
+    GoogleCloudOptions,
+    StandardOptions,
+    WorkerOptions,
+)
 from apache_beam.runners.runner import create_runner
 from apache_beam.testing.test_pipeline import TestPipeline
 
@@ -251,6 +258,26 @@ def test_options_of_beam_are_passed_on() -> None:
     assert options.view_as(DebugOptions).experiments == ["a", "b"]
     assert options.view_as(StandardOptions).streaming
     assert options.get_all_options()["warehouse"] == "duckdb:///w.duckdb"
+
+
+def test_a_view_of_the_options_is_made_once() -> None:
+    _, options = parse([INPUT, WAREHOUSE, "--experiments=a"])
+    view = options.view_as(DebugOptions)
+    assert options.view_as(DebugOptions) is view
+    view.experiments = ["b"]
+    for copy in (deepcopy(options), pickle.loads(pickle.dumps(options))):
+        copied = copy.view_as(DebugOptions)
+        assert copied.experiments == ["b"]
+        copied.experiments = ["c"]
+        assert view.experiments == options.view_as(DebugOptions).experiments == ["b"]
+
+
+def test_options_of_another_account_stay_here() -> None:
+    """Beam leaves out the account that only the start of a job is for: no view may bring it back."""
+    _, options = parse([INPUT, WAREHOUSE, "--impersonate_service_account=a@b.example"])
+    assert options.view_as(GoogleCloudOptions).impersonate_service_account == "a@b.example"
+    copy = pickle.loads(pickle.dumps(options))
+    assert copy.view_as(GoogleCloudOptions).impersonate_service_account is None
 
 
 def test_a_home_folder_is_found(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
