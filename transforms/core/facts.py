@@ -105,7 +105,7 @@ def learn_account(known: AccountKnown, more: AccountKnown) -> AccountKnown:
     """Joins `more` into `known`, which is changed and returned."""
     _learn_values(known.traits, more.traits)
     if more.name is not None:
-        known.name = more.name if known.name is None else max(known.name, more.name, key=_named_at)
+        known.name = more.name if known.name is None else _newer_name(known.name, more.name)
     _join(known.seen, more.seen, _wider)
     _join(known.connections, more.connections, max)
     return known
@@ -228,9 +228,13 @@ def _newer_member(a: AudienceFact, b: AudienceFact) -> AudienceFact:
     return max(a, b, key=lambda member: (member[0], {None: "null", False: "false", True: "true"}[member[1]]))
 
 
-def _named_at(name: tuple[Stamp, str]) -> tuple[Stamp, str]:
-    return name[0], raw_json.text(name[1])
+def _newer_name(a: tuple[Stamp, str], b: tuple[Stamp, str]) -> tuple[Stamp, str]:
+    if a[0] != b[0]:
+        return a if a[0] > b[0] else b
+    return max(a, b, key=lambda name: raw_json.text(name[1]))
 
 
 def _wider(a: Span, b: Span) -> Span:
-    return min(a[0], b[0]), max(a[1], b[1])
+    first = a[0] if a[0] <= b[0] else b[0]
+    last = a[1] if a[1] >= b[1] else b[1]
+    return first, last
