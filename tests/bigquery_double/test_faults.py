@@ -97,13 +97,13 @@ def test_a_fault_may_wait_for_a_table(double: BigQueryDouble, appender: Appender
 
 
 def test_an_answer_may_come_late(double: BigQueryDouble, appender: Appender) -> None:
-    double.faults.at(1, faults.late(0.3))
+    double.faults.at(1, faults.late(2.0))
     begun = time.monotonic()
     appender.send({"id": "a"})
     clients.eventually(lambda: ids(double) == ["a"])
-    assert time.monotonic() - begun < 0.3, "the rows are there before the answer"
+    assert time.monotonic() - begun < 2.0, "the rows are there before the answer"
     appender.answer()
-    assert time.monotonic() - begun >= 0.3
+    assert time.monotonic() - begun >= 2.0
 
 
 def test_the_end_of_the_double_does_not_wait_for_late_answers() -> None:

@@ -90,13 +90,13 @@ def test_an_error_that_nobody_expects_is_told_and_the_thread_goes_on() -> None:
 
 def test_the_event_loop_goes_on_during_a_commit_and_a_request_does_not_wait_for_ever() -> None:
     async def use(commits: GroupCommit[object], committer: Recording) -> None:
-        committer.commit_s = 1.0
+        committer.commit_s = 3.0
         began = time.monotonic()
         with pytest.raises(Unavailable, match=r"^the disk has not answered for 0\.1 s$"):
             await commits.commit(1)
         later = asyncio.ensure_future(commits.commit(2))  # refused at once: nothing may pile up meanwhile
         await asyncio.wait([later])
-        assert time.monotonic() - began < 0.8
+        assert time.monotonic() - began < 2.5
         assert commits.is_overdue
         with pytest.raises(Unavailable):
             later.result()

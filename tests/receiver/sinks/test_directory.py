@@ -196,10 +196,10 @@ def test_requests_that_wait_share_a_sync(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_files_are_synced_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def use(sink: DirectorySink) -> None:
-        disk.sync_s = 0.1
+        disk.sync_s = 0.3
         began = time.monotonic()
         await sink.store([Message(connection=name, payload=b"1") for name in names])
-        assert time.monotonic() - began < 0.1 * 8
+        assert time.monotonic() - began < 0.3 * 12
 
     disk, names = FaultyDisk(monkeypatch), [f"site {number}" for number in range(16)]
     run(tmp_path, use)
@@ -478,11 +478,11 @@ def test_a_disk_that_does_not_answer_delays_no_one_for_long(tmp_path: Path, monk
     monkeypatch.setattr("receiver.group_commit.TIMEOUT_S", 0.2)
 
     async def use(sink: DirectorySink) -> None:
-        disk.sync_s = 1.0
+        disk.sync_s = 3.0
         began = time.monotonic()
         with pytest.raises(Unavailable, match="has not answered for"):
             await sink.store(web(b"1"))
-        assert time.monotonic() - began < 0.8, "the event loop stood still"
+        assert time.monotonic() - began < 2.5, "the event loop stood still"
         await until(lambda: sink.problem() == f"{tmp_path} does not answer")  # the thread began later than the request
         disk.heal()
         await until(lambda: sink.problem() is None)
