@@ -398,6 +398,8 @@ def _common_others(metadata: bytes, version: bytes) -> Raw | None:
 
 def _json(values: Sequence[Raw | None]) -> pa.StringArray:
     """JSON texts, copied once; that they are UTF-8 was checked when they were read."""
+    if not any(values):
+        return pa.nulls(len(values), pa.string())
     texts = [b"" if value is None else value for value in values]
     ends = array("i", accumulate(map(len, texts), initial=0))
     strings = pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(b"".join(texts)))
