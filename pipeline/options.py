@@ -53,7 +53,7 @@ _MOST_SHARDS = 1_000
 _MOST_WORKERS = 64
 """Beam starts them all at once: a thousand take longer than any job."""
 
-View = TypeVar("View", bound=PipelineOptions)
+Options = TypeVar("Options", bound=PipelineOptions)
 
 _log = logging.getLogger(__name__)
 
@@ -68,12 +68,12 @@ def _truth(text: str) -> bool:
 class SegmentOptions(PipelineOptions):
     """The job's own options. None is required by the parser, so that other pipelines in the process go undisturbed."""
 
-    def view_as(self, cls: type[View]) -> View:
+    def view_as(self, cls: type[Options]) -> Options:
         """As Beam's own, but a view is made once: while Beam builds a graph, it asks for hundreds."""
         views = self.__dict__.setdefault("_views", {})
         if cls not in views:
             views[cls] = super().view_as(cls)
-        view: View = views[cls]
+        view: Options = views[cls]
         return view
 
     def __getstate__(self) -> dict[str, Any]:
