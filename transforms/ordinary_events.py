@@ -9,9 +9,8 @@ which `tests/transforms/test_ordinary_events.py` checks.
 from __future__ import annotations
 
 import functools
-from array import array
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, compress
+from itertools import compress
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -33,6 +32,7 @@ from transforms.core import call_rows, ids, raw_json, secrets, times
 from transforms.core.fields import common_others
 from transforms.core.raw_json import EMPTY, NULL
 from transforms.core.reader import KEPT_DEFAULTS, Reader, Received
+from transforms.json_columns import json_column
 
 _MOST_BYTES: Final = 1_000_000
 """A longer message may be too large, or its row."""
@@ -214,7 +214,9 @@ def _rows(
         reader, [*columns["userId"], *columns["anonymousId"], *(context.groupId for context in contexts)]
     )
     user_id, anonymous_id, group_id = _split(named, 3)
-    properties, context, integrations = (_json(columns[name]) for name in ("properties", "context", "integrations"))
+    properties, context, integrations = (
+        json_column(columns[name]) for name in ("properties", "context", "integrations")
+    )
     name, has_name = _names(events, contexts)
     connection = _connections(reader, messages, columns["projectId"])
     are_ordinary = functools.reduce(
@@ -248,7 +250,7 @@ def _rows(
         "original_timestamp": _moments(moments.original_timestamp),
         "project_id": _strings(columns["projectId"]),
         "channel": _strings(columns["channel"]),
-        "extra": _json([*map(_extra, events)]),
+        "extra": json_column([*map(_extra, events)]),
     }
     return pa.table(rows), are_ordinary
 
@@ -394,16 +396,6 @@ def _extra(event: _Event) -> Raw | None:
 @functools.lru_cache(maxsize=_KEPT_OTHERS)
 def _common_others(metadata: bytes, version: bytes) -> Raw | None:
     return common_others(Raw(metadata), Raw(version))
-
-
-def _json(values: Sequence[Raw | None]) -> pa.StringArray:
-    """JSON texts, copied once; that they are UTF-8 was checked when they were read."""
-    if not any(values):
-        return pa.nulls(len(values), pa.string())
-    texts = [b"" if value is None else value for value in values]
-    ends = array("i", accumulate(map(len, texts), initial=0))
-    strings = pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(b"".join(texts)))
-    return pc.if_else(pa.array([value is not None for value in values]), strings, None) if None in values else strings
 
 
 def _strings(texts: Sequence[Text]) -> pa.StringArray:

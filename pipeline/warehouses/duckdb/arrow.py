@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from msgspec import Raw
 from msgspec.structs import astuple
 
 from pipeline.warehouses.base import JobRun
 from pipeline.warehouses.clock import now_us
 from schemas.tables import Column, Mode, Row, Table, Type
 from transforms.core.rows import Append, Upsert
+from transforms.json_columns import json_column
 
 _SUSPECT_NUMBER: Final = r"[:\[,][ \t\r\n]*-?[0-9]+(?:(?:\.[0-9]+)?[eE]\+?[0-9]{3}|[0-9]{200})"
 """Finds every JSON number that may be beyond FLOAT64, and little else: of UUIDs, digests and other text in strings only
@@ -80,23 +78,12 @@ def _arrow(column: Column) -> pa.DataType:
 
 def _array(column: Column, values: Sequence[Any]) -> pa.Array:
     if column.type is Type.JSON:
-        return _json_array(values)
+        return json_column(values)
     if column.mode is Mode.REPEATED:
         if column.type is Type.STRUCT:
             values = [[_struct(column, row) for row in value or ()] for value in values]
         return pa.array(values, pa.list_(_arrow(column)))
     return pa.array(values, _arrow(column))
-
-
-def _json_array(values: Sequence[Raw | None]) -> pa.Array:
-    """JSON texts, copied once; that they are UTF-8 was checked when they were read."""
-    texts = [b"" if value is None else value for value in values]
-    ends = array("i", accumulate(map(len, texts), initial=0))
-    data: bytes = b"".join(texts)  # a Raw is bytes-like
-    strings = pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(data))
-    if None in values:
-        return pc.if_else(pa.array([value is not None for value in values]), strings, None)
-    return strings
 
 
 def _struct(column: Column, row: Row) -> dict[str, Any]:
