@@ -19,7 +19,7 @@ from tests.receiver.publisher_double import TOPIC, PublisherDouble, serving
 from tests.receiver.stored import web
 from tests.receiver.waiting import until
 
-NO_ANSWER_S = 0.3
+NO_ANSWER_S = 0.6
 
 Use = Callable[[PubSubSink, PublisherDouble], Awaitable[None]]
 
@@ -124,7 +124,7 @@ def test_pub_sub_that_does_not_answer_delays_no_one_for_long(monkeypatch: pytest
             storing.append(asyncio.ensure_future(sink.store(web(b"later %d" % number))))
         outcomes = await asyncio.gather(*storing, return_exceptions=True)
         assert {str(outcome) for outcome in outcomes} == {f"Pub/Sub has not answered within {NO_ANSWER_S} s"}
-        assert time.monotonic() - began < 5, "it waits for the answers"
+        assert time.monotonic() - began < 3 * NO_ANSWER_S
         double.heal()
         await until(lambda: sink.problem() is None)
         await sink.store(web(b"after"))
