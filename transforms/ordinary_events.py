@@ -22,22 +22,21 @@ from msgspec.structs import astuple
 from schemas.segment import (
     CALL_TIMES,
     MAX_CLOCK_AHEAD_US,
-    MAX_DEPTH,
     MAX_ID_CHARACTERS,
     PARTITIONS,
     TRACK,
 )
 from schemas.tables import EVENTS
 from transforms.core import call_rows, ids, raw_json, secrets, times
-from transforms.core.fields import common_others
+from transforms.core.fields import common_others, is_too_deep, may_be_too_deep
 from transforms.core.raw_json import EMPTY, NULL
 from transforms.core.reader import KEPT_DEFAULTS, Reader, Received
 from transforms.json_columns import json_column
 
 _MOST_BYTES: Final = 1_000_000
 """A longer message may be too large, or its row."""
-_SHORTEST_TOO_DEEP: Final = 2 * MAX_DEPTH
-_LOOKED_AT: Final = 16
+_TOGETHER: Final = 16
+"""So many messages stay in the processor's cache."""
 _KEPT_OTHERS: Final = 64
 """So many columns `extra` are kept as they were written: a library's versions and settings come again and again."""
 _COLUMNS: Final = {column.name for column in EVENTS.columns}
@@ -127,7 +126,7 @@ def read(reader: Reader, messages: Sequence[Message]) -> OrdinaryEvents:
         message, written = messages[index], payloads[index]
         try:
             event = _decode(written)
-            if len(written) >= _SHORTEST_TOO_DEEP and not _is_shallow(written, event):
+            if may_be_too_deep(written, event.properties, event.context) and is_too_deep(written):
                 continue
             if not isinstance(message, bytes) and not _inherit(event, message):
                 continue
@@ -174,10 +173,9 @@ def _defaults(inherited: str) -> _Defaults | None:
 
 
 def _readable(messages: Sequence[bytes]) -> Iterator[int]:
-    """The indexes of the messages that are readable. Few are not, so that some are looked at together: so many that
-    they stay in the processor's cache."""
-    for start in range(0, len(messages), _LOOKED_AT):
-        some = messages[start : start + _LOOKED_AT]
+    """The indexes of the messages that are readable. Few are not, so that some are looked at together."""
+    for start in range(0, len(messages), _TOGETHER):
+        some = messages[start : start + _TOGETHER]
         indexes = range(start, start + len(some))
         yield from indexes if _is_readable(b"\n".join(some)) else compress(indexes, map(_is_readable, some))
 
@@ -193,13 +191,6 @@ def _is_readable(message: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _is_shallow(message: bytes, event: _Event) -> bool:
-    """Whether no part of a message is nested too deep. Brackets are counted only where there is room for so many."""
-    properties, context = len(event.properties), len(event.context)
-    longest = max(properties, context, len(message) - properties - context)
-    return longest < _SHORTEST_TOO_DEEP or message.count(b"{") + message.count(b"[") <= MAX_DEPTH
 
 
 def _rows(

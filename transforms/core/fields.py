@@ -193,19 +193,25 @@ def _written(item: bytes, fields: MessageFields) -> Mapping[str, Raw]:
     return fields.written if isinstance(fields, SpelledFields) else raw_json.decode_fields(item)
 
 
-def may_be_too_deep(item: bytes, fields: MessageFields) -> bool:
-    """Whether any part of a call is long enough to be nested too deep: cheap, and rarely true."""
-    traits, properties, context = len(fields.traits), len(fields.properties), len(fields.context)
-    rest = len(item) - traits - properties - context
+def may_be_too_deep(item: bytes, properties: Raw, context: Raw, traits: Raw = EMPTY) -> bool:
+    """Whether any part of a call, one of its objects or the rest, is long enough to be nested too deep: cheap, and
+    rarely true."""
+    in_properties, in_context, in_traits = len(properties), len(context), len(traits)
+    rest = len(item) - in_properties - in_context - in_traits
     return (
-        context >= _SHORTEST_TOO_DEEP
-        or properties >= _SHORTEST_TOO_DEEP
-        or traits >= _SHORTEST_TOO_DEEP
+        in_context >= _SHORTEST_TOO_DEEP
+        or in_properties >= _SHORTEST_TOO_DEEP
+        or in_traits >= _SHORTEST_TOO_DEEP
         or rest >= _SHORTEST_TOO_DEEP
     )
 
 
+def is_too_deep(document: bytes) -> bool:
+    """Whether JSON is nested deeper than BigQuery accepts."""
+    return document.count(b"{") + document.count(b"[") > MAX_DEPTH and raw_json.depth(document) > MAX_DEPTH
+
+
 def check_depth(document: bytes) -> None:
-    """Raises Refused (invalid_field) for JSON nested deeper than BigQuery accepts."""
-    if document.count(b"{") + document.count(b"[") > MAX_DEPTH and raw_json.depth(document) > MAX_DEPTH:
+    """Raises Refused (invalid_field) for JSON that is too deep."""
+    if is_too_deep(document):
         raise Refused(Reason.INVALID_FIELD, f"JSON nested deeper than {MAX_DEPTH}")

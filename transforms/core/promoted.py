@@ -168,7 +168,7 @@ def newest(values: Mapping[str, Value], after: Stamp | None = None) -> dict[str,
 
 def document(traits: Mapping[str, Value]) -> Raw:
     """The traits as one JSON object, each value as it was written."""
-    return Raw(_encode({name: Raw(value) for name, (_, value) in traits.items()}))
+    return raw_json.encode({name: Raw(value) for name, (_, value) in traits.items()})
 
 
 @functools.lru_cache(maxsize=16_384)

@@ -291,7 +291,7 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
         faults is refused for the first."""
         call_type = _call_type(fields.type)
         connection = self._connection(received, fields.projectId)
-        if may_be_too_deep(item, fields):
+        if may_be_too_deep(item, fields.properties, fields.context, fields.traits):
             check_depth(item)
         written, item = item, secrets.redacted_json(item)
         if item is not written:

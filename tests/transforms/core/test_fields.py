@@ -186,7 +186,7 @@ def test_depth(what: str, levels: int, refused: bool, part: str) -> None:
     call = line({**PAGE, part: "?"}).replace(b'"?"', deep(levels - 1))
     parsed = parse(call)
     assert isinstance(parsed, MessageFields)
-    assert may_be_too_deep(call, parsed)
+    assert may_be_too_deep(call, parsed.properties, parsed.context, parsed.traits)
     if refused:
         with pytest.raises(Refused) as refusal:
             check_depth(call)
