@@ -28,7 +28,7 @@ from schemas.segment import (
 )
 from schemas.tables import EVENTS
 from transforms.core import call_rows, ids, raw_json, secrets, times
-from transforms.core.fields import common_others, is_too_deep, may_be_too_deep
+from transforms.core.fields import SHORTEST_TOO_DEEP, common_others, is_too_deep, may_be_too_deep
 from transforms.core.raw_json import EMPTY, NULL
 from transforms.core.reader import KEPT_DEFAULTS, Reader, Received
 from transforms.json_columns import json_column
@@ -126,7 +126,11 @@ def read(reader: Reader, messages: Sequence[Message]) -> OrdinaryEvents:
         message, written = messages[index], payloads[index]
         try:
             event = _decode(written)
-            if may_be_too_deep(written, event.properties, event.context) and is_too_deep(written):
+            if (
+                len(written) >= SHORTEST_TOO_DEEP
+                and may_be_too_deep(written, event.properties, event.context)
+                and is_too_deep(written)
+            ):
                 continue
             if not isinstance(message, bytes) and not _inherit(event, message):
                 continue

@@ -65,7 +65,7 @@ _FOLDED: Final = {folded(name): name for name in (*FIELDS, BATCH, WRITE_KEY)}
 _ALIAS: Final = {folded(other): "from_" if other == "from" else other for other in ALIAS_FIELDS.values()}
 _SPEC: Final = {"from_": "from"}
 _NO_ITEMS: Final = Raw(b"[]")
-_SHORTEST_TOO_DEEP: Final = 2 * MAX_DEPTH
+SHORTEST_TOO_DEEP: Final = 2 * MAX_DEPTH
 """JSON of fewer bytes cannot be nested too deep: each level takes two."""
 _OF_HALVES: Final = re.compile("truncated|surrogate")
 """What the parser says of half a surrogate pair: near the end of a message, that it is truncated."""
@@ -199,10 +199,10 @@ def may_be_too_deep(item: bytes, properties: Raw, context: Raw, traits: Raw = EM
     in_properties, in_context, in_traits = len(properties), len(context), len(traits)
     rest = len(item) - in_properties - in_context - in_traits
     return (
-        in_context >= _SHORTEST_TOO_DEEP
-        or in_properties >= _SHORTEST_TOO_DEEP
-        or in_traits >= _SHORTEST_TOO_DEEP
-        or rest >= _SHORTEST_TOO_DEEP
+        in_context >= SHORTEST_TOO_DEEP
+        or in_properties >= SHORTEST_TOO_DEEP
+        or in_traits >= SHORTEST_TOO_DEEP
+        or rest >= SHORTEST_TOO_DEEP
     )
 
 
