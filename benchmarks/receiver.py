@@ -1,8 +1,9 @@
 """The receiver under load: `python -m benchmarks.receiver`. Each server is a process of its own, in turn; wrk sends.
 
-python -m benchmarks.receiver            requests of one call of 1.7 kB, against the receiver's own server with an
-                                         application that takes the body and answers a constant, or stores the body as
-                                         it is, and against Express with JSON.parse where npm is there (four minutes)
+python -m benchmarks.receiver            requests of one call of 1.7 kB, against uvicorn, which is the receiver's server
+                                         too, with an application that takes the body and answers a constant, or stores
+                                         the body as it is, and against Express with JSON.parse where npm is there (four
+                                         minutes)
     --clients=64,128,256
 python -m benchmarks.receiver job        batches of 100 calls, 5,000 calls a second, into a job on the directory
     --calls_per_second=5000 --seconds=20
@@ -31,10 +32,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
+import uvicorn
 
 from examples.generate import GeneratorSettings, stream
 from receiver.asgi import ReceiveEvent, Scope, SendEvent
-from receiver.server import Served, Server
 from receiver.sink import Message
 from receiver.sinks.directory import DirectorySink
 
@@ -99,13 +100,8 @@ class ServerCommand(NamedTuple):
 class Constant:
     """An ASGI application that takes a body, and answers as the receiver does."""
 
-    is_stopping = False
-
     async def start(self) -> None:
         """There is nothing to start."""
-
-    async def close(self) -> None:
-        """There is nothing to close."""
 
     async def __call__(self, scope: Scope, receive: ReceiveEvent, send: SendEvent) -> None:
         parts, more = [], True
@@ -132,17 +128,23 @@ class Stored(Constant):
     async def start(self) -> None:
         await self._sink.start()
 
-    async def close(self) -> None:
-        await self._sink.close()
-
     async def take(self, body: bytes) -> None:
         await self._sink.store([Message(connection="site", payload=body)])
 
 
-def serve(application: Served, port: int) -> None:
-    """Serves an application with the receiver's own server."""
-    with socket.create_server(("127.0.0.1", port)) as listener:
-        Server(application).run(sockets=[listener])
+def serve(application: Constant, port: int) -> None:
+    """Serves an application with the receiver's server, which is uvicorn, as it comes."""
+    _Uvicorn(application, port).run()
+
+
+class _Uvicorn(uvicorn.Server):
+    def __init__(self, application: Constant, port: int) -> None:
+        self._application = application
+        super().__init__(uvicorn.Config(application, port=port, lifespan="off", access_log=False, log_level="error"))
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._application.start()
+        await super().serve(sockets)
 
 
 def servers(folder: Path) -> Mapping[str, ServerCommand]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import time
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 import msgspec
 
 from receiver import cors, metrics
 from receiver.asgi import (
+    FAULT,
     SUCCESS,
     Answer,
     AsgiApplication,
@@ -24,7 +26,7 @@ from receiver.asgi import (
     send_answer,
     with_headers,
 )
-from receiver.body import Body, BodyRefused, Disconnected
+from receiver.body import Body, BodyRefused, Disconnected, is_plain
 from receiver.endpoints import METHODS, Endpoint, Kind, endpoint
 from receiver.envelope import NoCalls
 from receiver.intake import LONG_BYTES, Accepted, Intake, RequestRefused
@@ -46,7 +48,9 @@ _DEBUGGER: Final = Kind.DEBUGGER
 _METHODS_OF_CALLS: Final = {kind: METHODS[kind] for kind in (Kind.WEBHOOK, Kind.CALL, Kind.BATCH)}
 _SILENT_SECONDS: Final = 10.0
 """How long a problem of the sink is not told again."""
+_BUSY: Final = "too much is being received; send it again"
 _BUSY_SECONDS: Final = 1
+_REFUSALS: Final = (RequestRefused, BodyRefused, Unavailable, Full)
 _MICROSECONDS_Z: Final = tuple(f"{micros:03}Z" for micros in range(1000))
 
 
@@ -88,6 +92,7 @@ class Application:
         self._body_seconds = limits.body_seconds
         self._longest_body = limits.max_body_bytes
         self._longest_keyless_body = min(limits.max_keyless_body_bytes, limits.max_body_bytes)
+        self._longest_whole = min(LONG_BYTES, self._longest_keyless_body)
         self._in_flight = Load(limits)
         self._rates = {
             connection.name: CallRate(connection.calls_per_second)
@@ -131,11 +136,76 @@ class Application:
             return
         if answer.status >= 400:
             await body.drain()
+        answer = self._finished(request, asked, answer, connection)
+        await send_answer(send, answer, has_body=request.method != "HEAD")
+
+    def answer_whole(self, request: Request, body: bytes, send: Callable[[Answer], None]) -> bool:
+        """Answers a request that came whole, where it brings calls in a plain body, as `__call__` does. Calls `send`
+        once, in a later turn of the event loop. Returns False, with nothing done, for any other request."""
+        asked = endpoint(request.path)
+        size = len(body)
+        if (
+            request.method not in _METHODS_OF_CALLS.get(asked.kind, ())
+            or size > self._longest_whole
+            or not is_plain(request.headers, body)
+        ):
+            return False
+        connection = self._named_connection(asked) if asked.name else None
+        stored: asyncio.Future[None] | None = None
+        is_counted = False
+        try:
+            self._in_flight.enter(size)
+            is_counted = True
+            sender = self._intake.sender(request, asked)
+            accepted = self._intake.accept(request, asked, sender, body, self._received_at())
+            connection = accepted.connection
+            self._admit(accepted)
+            began = time.monotonic()
+            if accepted.messages:
+                stored = asyncio.ensure_future(self._sink.store(accepted.messages))
+                answer_stored = partial(self._answer_stored, request, asked, accepted, began, size, send)
+                stored.add_done_callback(answer_stored)
+                return True
+            answer = self._stored(accepted, began)
+        except _REFUSALS as refusal:
+            answer = self._refused(refusal)
+        finally:
+            if is_counted and stored is None:
+                self._in_flight.leave(size)
+        answer = self._finished(request, asked, answer, connection)
+        asyncio.get_running_loop().call_soon(send, answer)
+        return True
+
+    def _answer_stored(
+        self,
+        request: Request,
+        asked: Endpoint,
+        accepted: Accepted,
+        began: float,
+        size: int,
+        send: Callable[[Answer], None],
+        stored: asyncio.Future[None],
+    ) -> None:
+        """Answers a request that came whole, once its messages are durable, or cannot be stored."""
+        answer = FAULT
+        try:
+            stored.result()
+            answer = self._stored(accepted, began)
+        except Unavailable as error:
+            answer = self._refused(error)
+        finally:
+            self._in_flight.leave(size)
+            send(self._finished(request, asked, answer, accepted.connection))
+
+    def _finished(
+        self, request: Request, asked: Endpoint, answer: Answer, connection: ReceivingConnection | None
+    ) -> Answer:
+        """The answer with what a browser needs to read it, and counted."""
         if cors.ORIGIN in request.headers:
             headers = cors.preflight_headers if request.method == "OPTIONS" else cors.answer_headers
             answer = with_headers(answer, *headers(request.headers, allowed=self._is_allowed(request, connection)))
         self._answered(asked.kind, "" if connection is None else connection.name, answer.status).value += 1
-        await send_answer(send, answer, has_body=request.method != "HEAD")
+        return answer
 
     async def _live(self, receive: ReceiveEvent, send: SendEvent) -> None:
         """Starts and closes the sink, where the server tells when."""
@@ -187,38 +257,28 @@ class Application:
         self, request: Request, asked: Endpoint, body: Body, connection: ReceivingConnection | None
     ) -> tuple[Answer, ReceivingConnection | None]:
         """Stores the calls of a request."""
+        is_counted = False
         try:
             self._in_flight.enter()
-        except Full:
-            return self._refusal(_busy()), connection
-        try:
+            is_counted = True
             sender = self._intake.sender(request, asked)
             limit = self._longest_body if sender is not None else self._longest_keyless_body
-            content = body.at_once(limit)
-            if content is None:
-                content = await body.read(limit=limit, seconds=self._body_seconds)
+            content = await body.read(limit=limit, seconds=self._body_seconds)
             if len(content) <= LONG_BYTES:
                 accepted = self._intake.accept(request, asked, sender, content, self._received_at())
             else:
                 accepted = await self._intake.accept_long(request, asked, sender, content, self._received_at())
             connection = accepted.connection
-            if self._rates or accepted.is_partly_proved:
-                self._admit(accepted)
+            self._admit(accepted)
             began = time.monotonic()
             if accepted.messages:
                 await self._sink.store(accepted.messages)
             return self._stored(accepted, began), connection
-        except RequestRefused as refused:
-            return self._refusal(refused), connection
-        except Unavailable as error:
-            return self._refusal(self._unavailable(error)), connection
-        except Full:
-            return self._refusal(_busy()), connection
-        except BodyRefused as error:
-            reason = f"body_{error.status}"
-            return self._refusal(RequestRefused(error.status, error.problem, reason, is_last=error.is_last)), connection
+        except _REFUSALS as refusal:
+            return self._refused(refusal), connection
         finally:
-            self._in_flight.leave(body.size)
+            if is_counted:
+                self._in_flight.leave(body.size)
 
     async def _pixel(self, request: Request, asked: Endpoint) -> tuple[Answer, ReceivingConnection | None]:
         """Always an image: nobody reads anything else, and nobody tries again."""
@@ -284,6 +344,17 @@ class Application:
                 "give it an api_key, and Segment a header Authorization with it",
                 connection.path,
             )
+
+    def _refused(self, refusal: RequestRefused | BodyRefused | Unavailable | Full) -> Answer:
+        """The answer to a request that is not taken, for whichever reason."""
+        if isinstance(refusal, Unavailable):
+            refusal = self._unavailable(refusal)
+        elif isinstance(refusal, Full):
+            refusal = RequestRefused(503, _BUSY, "busy", retry_after_s=_BUSY_SECONDS)
+        elif isinstance(refusal, BodyRefused):
+            reason = f"body_{refusal.status}"
+            refusal = RequestRefused(refusal.status, refusal.problem, reason, is_last=refusal.is_last)
+        return self._refusal(refusal)
 
     def _unavailable(self, error: Unavailable) -> RequestRefused:
         """What the sender is told; the problem is told here."""
@@ -357,10 +428,6 @@ class Application:
         self.metrics.put(metrics.SPOOL_AGE, backlog.oldest_s)
         self.metrics.put(metrics.SPOOLED, spool.spooled)
         self.metrics.put(metrics.PUT_ASIDE, spool.put_aside)
-
-
-def _busy() -> RequestRefused:
-    return RequestRefused(503, "too much is being received; send it again", "busy", retry_after_s=_BUSY_SECONDS)
 
 
 def _failure(status: int, problem: str, *, is_last: bool = False) -> Answer:

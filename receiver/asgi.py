@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -45,20 +45,22 @@ _LAST: Final = (b"connection", b"close")
 
 def request_of(scope: Scope) -> Request:
     """The request that an ASGI scope describes."""
-    fields = scope["headers"]  # a server gives the names in lower case
-    headers: Headers = dict(fields)
-    if len(headers) < len(fields):
-        headers = _joined(fields)
     raw = scope.get("raw_path")
     client = scope.get("client")
     return Request(
         method=scope["method"],
         path=scope["path"] if raw is None else raw.decode("latin-1"),
         query=scope["query_string"],
-        headers=headers,
+        headers=headers_of(scope["headers"]),
         scheme=scope.get("scheme", "http"),
         peer=client[0] if client else None,
     )
+
+
+def headers_of(fields: Sequence[tuple[bytes, bytes]]) -> Headers:
+    """The headers of a request; a server gives their names in lower case."""
+    headers: Headers = dict(fields)
+    return headers if len(headers) == len(fields) else _joined(fields)
 
 
 def _joined(fields: Iterable[tuple[bytes, bytes]]) -> Headers:
@@ -80,15 +82,24 @@ async def send_answer(send: SendEvent, answer: Answer, *, has_body: bool = True)
 
 
 def _start(answer: Answer) -> Event:
-    headers = [
+    return {"type": "http.response.start", "status": answer.status, "headers": fields_of(answer)}
+
+
+def fields_of(answer: Answer) -> list[tuple[bytes, bytes]]:
+    """All headers of an answer."""
+    fields = [
         (b"content-type", answer.content_type),
-        (b"content-length", str(len(answer.body)).encode()),
+        (b"content-length", b"%d" % len(answer.body)),
         *answer.headers,
     ]
     if answer.is_last:
-        headers.append(_LAST)
-    return {"type": "http.response.start", "status": answer.status, "headers": headers}
+        fields.append(_LAST)
+    return fields
 
 
 SUCCESS: Final = Answer(status=200, body=b'{"success":true}')
+FAULT: Final = Answer(
+    status=500, body=b'{"success":false,"message":"the receiver has a fault; send it again"}', is_last=True
+)
+"""Of a bug of ours, which is logged."""
 _START_OF_SUCCESS: Final = _start(SUCCESS)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from receiver.asgi import Event, Headers, ReceiveEvent
-from receiver.limits import Load, resumed, within
+from receiver.asgi import Headers, ReceiveEvent
+from receiver.limits import Load, within
 
 _GZIP, _ZLIB, _RAW = 31, 15, -15
 _WINDOW_BITS: Final = {b"gzip": _GZIP, b"x-gzip": _GZIP, b"deflate": _ZLIB}
@@ -35,6 +34,15 @@ class Disconnected(Exception):
     """The sender went away before its body was complete."""
 
 
+def is_plain(headers: Headers, body: bytes) -> bool:
+    """Whether these are the bytes of a body as it was meant: not compressed, and of the length that is told once."""
+    return (
+        headers.get(b"content-length") == b"%d" % len(body)
+        and b"content-encoding" not in headers
+        and b"transfer-encoding" not in headers
+    )
+
+
 class Body(msgspec.Struct, gc=False):
     """The body of one request, held in memory and counted in `in_flight` until the request is done."""
 
@@ -42,34 +50,8 @@ class Body(msgspec.Struct, gc=False):
     _headers: Headers
     _in_flight: Load
     size: int = 0
-    _came: bytes | None = None
-    """A part that came, and was not read yet."""
-    _coming: Coroutine[Any, Any, Event] | None = None
-    """The event that was asked for, and has not come yet."""
     _is_complete: bool = False
     _is_given_up: bool = False
-
-    def at_once(self, limit: int) -> bytes | None:
-        """The whole body where it came with its head and is as it is, as nearly every body; None of any other, which
-        `read` gives. Raises BodyRefused, Disconnected, or Full."""
-        if b"content-encoding" in self._headers:
-            return None
-        self._check_length(limit)
-        receiving = self._receive()
-        try:
-            waits_for = receiving.send(None)
-        except StopIteration as ended:
-            event = ended.value
-        else:
-            self._coming = resumed(receiving, waits_for)
-            return None
-        if event["type"] != "http.request" or event.get("more_body"):
-            self._came = self._part(event)
-            return None
-        self._is_complete = True
-        part: bytes = event.get("body", b"")
-        self._hold(part, limit)
-        return part
 
     async def read(self, *, limit: int, seconds: float) -> bytes:
         """The whole body, inflated. Raises BodyRefused, Disconnected, or Full."""
@@ -119,19 +101,11 @@ class Body(msgspec.Struct, gc=False):
             raise _too_large(limit)
 
     async def _next(self, seconds: float) -> bytes:
-        if self._came is not None:
-            part, self._came = self._came, None
-            return part
-        coming, self._coming = self._coming or self._receive(), None
         try:
-            event = await within(max(seconds, 0), coming)
+            event = await within(max(seconds, 0), self._receive())
         except TimeoutError:
             self._is_given_up = True
             raise BodyRefused(408, "the body did not come in time", is_last=True) from None
-        return self._part(event)
-
-    def _part(self, event: Event) -> bytes:
-        """The part of the body in an event. Raises Disconnected."""
         if event["type"] != "http.request":
             raise Disconnected
         self._is_complete = not event.get("more_body")

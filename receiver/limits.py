@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import types
-from collections.abc import Awaitable, Coroutine, Generator
+from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 from schemas.segment import MAX_BATCH_ITEMS
 
@@ -40,10 +39,11 @@ class Load:
         self.requests = 0
         self.bytes = 0
 
-    def enter(self) -> None:
-        """Counts a request. Raises Full."""
+    def enter(self, size: int = 0) -> None:
+        """Counts a request, and the bytes that are held of it. Raises Full, and does not count them."""
         if self.requests >= self._limits.max_requests:
             raise Full
+        self.take(size)
         self.requests += 1
 
     def take(self, size: int) -> None:
@@ -79,41 +79,17 @@ class CallRate:
         return 0.0
 
 
-async def within(seconds: float, coroutine: Coroutine[Any, Any, T]) -> T:
-    """What the coroutine gives. Raises TimeoutError where it takes longer. What it gives at once costs no timer: nearly
-    every body is there when its head is read."""
-    try:
-        waits_for = coroutine.send(None)
-    except StopIteration as ended:
-        result: T = ended.value
-        return result
-    return await _timed(seconds, resumed(coroutine, waits_for))
-
-
-@types.coroutine
-def resumed(coroutine: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
-    """Goes on with a coroutine that has been run up to where it waits."""
-    while True:
-        try:
-            try:
-                result = yield waits_for
-            except BaseException as error:  # its task is cancelled: the coroutine has to know
-                waits_for = coroutine.throw(error)
-            else:
-                waits_for = coroutine.send(result)
-        except StopIteration as ended:
-            return cast(T, ended.value)
-
-
 if sys.version_info >= (3, 11):
 
-    async def _timed(seconds: float, awaitable: Awaitable[T]) -> T:
+    async def within(seconds: float, awaitable: Awaitable[T]) -> T:
+        """What the awaitable gives. Raises TimeoutError where it takes longer."""
         async with asyncio.timeout(seconds):
             return await awaitable
 
 else:
 
-    async def _timed(seconds: float, awaitable: Awaitable[T]) -> T:
+    async def within(seconds: float, awaitable: Awaitable[T]) -> T:
+        """What the awaitable gives. Raises TimeoutError where it takes longer."""
         try:
             return await asyncio.wait_for(awaitable, seconds)
         except asyncio.TimeoutError:

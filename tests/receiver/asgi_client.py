@@ -1,17 +1,19 @@
-"""Drives the application in process: a sink that keeps messages in memory, and requests without a server."""
+"""Drives the application in process: a sink that keeps messages in memory, and requests without a server.
+
+A request reaches the application by ASGI, or whole, as the server hands it over that has its head and its body."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import unquote
 
 from receiver.application import Application
-from receiver.asgi import AsgiApplication
+from receiver.asgi import Answer, AsgiApplication, Request, fields_of, headers_of
 from receiver.sink import Message, Unavailable
 from receiver.sources import ReceivingConnection, Sources
 from schemas.tables import Timestamp
@@ -73,12 +75,20 @@ class Answered:
 
 
 class Client:
-    """The application, its sink, and requests to it."""
+    """The application, its sink, and requests to it; they come whole where `sends_whole` is set, and they have one
+    part."""
+
+    sends_whole: ClassVar = False
 
     def __init__(
-        self, *, connections: Sequence[ReceivingConnection] = CONNECTIONS, peer: str = "127.0.0.1", **settings: Any
+        self,
+        *,
+        connections: Sequence[ReceivingConnection] = CONNECTIONS,
+        peer: str = "127.0.0.1",
+        sink: MemorySink | None = None,
+        **settings: Any,
     ) -> None:
-        self.sink = MemorySink()
+        self.sink = sink or MemorySink()
         self.peer = peer
         settings.setdefault("clock", lambda: NOW)
         self.application = Application(Sources(connections), self.sink, **settings)
@@ -124,8 +134,22 @@ class Client:
         *,
         to: AsgiApplication | None = None,
     ) -> Answered:
-        pairs = headers.items() if isinstance(headers, Mapping) else headers
+        pairs = [*(headers.items() if isinstance(headers, Mapping) else headers)]
         path, _, query = target.partition("?")
+        if self.sends_whole and isinstance(body, bytes) and to is None:
+            if not any(name.lower() == "content-length" for name, _ in pairs):
+                pairs.append(("Content-Length", str(len(body))))
+            request = Request(
+                method=method,
+                path=path,
+                query=query.encode(),
+                headers=headers_of(_fields(pairs)),
+                scheme="http",
+                peer=self.peer,
+            )
+            answered = await self._answered_whole(request, body)
+            if answered is not None:
+                return answered
         described = {
             "type": "http",
             "method": method,
@@ -134,9 +158,23 @@ class Client:
             "query_string": query.encode(),
             "scheme": "http",
             "client": (self.peer, 40000),
-            "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in pairs],
+            "headers": _fields(pairs),
         }
         return await called(to or self.application, described, [body] if isinstance(body, bytes) else body)
+
+    async def _answered_whole(self, request: Request, body: bytes) -> Answered | None:
+        """What the application answers; None where it has to be asked by ASGI."""
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        if not self.application.answer_whole(request, body, answered.set_result):
+            return None
+        assert not answered.done(), "it is answered in a later turn of the event loop"
+        answer = await answered
+        headers = {name.decode(): value.decode("latin-1") for name, value in fields_of(answer)}
+        return Answered(answer.status, headers, answer.body)
+
+
+def _fields(pairs: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in pairs]
 
 
 async def called(application: AsgiApplication, scope: dict[str, Any], parts: Sequence[bytes]) -> Answered:

@@ -10,7 +10,7 @@ import hmac
 import json
 import logging
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from tests.receiver.asgi_client import (
     SITE,
     WRITE_KEY,
     Client,
+    MemorySink,
     basic,
 )
 from transforms.core import times
@@ -46,6 +47,12 @@ TRACKING = [
 ]
 WEBHOOK = "/webhook/marketing-site"
 SUCCESS = b'{"success":true}'
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["by ASGI", "whole"])
+def sends_whole(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request is answered in the same way whether it came whole or not."""
+    monkeypatch.setattr(Client, "sends_whole", request.param)
 
 
 def signature(signed: bytes, secret: str = SECRET) -> dict[str, str]:
@@ -720,6 +727,35 @@ def test_the_debugger_is_for_this_machine_alone(
 ) -> None:
     client = Client(peer=peer, debugger=debugger)
     assert client.request("GET", path, b"", headers).status == status
+
+
+# ---- bugs ----
+
+
+class _FaultySink(MemorySink):
+    async def store(self, messages: Sequence[Message]) -> None:
+        raise KeyError("a bug")
+
+
+@pytest.mark.parametrize("sends_whole", [True], indirect=True)
+def test_a_bug_of_the_sink_is_answered_500_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    client = Client(sink=_FaultySink())
+    answered = client.post("/v1/track", CALL)
+    assert (answered.status, answered.json["success"]) == (500, False)
+    assert "KeyError: 'a bug'" in caplog.text
+    assert "requests_in_flight 0\n" in metrics(client)
+
+
+@pytest.mark.parametrize("sends_whole", [True], indirect=True)
+def test_a_bug_before_the_sink_leaves_nothing_in_flight() -> None:
+    def broken_clock() -> int:
+        raise KeyError("a bug")
+
+    client = Client(clock=broken_clock)
+    with pytest.raises(KeyError):
+        client.post("/v1/track", CALL)
+    assert "requests_in_flight 0\n" in metrics(client)
+    assert "in_flight_bytes 0\n" in metrics(client)
 
 
 # ---- secrets ----

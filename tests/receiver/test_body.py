@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import pytest
 
 from receiver.asgi import Event
-from receiver.body import Body, BodyRefused
+from receiver.body import Body, BodyRefused, is_plain
 from receiver.limits import Limits, Load
 
 PLAIN = bytes(range(256)) * 400
@@ -48,19 +48,16 @@ def read(encoding: bytes, parts: Sequence[bytes], *, limit: int = 1_000_000) -> 
 
 
 @pytest.mark.parametrize(
-    ("what", "encoding", "parts", "is_there"),
+    ("what", "parts"),
     [
-        ("whole", b"", [PLAIN], True),
-        ("empty", b"", [b""], True),
-        ("in two parts", b"", [PLAIN[:9], PLAIN[9:]], False),
-        ("the first is late", b"", [None, PLAIN], False),
-        ("the second is late", b"", [PLAIN[:9], None, PLAIN[9:]], False),
-        ("compressed", b"gzip", [gzipped(PLAIN)], False),
+        ("whole", [PLAIN]),
+        ("empty", [b""]),
+        ("in two parts", [PLAIN[:9], PLAIN[9:]]),
+        ("the first is late", [None, PLAIN]),
+        ("the second is late", [PLAIN[:9], None, PLAIN[9:]]),
     ],
 )
-def test_a_body_is_there_at_once_or_read(
-    what: str, encoding: bytes, parts: Sequence[bytes | None], is_there: bool
-) -> None:
+def test_a_body_is_read_when_it_comes(what: str, parts: Sequence[bytes | None]) -> None:
     """None among the parts is a turn of the event loop in which nothing comes."""
     left = list(parts)
 
@@ -69,25 +66,19 @@ def test_a_body_is_there_at_once_or_read(
             await asyncio.sleep(0)
         return {"type": "http.request", "body": part, "more_body": bool(left)}
 
-    headers = {b"content-encoding": encoding} if encoding else {}
-
     async def whole() -> bytes:
         in_flight = Load(Limits())
-        body = Body(receive, headers, in_flight)
-        content = body.at_once(1_000_000)
-        assert (content is not None) is is_there
-        if content is None:
-            content = await body.read(limit=1_000_000, seconds=5)
+        body = Body(receive, {}, in_flight)
+        content = await body.read(limit=1_000_000, seconds=5)
         assert in_flight.bytes == body.size == len(content)
         return content
 
     assert asyncio.run(whole()) == (PLAIN if any(parts) else b"")
 
 
-def test_a_body_that_was_begun_at_once_is_given_up_in_time() -> None:
+def test_a_body_that_does_not_come_is_given_up_in_time() -> None:
     async def silent() -> None:
         body = Body(asyncio.Event().wait, {}, Load(Limits()))  # type: ignore[arg-type]
-        assert body.at_once(100) is None
         with pytest.raises(BodyRefused, match="in time"):
             await body.read(limit=100, seconds=0.05)
 
@@ -95,14 +86,30 @@ def test_a_body_that_was_begun_at_once_is_given_up_in_time() -> None:
 
 
 @pytest.mark.parametrize("limit", [0, 9])
-def test_a_body_that_is_there_at_once_is_limited(limit: int) -> None:
+def test_a_body_that_is_too_long_is_not_counted(limit: int) -> None:
     async def receive() -> Event:
         return {"type": "http.request", "body": bytes(10)}
 
     in_flight = Load(Limits())
     with pytest.raises(BodyRefused, match="more than"):
-        Body(receive, {}, in_flight).at_once(limit)
+        asyncio.run(Body(receive, {}, in_flight).read(limit=limit, seconds=5))
     assert in_flight.bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("what", "headers", "expected"),
+    [
+        ("its length alone", {b"content-length": b"3"}, True),
+        ("no length", {}, False),
+        ("another length", {b"content-length": b"4"}, False),
+        ("two lengths", {b"content-length": b"3, 3"}, False),
+        ("a length with a zero before it", {b"content-length": b"03"}, False),
+        ("an encoding", {b"content-length": b"3", b"content-encoding": b"gzip"}, False),
+        ("chunks", {b"content-length": b"3", b"transfer-encoding": b"chunked"}, False),
+    ],
+)
+def test_a_plain_body_is_of_the_length_that_is_told(what: str, headers: dict[bytes, bytes], expected: bool) -> None:
+    assert is_plain(headers, b"abc") is expected
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000, 10**9], ids="{} at once".format)

@@ -61,6 +61,12 @@ def test_what_is_in_flight_is_bounded_and_let_go() -> None:
     in_flight.leave(10)
     in_flight.enter()
     assert (in_flight.requests, in_flight.bytes) == (1, 0)
+    in_flight.leave(0)
+    with pytest.raises(Full):
+        in_flight.enter(11)
+    assert (in_flight.requests, in_flight.bytes) == (0, 0)
+    in_flight.enter(10)
+    assert (in_flight.requests, in_flight.bytes) == (1, 10)
 
 
 def test_a_wait_ends() -> None:

@@ -29,7 +29,7 @@ CALL = b'{"userId":"u","event":"E"}'
 AUTHORIZATION = basic(WRITE_KEY)["Authorization"]
 HEAD = f"POST /v1/track HTTP/1.1\r\nHost: x\r\nAuthorization: {AUTHORIZATION}\r\n".encode()
 HURRIED = (
-    "import receiver.server, receiver.limits; receiver.server._HEAD_SECONDS = 1.0; "
+    "import receiver.http_protocol, receiver.limits; receiver.http_protocol._HEAD_SECONDS = 1.0; "
     "receiver.limits.Limits.__init__.__kwdefaults__['body_seconds'] = 1.0; "
     "from receiver.__main__ import main; raise SystemExit(main())"
 )

@@ -17,7 +17,8 @@ import msgspec
 import pytest
 
 from pipeline.options import parse
-from receiver import application, server, spool
+from receiver import application, body, http_protocol, server, spool
+from receiver.asgi import FAULT
 from receiver.command_line import parse as parse_receiver
 from receiver.envelope import MAX_MESSAGE_BYTES
 from receiver.limits import Limits
@@ -187,8 +188,8 @@ def test_what_the_machine_installs_is_what_the_image_does() -> None:
         ("bytes of their bodies, inflated", f"{Limits().max_bytes / 1e6:g} MB"),
         ("a message", f"{MAX_MESSAGE_BYTES / 1e6:g} MB"),
         ("a spool", f"{spool.MAX_BYTES / 1e9:g} GB"),
-        ("the head of a request", f"{server._HEAD_BYTES // 1024} kB, {server._HEAD_FIELDS} fields"),
-        ("the time that a head takes to come", f"{server._HEAD_SECONDS:g} seconds"),
+        ("the head of a request", f"{http_protocol._HEAD_BYTES // 1024} kB, {http_protocol._HEAD_FIELDS} fields"),
+        ("the time that a head takes to come", f"{http_protocol._HEAD_SECONDS:g} seconds"),
         ("connections", f"{server._MOST_CONNECTIONS:,}"),
         ("the time that a connection is idle", f"{server._KEEP_ALIVE_SECONDS} seconds"),
     ],
@@ -204,12 +205,11 @@ def test_a_connection_is_kept_for_longer_than_a_load_balancer_keeps_it() -> None
 
 
 def test_the_answers_are_those_of_the_code() -> None:
-    source = "".join(Path(str(module.__file__)).read_text("utf-8") for module in (application, server))
-    source += (ROOT / "receiver" / "body.py").read_text("utf-8")
+    source = "".join(Path(str(module.__file__)).read_text("utf-8") for module in (application, body))
     given = set(re.findall(r"(?:_Refused|BodyRefused|_failure)\(\s*(\d{3})\b", source))
     rows = re.findall(r"^\| (\d{3}\b[^|]*) \|", section("Endpoints"), re.MULTILINE)
     documented = set(re.findall(r"\b\d{3}\b", " ".join(rows)))
-    given |= {str(status) for status in server._STATUS_LINES}
+    given |= {str(answer.status) for answer in (FAULT, http_protocol.NO_REQUEST, http_protocol.TOO_LARGE)}
     assert given <= documented
 
 
