@@ -128,7 +128,12 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._application = cast(Served, self.config.app)
-        self._head_timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._closes_at: float | None = None
+        """When the connection is closed if nothing happens; None while a request is being answered."""
+        self._head: Headers = {}
+        """The headers of the last request."""
+        self._is_head_due = False
         self._head_bytes = 0
         """What has come since the last request; more than its head where its body came with it."""
         self._is_in_body = False
@@ -142,7 +147,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end_head()
+        if self._timer is not None:
+            self._timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -156,7 +162,7 @@ class HttpProtocol(HttpToolsProtocol):
         if is_incomplete and self.is_idle and not self.transport.is_closing():
             if is_head and self._head_bytes > _HEAD_BYTES:
                 self.send_400_response("")
-            elif self._head_timer is None:
+            elif not self._is_head_due:
                 self._await_head()
 
     # ---- what the parser calls ----
@@ -164,7 +170,9 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self.url = b""
         self.headers = []
-        self.expect_100_continue = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         self._end_head()
@@ -174,9 +182,8 @@ class HttpProtocol(HttpToolsProtocol):
             raise _HeadTooLarge
         self._head_bytes = 0
         self._is_in_body = True
-        headers = headers_of(self.headers)
-        if self._may_be_whole(headers):
-            self._head = headers
+        self._head = headers_of(self.headers)
+        if self._may_be_whole():
             self._held = b""
         else:
             self._ask_by_asgi(b"")
@@ -195,20 +202,18 @@ class HttpProtocol(HttpToolsProtocol):
                 return
             self._ask_by_asgi(self._held)
         super().on_message_complete()
-        if self._head_timer is not None:  # the rest of a body that was refused
+        if self._is_head_due:  # after the rest of a body that was refused
             self._end_head()
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            self._close_in(self.timeout_keep_alive)
 
     # ---- asking the application ----
 
-    def _may_be_whole(self, headers: Headers) -> bool:
+    def _may_be_whole(self) -> bool:
         """Whether to wait for what came with the head. Not where an earlier request is still being answered, or an
         answer being read: uvicorn has them wait for each other."""
         return (
             self.is_idle
-            and _CONTENT_LENGTH in headers
+            and _CONTENT_LENGTH in self._head
             and self.url.startswith(b"/")
             and self.parser.get_http_version() == "1.1"
             and not self.parser.should_upgrade()
@@ -239,11 +244,11 @@ class HttpProtocol(HttpToolsProtocol):
     def _ask_by_asgi(self, body: bytes) -> None:
         """Has uvicorn ask the application, of a request of which so much has come."""
         self._held = None
-        url, headers, is_expecting = self.url, self.headers, self.expect_100_continue
+        url, headers = self.url, self.headers
         super().on_message_begin()
         self.url = url
         self.headers += headers
-        self.expect_100_continue = is_expecting
+        self.expect_100_continue = self._head.get(b"expect", b"").lower() == b"100-continue"
         super().on_headers_complete()
         if body:
             super().on_body(body)
@@ -264,7 +269,10 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.write(_encoded(answer, fields))
             if answer.is_last:
                 self.transport.close()
-        self.on_response_complete()
+        if self.pipeline:
+            self.on_response_complete()
+        else:
+            self._close_in(self.timeout_keep_alive)
 
     def on_response_complete(self) -> None:
         self._joined.flush()
@@ -296,12 +304,31 @@ class HttpProtocol(HttpToolsProtocol):
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def _await_head(self) -> None:
-        self._head_timer = self.loop.call_later(_HEAD_SECONDS, self.timeout_keep_alive_handler)
+        self._is_head_due = True
+        self._close_in(_HEAD_SECONDS)
 
     def _end_head(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        self._is_head_due = False
+        self._closes_at = None
+
+    def _close_in(self, seconds: float) -> None:
+        """Closes the connection then. One timer lasts for many requests: to set one and to take it back for each is
+        what uvicorn does, and a tenth of the time of a whole one."""
+        self._closes_at = self.loop.time() + seconds
+        if self._timer is not None and self._timer.when() > self._closes_at:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = self.loop.call_at(self._closes_at, self._close_in_time)
+
+    def _close_in_time(self) -> None:
+        self._timer = None
+        if self._closes_at is None:
+            return
+        if self.loop.time() < self._closes_at:
+            self._timer = self.loop.call_at(self._closes_at, self._close_in_time)
+        elif not self.transport.is_closing():
+            self.transport.close()
 
     def _make_room(self) -> None:
         for connection in self.connections:

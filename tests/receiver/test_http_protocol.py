@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import uvicorn
@@ -60,9 +62,11 @@ class Stub:
 
 
 @asynccontextmanager
-async def connected(stub: Stub) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, uvicorn.Server]]:
+async def connected(
+    stub: Stub, **settings: Any
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, uvicorn.Server]]:
     """A connection to a server of the application, and the server."""
-    config = uvicorn.Config(stub, http=HttpProtocol, port=0, lifespan="off", log_config=None)
+    config = uvicorn.Config(stub, http=HttpProtocol, port=0, lifespan="off", log_config=None, **settings)
     server = uvicorn.Server(config)
     config.load()
     serving = asyncio.create_task(server.serve())
@@ -237,6 +241,21 @@ def test_whoever_went_away_is_not_answered(caplog: pytest.LogCaptureFixture) -> 
     with caplog.at_level(logging.WARNING):
         asyncio.run(exchange())
     assert caplog.text == ""
+
+
+def test_a_connection_is_kept_from_the_last_answer_on() -> None:
+    async def exchange() -> float:
+        async with connected(Stub(), timeout_keep_alive=3) as (reader, writer, _):
+            for part in (post(b"body"), HEAD[:30], HEAD[30:] + b"body"):
+                writer.write(part)
+                await asyncio.sleep(0.5)
+            writer.write(post(b"body"))
+            began = time.monotonic()
+            received = await asyncio.wait_for(reader.read(), SECONDS)
+            assert received.count(SUCCESS.body) == 3
+            return time.monotonic() - began
+
+    assert asyncio.run(exchange()) > 2.9
 
 
 def test_the_server_ends_once_it_has_answered() -> None:
