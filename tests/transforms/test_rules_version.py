@@ -71,7 +71,8 @@ def _other_name(original: Callable[..., Any]) -> Callable[..., Any]:
         given = original(external_id, members)
         if given.contact is None:
             return given
-        return msgspec.structs.replace(given, contact=msgspec.structs.replace(given.contact, name="other"))
+        other = msgspec.structs.replace(given.contact, name="other")
+        return msgspec.structs.replace(given, fold=lambda: other)
 
     return rows
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from functools import reduce
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial, reduce
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec.structs import asdict
@@ -19,11 +19,30 @@ from transforms.core.stamps import Span, Stamp
 MAX_PREVIOUS_IDS: Final = 1000
 
 
-class ContactRows(msgspec.Struct, frozen=True):
-    """What stands in the tables for one contact; `contact` is None where none of its ids was identified."""
+class ContactRows(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
+    """What stands in the tables for one contact. `identified` is when it was first and last identified, None where it
+    was not. `fold` makes its row, where one is asked for."""
 
-    contact: Contact | None
-    memberships: tuple[Membership, ...]
+    memberships: tuple[Membership, ...] = ()
+    identified: Identified | None = None
+    fold: Callable[[], Contact] | None = None
+
+    @cached_property
+    def contact(self) -> Contact | None:
+        """None where none of its ids was identified."""
+        return None if self.fold is None else self.fold()
+
+    def has_same_contact(self, before: ContactRows) -> bool:
+        """Whether the contact's row is as it was. The time of the last identify nearly always tells, which stands in
+        the row: then the row from before need not be folded."""
+        return self.identified == before.identified and self.contact == before.contact
+
+
+class Identified(NamedTuple):
+    """When a contact was identified, deletes taken off."""
+
+    first: Timestamp
+    last: Timestamp
 
 
 class _Standing(msgspec.Struct, order=True):
@@ -46,7 +65,20 @@ def rows(external_id: str, members: Mapping[str, Known]) -> ContactRows:
     memberships = tuple(_membership(external_id, account_id, accounts[account_id]) for account_id in sorted(accounts))
     seen = [span for known in informed if (span := _after(known.seen, forgotten))]
     if not seen:
-        return ContactRows(None, memberships)
+        return ContactRows(memberships=memberships)
+    identified = Identified(Timestamp(min(span[0] for span in seen)[0]), Timestamp(max(span[1] for span in seen)[0]))
+    fold = partial(_contact, external_id, members, informed, forgotten, accounts, identified)
+    return ContactRows(memberships=memberships, identified=identified, fold=fold)
+
+
+def _contact(
+    external_id: str,
+    members: Mapping[str, Known],
+    informed: Sequence[Known],
+    forgotten: Stamp | None,
+    accounts: Mapping[str, Sequence[_Standing]],
+    identified: Identified,
+) -> Contact:
     everything = reduce(learn, informed, Known())
     traits = promoted.newest(everything.traits, forgotten)
     account_id, main = max(
@@ -54,7 +86,7 @@ def rows(external_id: str, members: Mapping[str, Known]) -> ContactRows:
         key=lambda item: (item[1].explicit, item[1].last, raw_json.text(item[0])),
         default=(None, None),
     )
-    contact = Contact(
+    return Contact(
         external_id,
         **asdict(PromotedTraits.of_values(traits).person(external_id)),
         account_id=account_id,
@@ -69,10 +101,9 @@ def rows(external_id: str, members: Mapping[str, Known]) -> ContactRows:
         connections=tuple(
             sorted(name for name, stamp in everything.connections.items() if forgotten is None or stamp > forgotten)
         ),
-        first_identified_at=Timestamp(min(span[0] for span in seen)[0]),
-        last_identified_at=Timestamp(max(span[1] for span in seen)[0]),
+        first_identified_at=identified.first,
+        last_identified_at=identified.last,
     )
-    return ContactRows(contact, memberships)
 
 
 def _after(span: Span | None, forgotten: Stamp | None) -> Span | None:

@@ -42,7 +42,9 @@ def audience(at: float, value: Any, /, key: str = "Big Spender", class_: str = "
 def contact(messages: list[Message], label: str = "u") -> ContactRows:
     """The rows of a contact that holds every id of the messages, the same in any order and with repetitions."""
     result = rows(label, known_of(messages, SEVERAL)[0])
-    assert rows(label, known_of(messages[::-1] + messages, SEVERAL)[0]) == result
+    again = rows(label, known_of(messages[::-1] + messages, SEVERAL)[0])
+    assert (again.contact, again.memberships) == (result.contact, result.memberships)
+    assert again.has_same_contact(result)
     if result.contact is not None:
         assert CONTACTS.misfit(result.contact) is None
     assert all(MEMBERSHIPS.misfit(membership) is None for membership in result.memberships)
@@ -481,3 +483,24 @@ def test_a_delete_forgets(what: str, messages: list[Message], expected: dict[str
 
 def test_a_delete_before_everything_it_forgets_is_remembered() -> None:
     assert contact([delete(5), identify(1), identify(2, userId="x")]).contact is None
+
+
+@pytest.mark.parametrize(
+    ("what", "before", "now", "expected"),
+    [
+        ("the same calls", [identify(1, {"a": 1})], [identify(1, {"a": 1})], True),
+        ("a later call", [identify(1, {"a": 1})], [identify(2, {"a": 1})], False),
+        ("an earlier call", [identify(2, {"a": 1})], [identify(2, {"a": 1}), identify(1, {"a": 1})], False),
+        ("another trait at one time", [identify(1, {"a": 1})], [identify(1, {"a": 2})], False),
+        ("a call without effect", [identify(1, {"a": 1})], [identify(1, {"a": 1}), group(2, "g")], True),
+        ("none before", [], [identify(1, {"a": 1})], False),
+        ("none after a delete", [identify(1, {"a": 1})], [identify(1, {"a": 1}), delete(2)], False),
+        ("none at all", [], [delete(2)], True),
+    ],
+)
+def test_a_contact_is_the_same_where_its_row_is(
+    what: str, before: list[Message], now: list[Message], expected: bool
+) -> None:
+    rows_before, rows_now = contact(before), contact(now)
+    assert rows_now.has_same_contact(rows_before) is expected
+    assert (rows_now.contact == rows_before.contact) is expected

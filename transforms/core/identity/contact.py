@@ -8,13 +8,14 @@ row that the fold does not give any more was taken back by a tombstone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 from msgspec.structs import replace
 
-from schemas.tables import CONTACTS, MEMBERSHIPS, Identity, Row
+from schemas.tables import Identity
 from transforms.core import contacts
+from transforms.core.contacts import ContactRows
 from transforms.core.facts import Known
 from transforms.core.identity import crowd
 from transforms.core.identity.protocol import UNSENT, Member, Members, keep_newest
@@ -25,9 +26,7 @@ BY_PERSON, BY_HOUSEHOLD, BY_CONTACT = (0, 0), (0,), (1,)
 """Who wrote a row, with which its version begins: a person's rows yield to those of its household, whose count begins
 with one, and both to those of the contact."""
 
-RowKey = tuple[str, tuple[str, ...]]
-"""A table, and the key of a row there."""
-Rows = dict[RowKey, Row]
+NO_ROWS: Final = ContactRows()
 
 
 class RowsOutbox(Protocol):
@@ -79,8 +78,8 @@ def step(key: str, state: ContactState | None, inbox: Iterable[Member]) -> tuple
         return state or before, ContactOutbox()
     outbox = ContactOutbox()
     version = before.version + 1
-    rewritten = row_keys(key, present(before.members).values()) if by_other_rules else frozenset()
-    write(rows(key, before.members), rows(key, members), (*BY_CONTACT, version), outbox, rewritten)
+    rewritten = account_ids(present(before.members).values()) if by_other_rules else None
+    write(key, rows(key, before.members), rows(key, members), (*BY_CONTACT, version), outbox, rewritten)
     outbox.identities += identities(key, sorted(newer), before.members, members)
     few, added = crowd.packed(members)
     rooms, packed = before.rooms + len(added), (*before.crowd, *added)
@@ -88,31 +87,31 @@ def step(key: str, state: ContactState | None, inbox: Iterable[Member]) -> tuple
 
 
 def write(
-    before: Rows,
-    now: Rows,
+    label: str,
+    before: ContactRows,
+    now: ContactRows,
     version: tuple[int, ...],
     outbox: RowsOutbox,
-    rewritten: frozenset[RowKey] = frozenset(),
+    rewritten: frozenset[str] | None,
 ) -> None:
-    """Writes each row that has changed, and a tombstone for each that is gone. Those of `rewritten` are written in any
-    case: what stands under their keys was made by another writer, or by other rules."""
-    for table, row_key in sorted(before.keys() | now.keys() | rewritten):
-        row = now.get((table, row_key))
-        if row != before.get((table, row_key)) or (table, row_key) in rewritten:
-            upserts = outbox.contacts if table == CONTACTS.name else outbox.memberships
-            upserts.append(Upsert(row_key, version, row))
+    """Writes each row of a label that has changed, and a tombstone for each that is gone. Unless `rewritten` is None,
+    the contact and its memberships of these accounts are written in any case: what stands under their keys was made by
+    another writer, or by other rules."""
+    if rewritten is not None or not now.has_same_contact(before):
+        outbox.contacts.append(Upsert((label,), version, now.contact))
+    memberships_before = {row.account_id: row for row in before.memberships}
+    memberships = {row.account_id: row for row in now.memberships}
+    again = rewritten or frozenset()
+    for account_id in sorted(memberships_before.keys() | memberships.keys() | again):
+        row = memberships.get(account_id)
+        if account_id in again or row != memberships_before.get(account_id):
+            outbox.memberships.append(Upsert((label, account_id), version, row))
 
 
-def rows(label: str, members: Members) -> Rows:
+def rows(label: str, members: Members) -> ContactRows:
     """The rows that the members give to the contact of a label."""
     facts_by_id = present(members)
-    if not facts_by_id:
-        return {}
-    folded = contacts.rows(label, facts_by_id)
-    given: Rows = {(MEMBERSHIPS.name, (label, row.account_id)): row for row in folded.memberships}
-    if folded.contact is not None:
-        given[CONTACTS.name, (label,)] = folded.contact
-    return given
+    return contacts.rows(label, facts_by_id) if facts_by_id else NO_ROWS
 
 
 def identities(
@@ -129,10 +128,9 @@ def identities(
             yield Upsert((id,), version, Identity(id, label) if id != label else None)
 
 
-def row_keys(label: str, facts: Iterable[Known]) -> frozenset[RowKey]:
-    """Every row key that such facts may give under any rules: the contact, and a membership for each account."""
-    accounts = {account_id for known in facts for account_id in known.accounts}
-    return frozenset({(CONTACTS.name, (label,)), *((MEMBERSHIPS.name, (label, account)) for account in accounts)})
+def account_ids(facts: Iterable[Known]) -> frozenset[str]:
+    """The accounts of which such facts may give memberships under any rules."""
+    return frozenset(account_id for known in facts for account_id in known.accounts)
 
 
 def present(members: Members) -> dict[str, Known]:

@@ -93,14 +93,15 @@ def step(
     now.rewritten += by_other_rules
     outbox = HouseholdOutbox()
     was_alone, is_alone = _is_alone(hop, before), _is_alone(hop, now)
-    rewritten = frozenset() if handed_over is None else contact.row_keys(key, (handed_over,))
-    if was_alone or rewritten:
+    if was_alone or handed_over is not None:
+        by_others = [] if handed_over is None else [handed_over]
         if by_other_rules:
-            rewritten |= contact.row_keys(key, contact.present(before.members).values())
+            by_others += contact.present(before.members).values()
+        rewritten = contact.account_ids(by_others) if handed_over is not None or by_other_rules else None
         now.written += 1
-        rows_before = contact.rows(key, before.members) if was_alone else {}
-        rows = contact.rows(key, now.members) if is_alone else {}
-        contact.write(rows_before, rows, (*contact.BY_HOUSEHOLD, now.written), outbox, rewritten)
+        rows_before = contact.rows(key, before.members) if was_alone else contact.NO_ROWS
+        rows = contact.rows(key, now.members) if is_alone else contact.NO_ROWS
+        contact.write(key, rows_before, rows, (*contact.BY_HOUSEHOLD, now.written), outbox, rewritten)
     led_to = None if was_alone else _destination(hop, key, before)
     leads_to = None if is_alone else _destination(hop, key, now)
     version = _version(now)

@@ -101,8 +101,8 @@ def _by_itself(key: str, before: PersonState, known: Known) -> tuple[PersonState
         return before, outbox
     written = before.written + 1
     rows_before, rows = contact.rows(key, {key: (UNSENT, before.known)}), contact.rows(key, {key: (UNSENT, known)})
-    rewritten = contact.row_keys(key, (before.known,)) if by_other_rules else frozenset()
-    contact.write(rows_before, rows, (*contact.BY_PERSON, written), outbox, rewritten)
+    rewritten = contact.account_ids((before.known,)) if by_other_rules else None
+    contact.write(key, rows_before, rows, (*contact.BY_PERSON, written), outbox, rewritten)
     return PersonState(known, UNSENT, written, RULES_VERSION), outbox
 
 

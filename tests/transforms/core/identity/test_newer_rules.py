@@ -49,11 +49,12 @@ def _renamed(external_id: str, members: Mapping[str, Known]) -> ContactRows:
     rows = _rows(external_id, members)
     if all(known == Known() for known in members.values()):
         return rows
-    return msgspec.structs.replace(rows, contact=Contact(external_id, name="by the old rules"))
+    old = Contact(external_id, name="by the old rules")
+    return ContactRows(memberships=rows.memberships, identified=rows.identified, fold=lambda: old)
 
 
 def _without(external_id: str, members: Mapping[str, Known]) -> ContactRows:
-    return ContactRows(None, ())
+    return ContactRows()
 
 
 def _deletes_ignored(external_id: str, members: Mapping[str, Known]) -> ContactRows:
