@@ -8,10 +8,11 @@ which `tests/transforms/test_ordinary_events.py` checks.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import compress
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 import msgspec
 import pyarrow as pa
@@ -28,35 +29,44 @@ from schemas.segment import (
 )
 from schemas.tables import EVENTS
 from transforms.core import call_rows, ids, raw_json, secrets, times
-from transforms.core.fields import SHORTEST_TOO_DEEP, common_others, is_too_deep, may_be_too_deep
+from transforms.core.fields import SHORTEST_TOO_DEEP, common_others, is_too_deep, may_be_spec, may_be_too_deep
 from transforms.core.raw_json import EMPTY, NULL
-from transforms.core.reader import KEPT_DEFAULTS, Reader, Received
+from transforms.core.reader import EVENT_COLUMNS, KEPT_DEFAULTS, Reader, Received
 from transforms.json_columns import json_column
 
 _MOST_BYTES: Final = 1_000_000
 """A longer message may be too large, or its row."""
 _TOGETHER: Final = 16
 """So many messages stay in the processor's cache."""
+_KEPT_NAMES: Final = 256
+"""So many lists of fields are looked at once: a library writes the same ones again and again."""
 _KEPT_OTHERS: Final = 64
 """So many columns `extra` are kept as they were written: a library's versions and settings come again and again."""
 _COLUMNS: Final = {column.name for column in EVENTS.columns}
 _ID: Final = rf"^(?:{ids.ORDINARY})$"
-_TIME: Final = r"^[12]\d{3}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z$"
-"""How Segment's libraries write a time; RE2's `\\d` is of ASCII alone."""
+_CLOCK: Final = r"(?:[01]\d|2[0-3]):[0-5]\d"
+_DAY: Final = r"[12]\d{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])"
+_TIME: Final = rf"^{_DAY}T{_CLOCK}:[0-5]\d(?:\.\d{{1,6}})?(?:Z|[+-]{_CLOCK})$"
+"""How Segment's libraries write a time: Python's with an offset; RE2's `\\d` is of ASCII alone."""
+_FINER_THAN_MICROSECONDS: Final = r"(\.\d{6})\d+"
+"""As Go writes it."""
 
 _CALL_TYPES: Final = {event_type: call_type for call_type, event_type in call_rows.EVENT_TYPES.items()}
 
+_EXACT: Final = 2**53
+"""A whole number up to it is read alike, whether as an integer or as a float."""
 Text: TypeAlias = str | None
+Id: TypeAlias = str | Annotated[int, Meta(ge=-_EXACT, le=_EXACT)] | None
 Message: TypeAlias = bytes | Received
 
 
-class _Event(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """The fields of an ordinary event. What has other fields, or others than null in the last ones, is none."""
+class _Event(msgspec.Struct, gc=False):
+    """The fields of an ordinary event. What has others than null in the last ones is none."""
 
     type: Literal["page", "screen", "track"]
     messageId: Annotated[str, Meta(min_length=1)]  # noqa: N815
-    userId: Text = None  # noqa: N815
-    anonymousId: Text = None  # noqa: N815
+    userId: Id = None  # noqa: N815
+    anonymousId: Id = None  # noqa: N815
     projectId: Text = None  # noqa: N815
     timestamp: Text = None
     originalTimestamp: Text = None  # noqa: N815
@@ -71,12 +81,22 @@ class _Event(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     channel: Text = None
     version: Raw = NULL
     category: Raw = NULL
+    traits: Raw = NULL
     groupId: None = None  # noqa: N815
     previousId: None = None  # noqa: N815
+    writeKey: None = None  # noqa: N815
+
+
+class _SpecEvent(_Event, forbid_unknown_fields=True, gc=False):
+    """The same, and no other field: then what no column has is known without looking at every field."""
+
+
+class _NotOrdinary(Exception):
+    """An event that the rules must read."""
 
 
 class _Context(msgspec.Struct, gc=False):
-    groupId: Text = None  # noqa: N815
+    groupId: Id = None  # noqa: N815
     group_id: None = None
     page: Raw = NULL
     personas: None = None
@@ -103,6 +123,12 @@ class OrdinaryEvents(NamedTuple):
 
 
 _decode: Final = msgspec.json.Decoder(_Event).decode
+_decode_spec: Final = msgspec.json.Decoder(_SpecEvent).decode
+_Decode: TypeAlias = Callable[[bytes], _Event]
+_FIELDS: Final = frozenset(field.encode_name for field in msgspec.structs.fields(_Event))
+_PLACED: Final = frozenset({"projectId", "channel"})
+"""The fields that an ordinary event's row has a column for, whatever its type."""
+_check_syntax: Final = msgspec.json.Decoder(Raw).decode
 _decode_context: Final = msgspec.json.Decoder(_Context).decode
 _decode_defaults: Final = msgspec.json.Decoder(_Defaults).decode
 
@@ -120,28 +146,34 @@ def received(message: Message) -> Received:
 def read(reader: Reader, messages: Sequence[Message]) -> OrdinaryEvents:
     """The ordinary events among these messages. Those that are more than their bytes come from a source, or are items
     of a batch (`Reader.items`); none is from the log or from a dead letter."""
-    events, contexts, indexes = [], [], []
-    payloads = [*map(payload, messages)]
-    for index in _readable(payloads):
-        message, written = messages[index], payloads[index]
+    events, contexts, extras, indexes = [], [], [], []
+    decode: _Decode = _decode_spec
+    for index, written in _readable([*map(payload, messages)]):
+        message = messages[index]
         try:
-            event = _decode(written)
+            event, decode = _decoded(written, decode)
             if (
                 len(written) >= SHORTEST_TOO_DEEP
                 and may_be_too_deep(written, event.properties, event.context)
                 and is_too_deep(written)
             ):
                 continue
-            if not isinstance(message, bytes) and not _inherit(event, message):
-                continue
+            if not isinstance(message, bytes):
+                _inherit(event, message)
             context = _decode_context(event.context)
-        except (msgspec.DecodeError, RecursionError):
+            if (event.name if event.type == TRACK else event.event) is not None:
+                continue
+            if decode is _decode_spec and event.category == NULL and event.traits == NULL:
+                extra = _extra(event)
+            else:
+                extra, decode = _extra_of_all(event, written)
+        except (msgspec.DecodeError, RecursionError, _NotOrdinary):
             continue
-        if (event.name if event.type == TRACK else event.event) is None:
-            events.append(event)
-            contexts.append(context)
-            indexes.append(index)
-    rows, are_ordinary = _rows(reader, [messages[index] for index in indexes], events, contexts)
+        events.append(event)
+        contexts.append(context)
+        extras.append(extra)
+        indexes.append(index)
+    rows, are_ordinary = _rows(reader, [messages[index] for index in indexes], events, contexts, extras)
     if not _COLUMNS.issubset(rows.column_names):  # a column that only the rules know: they make the rows, more slowly
         return OrdinaryEvents(rows.slice(0, 0), [])
     if are_ordinary.false_count:
@@ -149,23 +181,39 @@ def read(reader: Reader, messages: Sequence[Message]) -> OrdinaryEvents:
     return OrdinaryEvents(rows, indexes)
 
 
-def _inherit(event: _Event, message: Received) -> bool:
-    """Sets what an event inherits from its batch; False where the rules must find that out. Raises msgspec.DecodeError
-    where its context is no object."""
+def _decoded(written: bytes, decode: _Decode) -> tuple[_Event, _Decode]:
+    """The event, and what has decoded it: events with fields that the spec does not have come one after another. Raises
+    msgspec.DecodeError or RecursionError."""
+    try:
+        event = decode(written)
+    except msgspec.ValidationError:
+        if decode is _decode:
+            raise
+        decode = _decode
+        event = decode(written)
+    if event.properties == NULL:
+        event.properties = EMPTY
+    if event.context == NULL:
+        event.context = EMPTY
+    return event, decode
+
+
+def _inherit(event: _Event, message: Received) -> None:
+    """Sets what an event inherits from its batch. Raises _NotOrdinary where the rules must find that out, or
+    msgspec.DecodeError where its context is no object."""
     if message.too_large is not None:
-        return False
+        raise _NotOrdinary
     if message.inherited is None:
-        return True
+        return
     defaults = _defaults(message.inherited)
     if defaults is None:
-        return False
+        raise _NotOrdinary
     if event.sentAt is None:
         event.sentAt = defaults.sentAt
     if event.receivedAt is None:
         event.receivedAt = defaults.receivedAt
     if defaults.context is not None:
         event.context = raw_json.encode({**defaults.context, **raw_json.decode_fields(event.context)})
-    return True
 
 
 @functools.lru_cache(maxsize=KEPT_DEFAULTS)
@@ -176,17 +224,24 @@ def _defaults(inherited: str) -> _Defaults | None:
         return None
 
 
-def _readable(messages: Sequence[bytes]) -> Iterator[int]:
-    """The indexes of the messages that are readable. Few are not, so that some are looked at together."""
+def _readable(messages: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
+    """The messages that are readable, each with its index, and without its sender's secret. Few are not, so that some
+    are looked at together."""
     for start in range(0, len(messages), _TOGETHER):
         some = messages[start : start + _TOGETHER]
-        indexes = range(start, start + len(some))
-        yield from indexes if _is_readable(b"\n".join(some)) else compress(indexes, map(_is_readable, some))
+        together = b"\n".join(some)
+        is_plain = _is_readable(together) and not secrets.may_hold_any(together)
+        for index, message in enumerate(some, start):
+            if is_plain:
+                yield index, message
+            elif _is_readable(message):
+                with contextlib.suppress(msgspec.DecodeError, RecursionError, _NotOrdinary):
+                    yield index, _without_secrets(message)
 
 
 def _is_readable(message: bytes) -> bool:
-    """Whether a message is text, holds no secret, and is not too large; or several are."""
-    if len(message) > _MOST_BYTES or secrets.may_hold_any(message):
+    """Whether a message is text, and not too large; or several are."""
+    if len(message) > _MOST_BYTES:
         return False
     if message.isascii():
         return True
@@ -197,8 +252,23 @@ def _is_readable(message: bytes) -> bool:
     return True
 
 
+def _without_secrets(message: bytes) -> bytes:
+    """Raises msgspec.DecodeError or RecursionError where the message is no JSON, and _NotOrdinary where it is too deep:
+    both could be so by the secret alone."""
+    if not secrets.may_hold_any(message):
+        return message
+    _check_syntax(message)
+    if is_too_deep(message):
+        raise _NotOrdinary
+    return secrets.redacted_json(message)
+
+
 def _rows(
-    reader: Reader, messages: list[Message], events: list[_Event], contexts: list[_Context]
+    reader: Reader,
+    messages: list[Message],
+    events: list[_Event],
+    contexts: list[_Context],
+    extras: list[Raw | None],
 ) -> tuple[pa.Table, pa.BooleanArray]:
     """The row of each event, and whether it is ordinary."""
     columns: dict[str, Any] = dict(zip(_Event.__struct_fields__, zip(*map(astuple, events), strict=True), strict=False))
@@ -223,7 +293,6 @@ def _rows(
             pc.or_(user_id.is_valid(), anonymous_id.is_valid()),
             pc.starts_with(properties, "{"),
             has_name,
-            _are_null(columns["category"]),
             connection.is_valid(),
             _are_enabled(reader, columns["integrations"]),
         ),
@@ -245,7 +314,7 @@ def _rows(
         "original_timestamp": _moments(moments.original_timestamp),
         "project_id": _strings(columns["projectId"]),
         "channel": _strings(columns["channel"]),
-        "extra": json_column([*map(_extra, events)]),
+        "extra": json_column(extras),
     }
     return pa.table(rows), are_ordinary
 
@@ -307,6 +376,9 @@ def _microseconds(texts: Sequence[Text]) -> tuple[pa.Int64Array, pa.BooleanArray
     """Times since the epoch, null where there is none, and whether each text could be read as one."""
     strings = _strings(texts)
     is_usual = pc.match_substring_regex(strings, _TIME).fill_null(True)
+    if is_usual.false_count:
+        strings = pc.replace_substring_regex(strings, _FINER_THAN_MICROSECONDS, r"\1")
+        is_usual = pc.match_substring_regex(strings, _TIME).fill_null(True)
     try:
         read = pc.if_else(is_usual, strings, None).cast(pa.timestamp("us", "UTC")).cast(pa.int64())
     except pa.ArrowInvalid:  # one is of no day
@@ -318,9 +390,9 @@ def _microseconds(texts: Sequence[Text]) -> tuple[pa.Int64Array, pa.BooleanArray
     return read, pc.or_(read.is_valid(), strings.is_null())
 
 
-def _ids(reader: Reader, texts: Sequence[Text]) -> tuple[pa.StringArray, pa.BooleanArray]:
-    """Ids, and whether each is one that is taken as it stands; null is."""
-    strings = _strings(texts)
+def _ids(reader: Reader, written: Sequence[Id]) -> tuple[pa.StringArray, pa.BooleanArray]:
+    """Ids as `ids.read` reads them, null where one is absent, and whether each can be read."""
+    strings = _texts(written)
     if strings.null_count == len(strings):
         return strings, _all(len(strings))
     if ids.are_of_the_contract(reader.placeholder_ids):
@@ -331,19 +403,21 @@ def _ids(reader: Reader, texts: Sequence[Text]) -> tuple[pa.StringArray, pa.Bool
     if not is_usual.false_count:
         return strings, is_usual
     others = strings.filter(pc.invert(is_usual)).unique().to_pylist()
-    usable = [id for id in others if _is_taken_as_it_stands(reader, id)]
-    return strings, pc.or_(is_usual, pc.is_in(strings, pa.array(usable, pa.string())))
+    readable, read = [], []
+    for id in others:
+        with contextlib.suppress(ids.NotAnId):
+            read.append(ids.read(id, reader.placeholder_ids))
+            readable.append(id)
+    places = pc.index_in(strings, pa.array(readable, pa.string()))
+    strings = pc.if_else(is_usual, strings, pa.array(read, pa.string()).take(places))
+    return strings, pc.or_(is_usual, places.is_valid())
 
 
-def _is_taken_as_it_stands(reader: Reader, id: str) -> bool:
+def _texts(written: Sequence[Id]) -> pa.StringArray:
     try:
-        return ids.read(id, reader.placeholder_ids) == id
-    except ids.NotAnId:
-        return False
-
-
-def _are_null(values: Sequence[Raw]) -> pa.BooleanArray:
-    return pa.array([value is NULL or value == NULL for value in values], pa.bool_())
+        return _strings(cast(Sequence[Text], written))
+    except pa.ArrowTypeError:  # some are numbers
+        return _strings([str(id) if isinstance(id, int) else id for id in written])
 
 
 def _names(events: list[_Event], contexts: list[_Context]) -> tuple[pa.StringArray, pa.BooleanArray]:
@@ -382,10 +456,43 @@ def _are_enabled(reader: Reader, integrations: Sequence[Raw]) -> pa.BooleanArray
 
 
 def _extra(event: _Event) -> Raw | None:
-    """What no column has of an event."""
+    """What no column has of an event without other fields than those of the spec."""
     if event._metadata is NULL and event.version is NULL:
         return None
     return _common_others(bytes(event._metadata), bytes(event.version))
+
+
+def _extra_of_all(event: _Event, written: bytes) -> tuple[Raw | None, _Decode]:
+    """What no column has of an event with any fields, and what the next one is best decoded with. A page's or screen's
+    category becomes a property, where there is none. Raises _NotOrdinary."""
+    fields = raw_json.decode_fields(written)
+    are_of_spec = _are_of_spec(tuple(fields))
+    has_traits = raw_json.is_object(event.traits)
+    if not has_traits and event.traits != NULL:
+        raise _NotOrdinary
+    columns = EVENT_COLUMNS[event.type] | _PLACED
+    has_category = event.category != NULL
+    if has_category and event.type != TRACK:
+        properties = raw_json.decode_fields(event.properties)
+        if properties.get("category", NULL) == NULL:
+            event.properties = raw_json.encode({**properties, "category": event.category})
+            columns |= {"category"}
+            has_category = False
+    decode = _decode_spec if are_of_spec else _decode
+    if are_of_spec and not has_category and not has_traits:
+        return _extra(event), decode
+    others = {name: raw for name, raw in fields.items() if name not in columns and raw != NULL}
+    return raw_json.encode(others) if others else None, decode
+
+
+@functools.lru_cache(maxsize=_KEPT_NAMES)
+def _are_of_spec(names: tuple[str, ...]) -> bool:
+    """Whether the spec has all of these fields. Raises _NotOrdinary where one may be another spelling of one that it
+    has."""
+    others = [name for name in names if name not in _FIELDS]
+    if any(may_be_spec(name) for name in others):
+        raise _NotOrdinary
+    return not others
 
 
 @functools.lru_cache(maxsize=_KEPT_OTHERS)

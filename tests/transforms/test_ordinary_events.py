@@ -50,16 +50,48 @@ VALUES: dict[str, Sequence[Any]] = {
         "x" * 1025,
         "",
         "N/A",
+        12345,
+        0,
+        -7,
+        True,
+        1.0,
+        1.5,
+        "u\n",
     ),
-    "anonymousId": ("a", None, "00000000-0000-0000-0000-000000000000", "null", "undefined", "a|b:c"),
+    "anonymousId": (
+        "a",
+        None,
+        "00000000-0000-0000-0000-000000000000",
+        "null",
+        "undefined",
+        "a|b:c",
+        "",
+        0,
+        -1,
+        2**53 + 1,
+    ),
     "projectId": ("p", "7", None, 7),
-    "timestamp": (LATER, "2023-02-30T22:15:00.000Z", "2023-11-14", 1_700_000_000, None, "1970-01-01T00:00:00.000Z"),
+    "timestamp": (
+        *(LATER, "2023-02-30T22:15:00.000Z", "2023-11-14", 1_700_000_000, None, "1970-01-01T00:00:00.000Z"),
+        *("2023-11-14T22:15:00.123456+00:00", "2023-11-14T22:15:00.123456789Z", "2023-11-14T22:15:00.5-07:00"),
+        *("2023-11-14T22:15:00.1234567x", "1700000000.1234567", "2023-11-14T22:15:00+24:00", "2023-13-14T22:15:00Z"),
+    ),
     "originalTimestamp": (LATER, "2023-11-14T24:00:00.000Z", "2023-11-14T22:15:60.000Z", "never", None),
     "sentAt": (LATER, "", "2099-01-01T00:00:00.000Z", "2023-11-14T22:15:00Z", None),
     "receivedAt": (LATER, "", "1999-01-01T00:00:00.000Z", "2023-11-14 22:15:00.000Z", "9999-12-31T23:59:59.999Z", None),
     "event": ("E", "", None, 1),
     "name": ("N", "", None),
-    "properties": ({}, {"name": "n"}, {"path": "/p"}, {"category": "c"}, None, [], {"writeKey": "k"}, {"n": 10**400}),
+    "properties": (
+        {},
+        {"name": "n"},
+        {"path": "/p"},
+        {"category": "c"},
+        {"category": None},
+        None,
+        [],
+        {"writeKey": "k"},
+        {"n": 10**400},
+    ),
     "context": (
         *({}, {"groupId": "g"}, {"groupId": ""}, {"group_id": "g"}, {"groupId": None}, {"groupId": 5}, None),
         *({"page": {"path": "/c"}}, {"page": 1}, {"personas": {"computation_class": "trait"}}, {"personas": None}),
@@ -68,11 +100,17 @@ VALUES: dict[str, Sequence[Any]] = {
     "_metadata": ({"bundled": []}, None),
     "channel": ("server", None, 1),
     "version": (2, None, "1.0"),
-    "category": (None, "c"),
+    "category": (None, "c", 1),
     "groupId": (None, "g"),
     "previousId": (None, "p"),
-    "traits": (None, {}),
-    "user id": ("u",),
+    "traits": (None, {}, {"a": 1}, [], [1]),
+    "user id": ("u", None),
+    "from": ("f", None),
+    "batch": (None, {}),
+    "writeKey": (None, "k"),
+    "write_key": (None,),
+    "sessionId": ("s", None, {"writeKey": None}),
+    "library": ({"name": "x"},),
     "deep": (1,),
 }
 
@@ -203,7 +241,11 @@ def test_bytes_that_nobody_should_send_give_the_row_of_the_rules() -> None:
 def test_what_a_parser_cannot_take_costs_its_neighbours_nothing() -> None:
     good = line(TRACK)
     odd = [b'{"type":"track","event":"\xff"}', line(TRACK)[:-1], b"", b"[]", b"5", deep(600), deep(2_000), b"\xff" * 9]
-    odd += [good.replace(b'"E"', b'"E","properties":' + deep(600)), good.replace(b'"E"', b'"E","w\\u0072iteKey":"k"')]
+    odd += [
+        good.replace(b'"E"', b'"E","properties":' + deep(600)),
+        good.replace(b'"E"', b'"E","writeKey":' + deep(600)),
+    ]
+    odd.append(good.replace(b'"E"', b'"E","writeKey":k'))
     ordinary = ordinary_events.read(READERS[0], [*odd, good, *odd])
     assert ordinary.indexes == [len(odd)]
 
@@ -218,7 +260,7 @@ def test_nearly_all_generated_events_are_ordinary() -> None:
 def test_of_the_events_of_a_block_with_one_message_id_the_first_comes_first(repeated: Sequence[int]) -> None:
     tracks = [{**TRACK, "messageId": str(number), "event": f"Event {number}"} for number in range(40)]
     for number in (3, 4, 9, 30):
-        tracks[number]["category"] = "c"
+        tracks[number]["previousId"] = "p"
     for number in repeated:
         tracks[number]["messageId"] = "again"
     batch = line({"batch": [{**PAGE, "messageId": f"b{number}"} for number in range(3)]})

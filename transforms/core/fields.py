@@ -171,6 +171,12 @@ def spelled(written: dict[str, Raw]) -> SpelledFields:
     return SpelledFields(**values, written=written, written_as=written_as)
 
 
+def may_be_spec(name: str) -> bool:
+    """Whether a field is one of the spec's, or may be another spelling of one."""
+    key = folded(name)
+    return name in _WRITTEN or key in _FOLDED or key in _ALIAS
+
+
 def other_fields(item: bytes, fields: MessageFields, known: Set[str]) -> Raw | None:
     """Every top-level field of a call but the known ones, as it was written, as one object; None where there is none.
     A null is no field."""

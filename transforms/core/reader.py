@@ -323,7 +323,7 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
         if self.integration_names and integrations is not None and not self.is_enabled(integrations):
             return Disabled(call_type)
         message_id = read_message_id(fields.messageId) or _give_message_id(received, written, given)
-        columns = _EVENT_COLUMNS.get(call_type)
+        columns = EVENT_COLUMNS.get(call_type)
         extra = (
             None
             if columns is None
@@ -599,7 +599,7 @@ _SHARED_COLUMNS: Final = frozenset(
         *("properties", "context", "integrations"),
     }
 )
-_EVENT_COLUMNS: Final = {
+EVENT_COLUMNS: Final = {
     PAGE: _SHARED_COLUMNS | {"name"},
     SCREEN: _SHARED_COLUMNS | {"name"},
     TRACK: _SHARED_COLUMNS | {"event"},

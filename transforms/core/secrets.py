@@ -10,6 +10,8 @@ REDACTED: Final = b"null"
 """What stands in a secret's place: JSON that counts as absent."""
 _IN_EVERY_SPELLING: Final = b"write"
 _WORDS: Final = re.compile(rb"write[ _-]*key")
+_REMOVED: Final = re.compile(rb'"[ _-]*write[ _-]*key[ _-]*"\s*:\s*null')
+"""A secret that is removed already: the receiver leaves null of it."""
 _SPELLING: Final = r"[ _-]*write[ _-]*key[ _-]*"
 _NAME: Final = re.compile(_SPELLING)
 _FIELD_NAMED_SO: Final = re.compile(rb'"%s"\s*:\s*' % _SPELLING.encode())
@@ -50,8 +52,7 @@ def redacted_json(document: bytes) -> bytes:
     if document.find(b"\\") >= 0 and _ESCAPED_LETTER.search(document):
         return redacted(document)
     lowered = document.lower()
-    # rfind takes a third of the time of find: it looks for the rare w, not for the e
-    if lowered.rfind(_IN_EVERY_SPELLING) < 0 or not _WORDS.search(lowered):
+    if not _names_any(lowered):
         return document
     parts = []
     end = 0
@@ -64,10 +65,18 @@ def redacted_json(document: bytes) -> bytes:
 
 def may_hold_any(document: bytes) -> bool:
     """Whether valid JSON, or several texts of it together, may hold a secret: quick, and rarely wrong."""
-    lowered = document.lower()
-    if lowered.rfind(_IN_EVERY_SPELLING) >= 0 and _WORDS.search(lowered):
+    if _names_any(document.lower()):
         return True
     return b"\\" in document and _ESCAPED_LETTER.search(document) is not None
+
+
+def _names_any(lowered: bytes) -> bool:
+    """Whether valid JSON in lower case names a secret, in whatever place, that is not removed already."""
+    # rfind takes a third of the time of find: it looks for the rare w, not for the e
+    if lowered.rfind(_IN_EVERY_SPELLING) < 0:
+        return False
+    names = len(_WORDS.findall(lowered))
+    return names > 0 and names > len(_REMOVED.findall(lowered))
 
 
 def _text(string: bytes) -> str:
