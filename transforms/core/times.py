@@ -49,6 +49,7 @@ _FORMS: Final = tuple(
         rf"(?:{_DAYS})\s+{_NAMED_MONTH}\s+{_SHORT_DAY}\s+(?P<year>[0-9]{{4}})\s+{_WHOLE_CLOCK}\s+gmt{_NUMERIC}",
     )
 )
+_UTC: Final = re.compile(r"([0-9-]{10}T[0-9:]{5})(:[0-9]{2})(?:\.([0-9]+))?(?:Z|\+00:00)")
 _NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _UNITS: Final = ((31_557_600_000, 6), (10**14, 3), (10**17, 0))
 """(so many, decimals): a number below it counts in a unit that has so many decimals down to a microsecond: seconds,
@@ -80,7 +81,19 @@ def parse(string: str) -> Timestamp | None:
             )
         except (KeyError, ValueError):
             pass
-    return _any_form(string.strip())
+    us = _utc(string)
+    return _any_form(string.strip()) if us is None else Timestamp(us)
+
+
+def _utc(string: str) -> int | None:
+    """A time of ISO 8601 in UTC with any fraction, as the libraries of Python and Go write it; None of any other."""
+    match = _UTC.fullmatch(string)
+    if match is None:
+        return None
+    try:
+        return _minute(match[1]) + _SECONDS[match[2]] + int((match[3] or "")[:6].ljust(6, "0"))
+    except (KeyError, ValueError):
+        return None
 
 
 def iso(timestamp: Timestamp) -> str:

@@ -210,3 +210,17 @@ def test_seconds_are_cut_towards_the_past(seconds: Decimal) -> None:
 def test_any_string_is_a_timestamp_in_range_or_none(string: str) -> None:
     timestamp = times.parse(string)
     assert timestamp is None or timestamp in TIMESTAMPS
+
+
+_CLOCKS = st.builds(
+    "{}T{}{}{}".format,
+    st.sampled_from(["2026-03-01", "2024-02-29", "2023-02-29", "1970-01-01", "0001-01-01", "2026-3-01", "20260301"]),
+    st.sampled_from(["00:00:00", "23:59:59", "23:59:60", "24:00:00", "12:60:00", "12:30", "1:30:00", "12:30:5"]),
+    st.one_of(st.just(""), st.just("."), st.from_regex(r"[.,][0-9]{1,12}", fullmatch=True), st.just(".12²")),
+    st.sampled_from(["Z", "+00:00", "z", "-00:00", "+01:00", "", "+0000", " Z"]),
+)
+
+
+@given(_CLOCKS)
+def test_what_is_read_by_slices_is_read_as_every_form_is(clock: str) -> None:
+    assert times.parse(clock) == times._any_form(clock)
