@@ -24,6 +24,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
 from apache_beam.pvalue import PBegin, PCollection
 from apache_beam.transforms.core import RestrictionProvider
+from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline import remote_files, work_items
 from pipeline.errors import printable, reason, shortened
@@ -38,8 +39,11 @@ from schemas.segment import KEPT_OF_TOO_LARGE_BYTES, MAX_MESSAGE_BYTES
 from transforms import metrics
 from transforms.coders import OffsetRangeCoder
 from transforms.core.reader import OversizedMessage, Received
+from transforms.windows import in_global_window
 
 _BLOCK_BYTES: Final = 1 << 20
+_MANY: Final = 500
+"""So many lines of short files go on together at least."""
 _SPLIT_BYTES: Final = 64 << 20
 """Plain files are read in parallel pieces of about this size."""
 _GZIP_END: Final = 1 << 62
@@ -389,8 +393,30 @@ class _MessagesFn(metrics.CountingFn):
 
 
 class _BlockFn(_MessagesFn):
+    """Joins the messages of short files as long as a bundle lasts: columns of few events take as long as of many."""
+
+    def start_bundle(self) -> None:
+        self.joined: list[Line] = []
+        self.size = 0
+
     def process(self, lines: list[Line]) -> Iterator[list[Line]]:
-        yield self.messages(lines)
+        messages = self.messages(lines)
+        if len(messages) >= _MANY and not self.joined:
+            yield messages
+            return
+        self.joined += messages
+        self.size += sum(len(line.payload if isinstance(line, Received) else line) for line in messages)
+        if len(self.joined) >= _MANY or self.size >= _BLOCK_BYTES:
+            yield self._taken()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        if self.joined:
+            yield in_global_window(self._taken())
+        super().finish_bundle()
+
+    def _taken(self) -> list[Line]:
+        messages, self.joined, self.size = self.joined, [], 0
+        return messages
 
 
 class _LinesFn(_MessagesFn):

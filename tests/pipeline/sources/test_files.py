@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import io
@@ -11,8 +12,10 @@ import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
+import msgspec
 import pytest
 from apache_beam.io.filesystem import MatchResult
 from apache_beam.io.filesystems import FileSystems
@@ -24,7 +27,8 @@ from google.api_core.exceptions import Forbidden, NotFound
 from pipeline import work_items
 from pipeline.sources import files
 from pipeline.sources.file_patterns import Listing, checked
-from pipeline.sources.files import Gunzip, ReadFiles, blocks
+from pipeline.sources.files import Gunzip, ReadFileBlocks, ReadFiles, blocks
+from schemas.segment import MAX_MESSAGE_BYTES
 from tests.work_items import run
 from transforms import metrics
 from transforms.core.reader import OversizedMessage, Received
@@ -420,6 +424,40 @@ def test_a_large_file_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.Monk
     restriction = tracker.initial_restriction((str(tmp_path / "a"), len(TEXT)))
     assert len(list(tracker.split((str(tmp_path / "a"), len(TEXT)), restriction))) == len(TEXT) // 100 + 1
     check_source([tmp_path / "a"], TEXT.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("block_bytes", "most_blocks"),
+    [
+        (1 << 20, 60 * 30 // files._MANY + 2),
+        (1_000, 60 * 30 * 30 // 1_000 + 2),
+    ],
+)
+def test_short_files_go_on_together(
+    block_bytes: int, most_blocks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_BLOCK_BYTES", block_bytes)
+    expected = []
+    for number in range(60):
+        some = [b"line %02d of file %02d, 30 bytes.." % (line, number) for line in range(30)]
+        (tmp_path / f"{number:02}.jsonl").write_bytes(b"\n".join([*some, b"", b""]))
+        expected.append(some)
+    (tmp_path / "long.jsonl").write_bytes(b"x" * (MAX_MESSAGE_BYTES + 1))
+    pipeline = beam.Pipeline(runner="FnApiRunner")
+    read = pipeline | ReadFileBlocks((f"{tmp_path}/*.jsonl",)) | beam.Map(msgspec.json.encode)
+
+    def check(encoded: list[bytes]) -> None:
+        read_blocks = [msgspec.json.decode(block, type=list[Any]) for block in encoded]
+        assert len(read_blocks) <= most_blocks + 1
+        lines = [line for block in read_blocks for line in block]
+        assert sum(isinstance(line, dict) for line in lines) == 1
+        texts = [base64.b64decode(line) for line in lines if isinstance(line, str)]
+        assert sorted(texts) == sorted(itertools.chain.from_iterable(expected))
+        for some in expected:
+            assert [text for text in texts if text in some] == some, "the lines of a file are not in their order"
+
+    assert_that(read, check)
+    pipeline.run()
 
 
 def test_blank_lines_are_counted_and_give_nothing(tmp_path: Path) -> None:
