@@ -18,8 +18,8 @@ from transforms.core.reader import Call, Reader
 from transforms.core.rows import Append
 from transforms.ordinary_events import Message, OrdinaryEvents, payload, received
 
-_FEW: Final = 16
-"""To make columns of fewer messages takes longer than to read them one by one."""
+_FEW: Final = 64
+"""To make columns of fewer messages, some hundred calls of Arrow, takes longer than to read them one by one."""
 
 
 class EventBlock(msgspec.Struct, frozen=True, gc=False):

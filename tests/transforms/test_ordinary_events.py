@@ -18,7 +18,7 @@ from schemas.tables import EVENTS, Event, Timestamp
 from tests.histories import line, odd_line
 from tests.transforms.core.calls import PAGE, SCREEN, TRACK, deep, without
 from tests.transforms.core.hostile import hostile
-from transforms import ordinary_events
+from transforms import event_blocks, ordinary_events
 from transforms.core import call_rows
 from transforms.core.connections import Connection, Connections
 from transforms.core.reader import Call, Reader, Received
@@ -257,7 +257,10 @@ def test_nearly_all_generated_events_are_ordinary() -> None:
 
 
 @pytest.mark.parametrize("repeated", [(), (3, 5), (30, 29), (9, 8, 30, 3)])
-def test_of_the_events_of_a_block_with_one_message_id_the_first_comes_first(repeated: Sequence[int]) -> None:
+def test_of_the_events_of_a_block_with_one_message_id_the_first_comes_first(
+    repeated: Sequence[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_blocks, "_FEW", 16)
     tracks = [{**TRACK, "messageId": str(number), "event": f"Event {number}"} for number in range(40)]
     for number in (3, 4, 9, 30):
         tracks[number]["previousId"] = "p"
