@@ -31,7 +31,7 @@ from schemas.tables import EVENTS
 from transforms.core import call_rows, ids, raw_json, secrets, times
 from transforms.core.fields import SHORTEST_TOO_DEEP, common_others, is_too_deep, may_be_spec, may_be_too_deep
 from transforms.core.raw_json import EMPTY, NULL
-from transforms.core.reader import EVENT_COLUMNS, KEPT_DEFAULTS, Reader, Received
+from transforms.core.reader import EVENT_COLUMNS, KEPT_DEFAULTS, Reader, Received, digest
 from transforms.json_columns import json_column
 
 _MOST_BYTES: Final = 1_000_000
@@ -56,6 +56,7 @@ _CALL_TYPES: Final = {event_type: call_type for call_type, event_type in call_ro
 _EXACT: Final = 2**53
 """A whole number up to it is read alike, whether as an integer or as a float."""
 Text: TypeAlias = str | None
+Time: TypeAlias = str | int | float | None
 Id: TypeAlias = str | Annotated[int, Meta(ge=-_EXACT, le=_EXACT)] | None
 Message: TypeAlias = bytes | Received
 
@@ -64,14 +65,14 @@ class _Event(msgspec.Struct, gc=False):
     """The fields of an ordinary event. What has others than null in the last ones is none."""
 
     type: Literal["page", "screen", "track"]
-    messageId: Annotated[str, Meta(min_length=1)]  # noqa: N815
+    messageId: Annotated[str, Meta(min_length=1)] | None = None  # noqa: N815
     userId: Id = None  # noqa: N815
     anonymousId: Id = None  # noqa: N815
     projectId: Text = None  # noqa: N815
-    timestamp: Text = None
-    originalTimestamp: Text = None  # noqa: N815
-    sentAt: Text = None  # noqa: N815
-    receivedAt: Text = None  # noqa: N815
+    timestamp: Time = None
+    originalTimestamp: Time = None  # noqa: N815
+    sentAt: Time = None  # noqa: N815
+    receivedAt: Time = None  # noqa: N815
     event: Text = None
     name: Text = None
     properties: Raw = EMPTY
@@ -82,7 +83,7 @@ class _Event(msgspec.Struct, gc=False):
     version: Raw = NULL
     category: Raw = NULL
     traits: Raw = NULL
-    groupId: None = None  # noqa: N815
+    groupId: Id = None  # noqa: N815
     previousId: None = None  # noqa: N815
     writeKey: None = None  # noqa: N815
 
@@ -108,6 +109,7 @@ class _Defaults(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     sentAt: Text = None  # noqa: N815
     receivedAt: Text = None  # noqa: N815
     context: dict[str, Raw] | None = None
+    integrations: dict[str, Raw] | None = None
 
 
 class OrdinaryEvents(NamedTuple):
@@ -161,12 +163,15 @@ def read(reader: Reader, messages: Sequence[Message]) -> OrdinaryEvents:
             if not isinstance(message, bytes):
                 _inherit(event, message)
             context = _decode_context(event.context)
-            if (event.name if event.type == TRACK else event.event) is not None:
-                continue
-            if decode is _decode_spec and event.category == NULL and event.traits == NULL:
+            if event.groupId is not None:
+                context = _with_group(context, event.groupId)
+            other_name = event.name if event.type == TRACK else event.event
+            if decode is _decode_spec and other_name is None and event.category == NULL and event.traits == NULL:
                 extra = _extra(event)
             else:
                 extra, decode = _extra_of_all(event, written)
+            if event.messageId is None:
+                event.messageId = digest(payload(message))
         except (msgspec.DecodeError, RecursionError, _NotOrdinary):
             continue
         events.append(event)
@@ -214,6 +219,16 @@ def _inherit(event: _Event, message: Received) -> None:
         event.receivedAt = defaults.receivedAt
     if defaults.context is not None:
         event.context = raw_json.encode({**defaults.context, **raw_json.decode_fields(event.context)})
+    if defaults.integrations is not None:
+        own = raw_json.decode_fields(event.integrations) if raw_json.is_object(event.integrations) else {}
+        event.integrations = raw_json.encode({**defaults.integrations, **own})
+
+
+def _with_group(context: _Context, group_id: Id) -> _Context:
+    """The context with the call's own group, where it has none. Raises _NotOrdinary."""
+    if context.groupId is not None:
+        raise _NotOrdinary
+    return _Context(groupId=group_id, page=context.page)
 
 
 @functools.lru_cache(maxsize=KEPT_DEFAULTS)
@@ -293,6 +308,7 @@ def _rows(
             pc.or_(user_id.is_valid(), anonymous_id.is_valid()),
             pc.starts_with(properties, "{"),
             has_name,
+            pc.or_(group_id.is_valid(), _are_none(columns["groupId"])),
             connection.is_valid(),
             _are_enabled(reader, columns["integrations"]),
         ),
@@ -327,7 +343,7 @@ class _Times(NamedTuple):
     are_ordinary: pa.BooleanArray
 
 
-def _times(stated: Sequence[Text], original: Sequence[Text], sent: Sequence[Text], receipt: Sequence[Text]) -> _Times:
+def _times(stated: Sequence[Time], original: Sequence[Time], sent: Sequence[Time], receipt: Sequence[Time]) -> _Times:
     """The times of calls, by the rules of `reader.read_times`."""
     moments, are_read = _microseconds([*stated, *original, *sent, *receipt])
     stated_at, original_at, sent_at, receipt_at = _split(moments, 4)
@@ -350,14 +366,14 @@ def _times(stated: Sequence[Text], original: Sequence[Text], sent: Sequence[Text
 
 
 def _is_by_segments_clock(
-    messages: list[Message], received_at: pa.Int64Array, receipt: Sequence[Text]
+    messages: list[Message], received_at: pa.Int64Array, receipt: Sequence[Time]
 ) -> pa.BooleanArray:
     """Whether each event has a receipt that its time of publication, where it has one, does not speak against."""
     published = [None if isinstance(message, bytes) else message.published_at for message in messages]
     if not any(time is not None for time in published):
         return _all(len(messages))
     ahead = pc.subtract(received_at, pa.array(published, pa.int64()))
-    is_told = pc.and_(_strings(receipt).is_valid(), pc.less_equal(ahead, MAX_CLOCK_AHEAD_US))
+    is_told = pc.and_(pc.invert(_are_none(receipt)), pc.less_equal(ahead, MAX_CLOCK_AHEAD_US))
     return pc.or_(pa.array([time is None for time in published], pa.bool_()), is_told.fill_null(False))
 
 
@@ -372,9 +388,12 @@ def _is_in(times: range, column: pa.Int64Array) -> pa.BooleanArray:
     return pc.and_(pc.greater_equal(column, times.start), pc.less(column, times.stop)).fill_null(True)
 
 
-def _microseconds(texts: Sequence[Text]) -> tuple[pa.Int64Array, pa.BooleanArray]:
-    """Times since the epoch, null where there is none, and whether each text could be read as one."""
-    strings = _strings(texts)
+def _microseconds(written: Sequence[Time]) -> tuple[pa.Int64Array, pa.BooleanArray]:
+    """Times since the epoch, null where there is none, and whether each could be read as one."""
+    try:
+        strings = _strings(cast(Sequence[Text], written))
+    except pa.ArrowTypeError:  # some are numbers
+        strings = _strings([time if time is None or isinstance(time, str) else _iso(time) for time in written])
     is_usual = pc.match_substring_regex(strings, _TIME).fill_null(True)
     if is_usual.false_count:
         strings = pc.replace_substring_regex(strings, _FINER_THAN_MICROSECONDS, r"\1")
@@ -388,6 +407,12 @@ def _microseconds(texts: Sequence[Text]) -> tuple[pa.Int64Array, pa.BooleanArray
         others = strings.filter(pc.invert(is_usual)).to_pylist()
         read = pc.replace_with_mask(read, pc.invert(is_usual), pa.array(map(times.parse, others), pa.int64()))
     return read, pc.or_(read.is_valid(), strings.is_null())
+
+
+def _iso(number: float) -> str:
+    """A number since the epoch as text; what is no time as a text that is none."""
+    time = times.read(number)
+    return "" if time is None else times.iso(time)
 
 
 def _ids(reader: Reader, written: Sequence[Id]) -> tuple[pa.StringArray, pa.BooleanArray]:
@@ -423,7 +448,7 @@ def _texts(written: Sequence[Id]) -> pa.StringArray:
 def _names(events: list[_Event], contexts: list[_Context]) -> tuple[pa.StringArray, pa.BooleanArray]:
     """The events' names, and whether each that needs one has one."""
     names = [
-        event.event or event.name or (None if event.type == TRACK else _page_name(event, context))
+        (event.event or None) if event.type == TRACK else event.name or _page_name(event, context)
         for event, context in zip(events, contexts, strict=True)
     ]
     strings = _strings(names)
@@ -472,6 +497,9 @@ def _extra_of_all(event: _Event, written: bytes) -> tuple[Raw | None, _Decode]:
         raise _NotOrdinary
     columns = EVENT_COLUMNS[event.type] | _PLACED
     has_category = event.category != NULL
+    has_other_name = (event.name if event.type == TRACK else event.event) is not None
+    if event.groupId is not None:
+        columns |= {"groupId"}
     if has_category and event.type != TRACK:
         properties = raw_json.decode_fields(event.properties)
         if properties.get("category", NULL) == NULL:
@@ -479,7 +507,7 @@ def _extra_of_all(event: _Event, written: bytes) -> tuple[Raw | None, _Decode]:
             columns |= {"category"}
             has_category = False
     decode = _decode_spec if are_of_spec else _decode
-    if are_of_spec and not has_category and not has_traits:
+    if are_of_spec and not (has_category or has_traits or has_other_name):
         return _extra(event), decode
     others = {name: raw for name, raw in fields.items() if name not in columns and raw != NULL}
     return raw_json.encode(others) if others else None, decode
@@ -506,6 +534,10 @@ def _strings(texts: Sequence[Text]) -> pa.StringArray:
 
 def _moments(microseconds: pa.Int64Array) -> pa.TimestampArray:
     return microseconds.cast(pa.timestamp("us", "UTC"))
+
+
+def _are_none(values: Sequence[object]) -> pa.BooleanArray:
+    return pa.array([value is None for value in values], pa.bool_())
 
 
 def _all(length: int) -> pa.BooleanArray:

@@ -407,14 +407,14 @@ class _BlockFn(_MessagesFn):
         self.joined += messages
         self.size += sum(len(line.payload if isinstance(line, Received) else line) for line in messages)
         if len(self.joined) >= _MANY or self.size >= _BLOCK_BYTES:
-            yield self._taken()
+            yield self._all_joined()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         if self.joined:
-            yield in_global_window(self._taken())
+            yield in_global_window(self._all_joined())
         super().finish_bundle()
 
-    def _taken(self) -> list[Line]:
+    def _all_joined(self) -> list[Line]:
         messages, self.joined, self.size = self.joined, [], 0
         return messages
 

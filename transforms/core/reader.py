@@ -287,7 +287,7 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
             connection = None
         message_id = read_message_id(fields.messageId) or received.earlier_message_id
         if message_id is None and secrets.redacted(item) != item and raw_json.depth(item) <= MAX_DEPTH:
-            message_id = _digest(item)  # the dead letter's own bytes have another
+            message_id = digest(item)  # the dead letter's own bytes have another
         return {"message_id": message_id, "connection": connection}
 
     def _call(
@@ -664,12 +664,13 @@ def _set_category(fields: MessageFields) -> bool:
 
 def _give_message_id(received: Received, written: bytes, given: InheritedFields) -> str:
     """The message id of a call without one, which a redelivery gets again; it is added to `given`."""
-    message_id = received.earlier_message_id or _digest(written)
+    message_id = received.earlier_message_id or digest(written)
     given["messageId"] = Raw(msgspec.json.encode(message_id))
     return message_id
 
 
-def _digest(item: bytes) -> str:
+def digest(item: bytes) -> str:
+    """The message id of a call without one: the same of the same call, however it is written."""
     return hashlib.sha256(raw_json.canonical(item).encode()).hexdigest()
 
 

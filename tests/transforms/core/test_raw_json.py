@@ -56,6 +56,19 @@ def test_however_it_is_written_the_canonical_text_is_one(value: Any, indent: int
     canonical = raw_json.canonical(written)
     assert canonical == raw_json.canonical(rewritten) == raw_json.canonical(canonical.encode())
     assert json.loads(canonical) == value
+    assert canonical == json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,3})?", fullmatch=True)
+
+
+@given(st.lists(NUMBERS))
+def test_numbers_are_written_as_python_writes_them(numbers: list[str]) -> None:
+    written = f'{{"a":[{",".join(numbers)}]}}'.encode()
+    expected = json.dumps(raw_json.value(written), separators=(",", ":"))
+    assert raw_json.canonical(written) == expected
+    for number in numbers:
+        assert raw_json.canonical(number.encode()) == json.dumps(raw_json.value(number.encode()))
 
 
 @given(st.text())
