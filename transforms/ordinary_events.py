@@ -1,9 +1,9 @@
 """Ordinary events, many at once: from messages to columns, with no Python object for each value.
 
-An event is ordinary where every field is of its usual type, and the rules of `docs/semantics.md`, section 1, take its
-ids, times and objects as they stand: nearly all are. This module only has to know them, never to judge the others: what
-it leaves out, `Reader` reads. For a message that it does take, the row is the one that `Reader` and `call_rows` give,
-which `tests/transforms/test_ordinary_events.py` checks.
+An event is ordinary where every field is as some library writes it (`benchmarks/senders.py` has their ways), so that
+the rules of `docs/semantics.md`, section 1, come to little: nearly all are. This module only has to know them, never to
+judge the others: what it leaves out, `Reader` reads. For a message that it does take, the row is the one that `Reader`
+and `call_rows` give, which `tests/transforms/test_ordinary_events.py` checks.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ _MOST_BYTES: Final = 1_000_000
 """A longer message may be too large, or its row."""
 _TOGETHER: Final = 16
 """So many messages stay in the processor's cache."""
-_KEPT_NAMES: Final = 256
-"""So many lists of fields are looked at once: a library writes the same ones again and again."""
+_KEPT_LISTS: Final = 32
+_MOST_KEPT_NAMES: Final = 64
+"""So many lists of so many fields at most are looked at once: a library writes the same ones again and again."""
 _KEPT_OTHERS: Final = 64
 """So many columns `extra` are kept as they were written: a library's versions and settings come again and again."""
 _COLUMNS: Final = {column.name for column in EVENTS.columns}
@@ -491,7 +492,8 @@ def _extra_of_all(event: _Event, written: bytes) -> tuple[Raw | None, _Decode]:
     """What no column has of an event with any fields, and what the next one is best decoded with. A page's or screen's
     category becomes a property, where there is none. Raises _NotOrdinary."""
     fields = raw_json.decode_fields(written)
-    are_of_spec = _are_of_spec(tuple(fields))
+    names = tuple(fields)
+    are_of_spec = _are_of_spec_as_before(names) if len(names) <= _MOST_KEPT_NAMES else _are_of_spec(names)
     has_traits = raw_json.is_object(event.traits)
     if not has_traits and event.traits != NULL:
         raise _NotOrdinary
@@ -513,7 +515,6 @@ def _extra_of_all(event: _Event, written: bytes) -> tuple[Raw | None, _Decode]:
     return raw_json.encode(others) if others else None, decode
 
 
-@functools.lru_cache(maxsize=_KEPT_NAMES)
 def _are_of_spec(names: tuple[str, ...]) -> bool:
     """Whether the spec has all of these fields. Raises _NotOrdinary where one may be another spelling of one that it
     has."""
@@ -521,6 +522,9 @@ def _are_of_spec(names: tuple[str, ...]) -> bool:
     if any(may_be_spec(name) for name in others):
         raise _NotOrdinary
     return not others
+
+
+_are_of_spec_as_before: Final = functools.lru_cache(maxsize=_KEPT_LISTS)(_are_of_spec)
 
 
 @functools.lru_cache(maxsize=_KEPT_OTHERS)
