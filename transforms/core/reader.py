@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from operator import attrgetter
 from typing import Final, NamedTuple
 
 import msgspec
@@ -163,7 +162,6 @@ Unusable = dict[str, str]
 
 
 _MOST_OF_NAMES: Final = sum(len(name) + 4 for name in BATCH_DEFAULTS)
-_batch_defaults: Final = attrgetter(*BATCH_DEFAULTS)
 _LONGEST_DEFAULTS: Final = 4_000
 """Bytes of a batch's defaults, which each of its items gets."""
 KEPT_DEFAULTS: Final = 8
@@ -457,7 +455,8 @@ def _check_batch(received: Received, batch: Sequence[Raw], defaults: InheritedFi
 def _defaults(batch: MessageFields) -> InheritedFields:
     """What each item of a batch inherits where it has none of its own."""
     defaults: InheritedFields = {}
-    for name, value in zip(BATCH_DEFAULTS, _batch_defaults(batch), strict=True):
+    for name in BATCH_DEFAULTS:
+        value = getattr(batch, name)
         if value is None or value is EMPTY or value is NULL:
             continue
         if name not in OBJECTS:
