@@ -37,11 +37,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--input", type=Path, metavar="FILE")
     parser.add_argument("--output", type=Path, default=shapes.FOLDER / "results", metavar="FOLDER")
-    options = parser.parse_args()
-    if options.input is not None and not options.input.is_file():
-        parser.error(f"--input={options.input}: there is no such file")
+    options = shapes.parsed_with_own_file(parser)
     figures = _measured(options.input)
     results.write(figures, options.output)
     print(results.table(figures))

@@ -226,12 +226,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog=f"python -m {_MODULE}", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--input", type=Path, metavar="FILE")
     parser.add_argument("--write", help=argparse.SUPPRESS)
     parser.add_argument("--start", help=argparse.SUPPRESS)
-    given = parser.parse_args(arguments)
-    if given.input is not None and not given.input.is_file():
-        parser.error(f"--input={given.input}: there is no such file")
+    given = shapes.parsed_with_own_file(parser, arguments)
     if given.start is not None:
         start(given.start)
     elif given.write is not None:

@@ -1,14 +1,13 @@
 """What a sender's way of writing costs: `python -m benchmarks.senders`, or with `--input=FILE` on your own calls.
 
 Each event is changed in one way in which a sender may write it, and all events are measured once more: message bytes to
-row, over `orjson.loads` + `orjson.dumps` of the same bytes (one minute).
+row, over `orjson.loads` + `orjson.dumps` of the same bytes (half a minute).
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -67,9 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.senders", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--input", type=Path, metavar="FILE")
-    options = parser.parse_args()
-    path = options.input or shapes.files()[_SHAPE]
+    path = shapes.parsed_with_own_file(parser).input or shapes.files()[_SHAPE]
     print("An event from its bytes to its row, over loads + dumps, where its sender writes")
     for name, ratio in ratios(message_path.messages(path, of_events=True)).items():
         print(f"  {name:52} {ratio:5.2f}", flush=True)

@@ -5,9 +5,10 @@ A figure is measured on every shape; its worst counts. A user's own file is a sh
 
 from __future__ import annotations
 
+import argparse
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from itertools import islice
 from pathlib import Path
@@ -152,6 +153,15 @@ IDENTIFIES: Final = "identify calls"
 """The shape of identity calls, of which there are figures of their own."""
 GENERATED: Final = "a company"
 """The shape of `examples.generate`: a sixth are identity calls, and some are wrong."""
+
+
+def parsed_with_own_file(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options of a command that also measures a user's own file: that is `input`, None where there is none."""
+    parser.add_argument("--input", type=Path, metavar="FILE")
+    options = parser.parse_args(arguments)
+    if options.input is not None and not options.input.is_file():
+        parser.error(f"--input={options.input}: there is no such file")
+    return options
 
 
 def lines(name: str, calls: int = CALLS, size: int = 0) -> Iterator[bytes]:
