@@ -167,8 +167,8 @@ class Application:
                 stored.add_done_callback(answer_stored)
                 return True
             answer = self._stored(accepted, began)
-        except _REFUSALS as refusal:
-            answer = self._refused(refusal)
+        except _REFUSALS as error:
+            answer = self._refusal_of(error)
         finally:
             if is_counted and stored is None:
                 self._in_flight.leave(size)
@@ -192,7 +192,7 @@ class Application:
             stored.result()
             answer = self._stored(accepted, began)
         except Unavailable as error:
-            answer = self._refused(error)
+            answer = self._refusal_of(error)
         finally:
             self._in_flight.leave(size)
             send(self._finished(request, asked, answer, accepted.connection))
@@ -274,8 +274,8 @@ class Application:
             if accepted.messages:
                 await self._sink.store(accepted.messages)
             return self._stored(accepted, began), connection
-        except _REFUSALS as refusal:
-            return self._refused(refusal), connection
+        except _REFUSALS as error:
+            return self._refusal_of(error), connection
         finally:
             if is_counted:
                 self._in_flight.leave(body.size)
@@ -345,16 +345,15 @@ class Application:
                 connection.path,
             )
 
-    def _refused(self, refusal: RequestRefused | BodyRefused | Unavailable | Full) -> Answer:
+    def _refusal_of(self, error: RequestRefused | BodyRefused | Unavailable | Full) -> Answer:
         """The answer to a request that is not taken, for whichever reason."""
-        if isinstance(refusal, Unavailable):
-            refusal = self._unavailable(refusal)
-        elif isinstance(refusal, Full):
-            refusal = RequestRefused(503, _BUSY, "busy", retry_after_s=_BUSY_SECONDS)
-        elif isinstance(refusal, BodyRefused):
-            reason = f"body_{refusal.status}"
-            refusal = RequestRefused(refusal.status, refusal.problem, reason, is_last=refusal.is_last)
-        return self._refusal(refusal)
+        if isinstance(error, Unavailable):
+            error = self._unavailable(error)
+        elif isinstance(error, Full):
+            error = RequestRefused(503, _BUSY, "busy", retry_after_s=_BUSY_SECONDS)
+        elif isinstance(error, BodyRefused):
+            error = RequestRefused(error.status, error.problem, f"body_{error.status}", is_last=error.is_last)
+        return self._refusal(error)
 
     def _unavailable(self, error: Unavailable) -> RequestRefused:
         """What the sender is told; the problem is told here."""

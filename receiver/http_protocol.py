@@ -32,6 +32,7 @@ from receiver.asgi import (
 
 _LOG: Final = logging.getLogger(__name__)
 
+MOST_CONNECTIONS: Final = 10_000
 _HEAD_SECONDS: Final = 20.0
 _HEAD_BYTES: Final = 65_536
 _HEAD_FIELDS: Final = 200
@@ -122,7 +123,7 @@ class HttpProtocol(HttpToolsProtocol):
     """One connection. The head of a request must come within 20 s, and have 64 kB and 200 fields at most. Of more than
     `most_connections` an idle one is closed for each that comes."""
 
-    most_connections: ClassVar = 10_000
+    most_connections: ClassVar = MOST_CONNECTIONS
     _success: ClassVar[tuple[list[tuple[bytes, bytes]], bytes]] = ([], b"")
     """The headers that uvicorn gives to every answer, which it makes anew each second, and SUCCESS with them."""
 

@@ -13,13 +13,12 @@ from typing import Final
 
 import uvicorn
 
-from receiver.http_protocol import HttpProtocol, Served
+from receiver.http_protocol import MOST_CONNECTIONS, HttpProtocol, Served
 
 _KEEP_ALIVE_SECONDS: Final = 620
 """Longer than Google's load balancers keep a connection, which is 600 s: they never send into one that was closed."""
 _STOP_SECONDS: Final = 8
 """What is in flight has so long to end: Cloud Run kills 10 s after SIGTERM."""
-_MOST_CONNECTIONS: Final = 10_000
 _OTHER_FILES: Final = 200
 _BACKLOG: Final = 2_048
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -48,7 +47,7 @@ class Server(uvicorn.Server):
             )
         )
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-        HttpProtocol.most_connections = max(min(_MOST_CONNECTIONS, _allow_open_files() - _OTHER_FILES), 1)
+        HttpProtocol.most_connections = max(min(MOST_CONNECTIONS, _allow_open_files() - _OTHER_FILES), 1)
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Raises Unavailable where the sink cannot be used."""
@@ -87,7 +86,7 @@ class Server(uvicorn.Server):
 def _allow_open_files() -> int:
     """Raises the number of files that the process may open as far as it may, and returns it: a connection is one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST_CONNECTIONS + _OTHER_FILES
+    wanted = MOST_CONNECTIONS + _OTHER_FILES
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return wanted
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

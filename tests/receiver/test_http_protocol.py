@@ -29,8 +29,9 @@ class Stub:
     answer: Answer = SUCCESS
     is_stopping: bool = False
     asked: list[str] = field(default_factory=list)
-    held: list[Callable[[], None]] | None = None
-    """Answers that wait for the test, where it is a list."""
+    holds_answers: bool = False
+    """Whether each answer waits for the test to `release` it."""
+    held: list[Callable[[], None]] = field(default_factory=list)
 
     async def start(self) -> None: ...
 
@@ -54,11 +55,18 @@ class Stub:
         if not self.takes_whole:
             return False
         self.asked.append(f"whole {request.method} {request.path}?{request.query.decode()} {body!r}")
-        if self.held is None:
-            asyncio.get_running_loop().call_soon(send, self.answer)
-        else:
+        if self.holds_answers:
             self.held.append(lambda: send(self.answer))
+        else:
+            asyncio.get_running_loop().call_soon(send, self.answer)
         return True
+
+    async def wait_for_whole(self) -> None:
+        """Until it has got a request whole, whose answer it holds."""
+        await until(lambda: bool(self.held))
+
+    def release(self) -> None:
+        self.held.pop()()
 
 
 @asynccontextmanager
@@ -207,20 +215,19 @@ def test_a_fault_is_answered_500_and_logged(caplog: pytest.LogCaptureFixture) ->
 
 def test_requests_wait_for_the_answer_of_one_that_came_whole() -> None:
     async def exchange() -> None:
-        stub = Stub(held=[])
+        stub = Stub(holds_answers=True)
         async with connected(stub) as (reader, writer, _):
-            assert stub.held is not None
             writer.write(post(b"body") + CHUNKED)
-            await until(lambda: bool(stub.held))
+            await stub.wait_for_whole()
             await asyncio.sleep(0.1)
             assert stub.asked == [WHOLE]
-            stub.held.pop()()
+            stub.release()
             await asyncio.wait_for(reader.readuntil(b'{"success":true}'), SECONDS)
             await asyncio.wait_for(reader.readuntil(b"ASGI"), SECONDS)
             assert stub.asked == [WHOLE, ASGI]
             writer.write(post(b"body"))
-            await until(lambda: bool(stub.held))
-            stub.held.pop()()
+            await stub.wait_for_whole()
+            stub.release()
             await asyncio.wait_for(reader.readuntil(b'{"success":true}'), SECONDS)
 
     asyncio.run(exchange())
@@ -228,14 +235,13 @@ def test_requests_wait_for_the_answer_of_one_that_came_whole() -> None:
 
 def test_whoever_went_away_is_not_answered(caplog: pytest.LogCaptureFixture) -> None:
     async def exchange() -> None:
-        stub = Stub(held=[])
+        stub = Stub(holds_answers=True)
         async with connected(stub) as (_, writer, _):
-            assert stub.held is not None
             writer.write(post(b"body"))
-            await until(lambda: bool(stub.held))
+            await stub.wait_for_whole()
             writer.transport.abort()
             await asyncio.sleep(0.1)
-            stub.held.pop()()
+            stub.release()
             await asyncio.sleep(0.1)
 
     with caplog.at_level(logging.WARNING):
@@ -260,14 +266,13 @@ def test_a_connection_is_kept_from_the_last_answer_on() -> None:
 
 def test_the_server_ends_once_it_has_answered() -> None:
     async def exchange() -> None:
-        stub = Stub(held=[])
+        stub = Stub(holds_answers=True)
         async with connected(stub) as (reader, writer, server):
-            assert stub.held is not None
             writer.write(post(b"body"))
-            await until(lambda: bool(stub.held))
+            await stub.wait_for_whole()
             server.should_exit = True
             await asyncio.sleep(0.5)
-            stub.held.pop()()
+            stub.release()
             received = await asyncio.wait_for(reader.read(), SECONDS)
         assert b"connection: close" in received
         assert received.endswith(SUCCESS.body)

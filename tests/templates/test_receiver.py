@@ -151,7 +151,7 @@ def test_the_unit_starts_it_with_options_that_it_has() -> None:
     assert str(options.spool).startswith(f"/var/lib/{settings_of_unit()['StateDirectory']}/")
     assert (options.host, options.trusted_proxies) == ("0.0.0.0", 2)
     assert int(settings_of_unit()["TimeoutStopSec"]) > server._STOP_SECONDS
-    assert int(settings_of_unit()["LimitNOFILE"]) > 2 * server._MOST_CONNECTIONS
+    assert int(settings_of_unit()["LimitNOFILE"]) > 2 * http_protocol.MOST_CONNECTIONS
 
 
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_what_the_machine_installs_is_what_the_image_does() -> None:
         ("a spool", f"{spool.MAX_BYTES / 1e9:g} GB"),
         ("the head of a request", f"{http_protocol._HEAD_BYTES // 1024} kB, {http_protocol._HEAD_FIELDS} fields"),
         ("the time that a head takes to come", f"{http_protocol._HEAD_SECONDS:g} seconds"),
-        ("connections", f"{server._MOST_CONNECTIONS:,}"),
+        ("connections", f"{http_protocol.MOST_CONNECTIONS:,}"),
         ("the time that a connection is idle", f"{server._KEEP_ALIVE_SECONDS} seconds"),
     ],
 )
