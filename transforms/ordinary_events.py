@@ -38,9 +38,6 @@ _MOST_BYTES: Final = 1_000_000
 """A longer message may be too large, or its row."""
 _TOGETHER: Final = 16
 """So many messages stay in the processor's cache."""
-_KEPT_LISTS: Final = 32
-_MOST_KEPT_NAMES: Final = 64
-"""So many lists of so many fields at most are looked at once: a library writes the same ones again and again."""
 _KEPT_OTHERS: Final = 64
 """So many columns `extra` are kept as they were written: a library's versions and settings come again and again."""
 _COLUMNS: Final = {column.name for column in EVENTS.columns}
@@ -166,11 +163,11 @@ def read(reader: Reader, messages: Sequence[Message]) -> OrdinaryEvents:
             context = _decode_context(event.context)
             if event.groupId is not None:
                 context = _with_group(context, event.groupId)
-            other_name = event.name if event.type == TRACK else event.event
-            if decode is _decode_spec and other_name is None and event.category == NULL and event.traits == NULL:
-                extra = _extra(event)
+            has_other_name = (event.name if event.type == TRACK else event.event) is not None
+            if decode is _decode or has_other_name or event.category != NULL or event.traits != NULL:
+                extra, decode = _extra_of_all(event, written, has_other_name=has_other_name)
             else:
-                extra, decode = _extra_of_all(event, written)
+                extra = _extra(event)
             if event.messageId is None:
                 event.messageId = digest(payload(message))
         except (msgspec.DecodeError, RecursionError, _NotOrdinary):
@@ -488,18 +485,19 @@ def _extra(event: _Event) -> Raw | None:
     return _common_others(bytes(event._metadata), bytes(event.version))
 
 
-def _extra_of_all(event: _Event, written: bytes) -> tuple[Raw | None, _Decode]:
+def _extra_of_all(event: _Event, written: bytes, *, has_other_name: bool) -> tuple[Raw | None, _Decode]:
     """What no column has of an event with any fields, and what the next one is best decoded with. A page's or screen's
-    category becomes a property, where there is none. Raises _NotOrdinary."""
+    category becomes a property, where there is none. `has_other_name` tells of a track with a `name`, and of another
+    event with an `event`. Raises _NotOrdinary where a field may be another spelling of one of the spec's."""
     fields = raw_json.decode_fields(written)
-    names = tuple(fields)
-    are_of_spec = _are_of_spec_as_before(names) if len(names) <= _MOST_KEPT_NAMES else _are_of_spec(names)
+    not_of_spec = fields.keys() - _FIELDS
+    if any(map(may_be_spec, not_of_spec)):
+        raise _NotOrdinary
     has_traits = raw_json.is_object(event.traits)
     if not has_traits and event.traits != NULL:
         raise _NotOrdinary
     columns = EVENT_COLUMNS[event.type] | _PLACED
     has_category = event.category != NULL
-    has_other_name = (event.name if event.type == TRACK else event.event) is not None
     if event.groupId is not None:
         columns |= {"groupId"}
     if has_category and event.type != TRACK:
@@ -508,23 +506,11 @@ def _extra_of_all(event: _Event, written: bytes) -> tuple[Raw | None, _Decode]:
             event.properties = raw_json.encode({**properties, "category": event.category})
             columns |= {"category"}
             has_category = False
-    decode = _decode_spec if are_of_spec else _decode
-    if are_of_spec and not (has_category or has_traits or has_other_name):
+    decode = _decode if not_of_spec else _decode_spec
+    if not (not_of_spec or has_category or has_traits or has_other_name):
         return _extra(event), decode
     others = {name: raw for name, raw in fields.items() if name not in columns and raw != NULL}
     return raw_json.encode(others) if others else None, decode
-
-
-def _are_of_spec(names: tuple[str, ...]) -> bool:
-    """Whether the spec has all of these fields. Raises _NotOrdinary where one may be another spelling of one that it
-    has."""
-    others = [name for name in names if name not in _FIELDS]
-    if any(may_be_spec(name) for name in others):
-        raise _NotOrdinary
-    return not others
-
-
-_are_of_spec_as_before: Final = functools.lru_cache(maxsize=_KEPT_LISTS)(_are_of_spec)
 
 
 @functools.lru_cache(maxsize=_KEPT_OTHERS)

@@ -35,7 +35,6 @@ from transforms.core.connections import Connection, Connections, Router
 from transforms.core.dead_letters import Reason, Refused, Stage, dead_letter
 from transforms.core.fields import (
     OBJECTS,
-    SHORTEST_TOO_DEEP,
     MessageFields,
     SpelledFields,
     check_depth,
@@ -161,12 +160,10 @@ Unusable = dict[str, str]
 """Why an id or a time counts as absent, by its field."""
 
 
-_MOST_OF_NAMES: Final = sum(len(name) + 4 for name in BATCH_DEFAULTS)
 _LONGEST_DEFAULTS: Final = 4_000
 """Bytes of a batch's defaults, which each of its items gets."""
 KEPT_DEFAULTS: Final = 8
 """So many defaults are kept as they were read: those of a batch's items come together. Any may have a megabyte."""
-_encode: Final = msgspec.json.Encoder().encode
 _read_context: Final = msgspec.json.Decoder(_Context).decode
 
 
@@ -240,8 +237,7 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
                 document = items(document.batch)
             _check_batch(received, document, given)
             defaults = bytes(raw_json.encode(given))
-            if len(defaults) >= SHORTEST_TOO_DEEP:
-                check_depth(defaults)
+            check_depth(defaults)
         except Refused:
             return []
         if len(defaults) > _LONGEST_DEFAULTS:
@@ -440,8 +436,6 @@ def size_and_digest(payload: bytes) -> str:
 
 def _check_batch(received: Received, batch: Sequence[Raw], defaults: InheritedFields) -> None:
     """Raises Refused (too_large) where the calls of a small message would come to more than a job can hold."""
-    if len(batch) <= MAX_BATCH_ITEMS and (len(batch) + 1) * (len(received.payload) + _MOST_OF_NAMES) <= MAX_BATCH_BYTES:
-        return  # each of its parts is no longer than the whole
     most = sum(map(len, batch)) + len(batch) * sum(len(name) + len(value) + 4 for name, value in defaults.items())
     if len(batch) > MAX_BATCH_ITEMS:
         problem = f"{len(batch)} items, and {MAX_BATCH_ITEMS} are the most"
@@ -457,11 +451,10 @@ def _defaults(batch: MessageFields) -> InheritedFields:
     defaults: InheritedFields = {}
     for name in BATCH_DEFAULTS:
         value = getattr(batch, name)
-        if value is None or value is EMPTY or value is NULL:
-            continue
         if name not in OBJECTS:
-            defaults[name] = Raw(_encode(value))
-        elif is_object(value):
+            if value is not None:
+                defaults[name] = Raw(msgspec.json.encode(value))
+        elif value is not EMPTY and is_object(value):
             defaults[name] = Raw(secrets.redacted_json(bytes(value)))
     return defaults
 
