@@ -32,7 +32,6 @@ from schemas.tables import (
     JOBS,
     KEYED,
     DeadLetter,
-    IdentityCall,
     Table,
     Timestamp,
     Type,
@@ -307,17 +306,19 @@ class Database:
             row = dict(zip(names, values, strict=True))
             yield DeadLetter(**{**row, "attributes": Raw(row["attributes"].encode())})
 
-    def replace(self, inserted: Sequence[tuple[Table, pa.Table]], dead_letter_ids: Sequence[str]) -> list[int]:
-        """In one transaction: inserts rows whose keys are new, and removes dead letters. Returns how many rows of each
+    def replace(
+        self, inserted: Sequence[tuple[Table, pa.Table]], dead_letter_ids: Sequence[str]
+    ) -> list[Sequence[int]]:
+        """In one transaction: inserts rows whose keys are new, and removes dead letters. Returns which rows of each
         batch were new. Raises RowsRefusedError, with nothing changed, where DuckDB cannot hold a row."""
         self._allow(self._most)  # the changes of one transaction are held in memory
         cursor = new_cursor(self._connection)
         cursor.begin()
-        written = []
+        new_rows = []
         new_ids: set[bytes] = set()
         try:
             for table, batch in inserted:
-                written.append(self._insert_new(cursor, table, batch, new_ids))
+                new_rows.append(self._insert_new(cursor, table, batch, new_ids))
         except _REFUSALS as error:
             cursor.rollback()
             raise RowsRefusedError(str(error).partition("\n")[0]) from None
@@ -326,10 +327,10 @@ class Database:
             cursor.execute(f"DELETE FROM {DEAD_LETTERS.name} WHERE dead_letter_id IN ({ids})")
         cursor.commit()
         self._message_ids.add(new_ids)
-        for (table, batch), added in zip(inserted, written, strict=True):
-            self._grow_index(table, batch, added)
+        for (table, batch), new in zip(inserted, new_rows, strict=True):
+            self._grow_index(table, batch, len(new))
         self._fit_buffer()
-        return written
+        return new_rows
 
     def refusal(self, table: Table, batch: pa.Table) -> str | None:
         """Why DuckDB cannot hold a batch's one row; None where it can. Nothing is stored."""
@@ -348,63 +349,70 @@ class Database:
         Python's lock, and runs beside it."""
         refused = dict(misfits(table, appends, batch))
         fitting = [index for index in range(len(appends)) if index not in refused] if refused else range(len(appends))
-        written = self._insert(table, batch, fitting, refused)
-        self._grow_index(table, batch, written)
+        new = self._insert(table, batch, fitting, refused)
+        self._grow_index(table, batch, len(new))
         self._fit_buffer()
-        repeated = len(appends) - len(refused) - written
-        conflicting = self.conflicting(appends, refused) if table == IDENTITY_CALLS and repeated else frozenset()
-        return Inserted(written=written, refused=refused, conflicting=conflicting)
+        repeated = len(appends) - len(refused) - len(new)
+        conflicting = self.conflicting(batch, refused, new) if table == IDENTITY_CALLS and repeated else frozenset()
+        return Inserted(written=len(new), refused=refused, conflicting=conflicting)
 
-    def _insert(self, table: Table, batch: pa.Table, rows: Sequence[int], refused: dict[int, str]) -> int:
-        """Inserts these rows of the batch, and returns how many were new. One that DuckDB refuses is searched for by
+    def _insert(self, table: Table, batch: pa.Table, rows: Sequence[int], refused: dict[int, str]) -> set[int]:
+        """Inserts these rows of the batch, and returns which were new. One that DuckDB refuses is searched for by
         halves, so that it costs the others nothing."""
         if not rows:
-            return 0
+            return set()
         cursor = new_cursor(self._connection)
         new_ids: set[bytes] = set()
         try:
             fitting = batch if len(rows) == batch.num_rows else batch.take(list(rows))
-            written = self._insert_new(cursor, table, fitting, new_ids)
+            new = self._insert_new(cursor, table, fitting, new_ids)
             self._message_ids.add(new_ids)
-            return written
+            return {rows[index] for index in new}
         except _REFUSALS as error:
             if len(rows) == 1:
                 refused[rows[0]] = str(error).partition("\n")[0]
-                return 0
+                return set()
         half = len(rows) // 2
-        return self._insert(table, batch, rows[:half], refused) + self._insert(table, batch, rows[half:], refused)
+        return self._insert(table, batch, rows[:half], refused) | self._insert(table, batch, rows[half:], refused)
 
-    def _insert_new(self, cursor: duckdb.DuckDBPyConnection, table: Table, batch: pa.Table, new_ids: set[bytes]) -> int:
-        """Inserts the rows of a batch whose keys are new, and returns how many those are. `new_ids` has the message ids
-        of events that the open transaction has inserted, by their digests; those of this batch are added."""
+    def _insert_new(
+        self, cursor: duckdb.DuckDBPyConnection, table: Table, batch: pa.Table, new_ids: set[bytes]
+    ) -> Sequence[int]:
+        """Inserts the rows of a batch whose keys are new, and returns which those are. `new_ids` has the message ids of
+        events that the open transaction has inserted, by their digests; those of this batch are added."""
         columns = ", ".join(quoted(column.name) for column in table.columns)
         cursor.register("batch", batch)
         if table != EVENTS:
-            return int(scalar(cursor, f"INSERT OR IGNORE INTO {table.name} ({columns}) SELECT {columns} FROM batch"))
+            (key,) = table.key
+            insert = f"INSERT OR IGNORE INTO {table.name} ({columns}) SELECT {columns} FROM batch"
+            inserted = cursor.execute(f"{insert} RETURNING {quoted(key)}").to_arrow_table()[key].to_pylist()
+            keys = batch[key].to_pylist()
+            first = dict(zip(reversed(keys), reversed(range(len(keys))), strict=True))
+            return [first[key] for key in inserted]
         new = self._message_ids.new(cursor, new_ids)
         if not new:
-            return 0
-        if len(new) < batch.num_rows:
-            cursor.register("batch", batch.take(sorted(new.values())))
+            return []
+        rows = sorted(new.values())
+        if len(rows) < batch.num_rows:
+            cursor.register("batch", batch.take(rows))
         cursor.execute(f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM batch")
         new_ids.update(new)
-        return len(new)
+        return rows
 
-    def conflicting(self, appends: Sequence[Append], refused: Mapping[int, str]) -> frozenset[int]:
-        """The calls, by their index, of which the log holds another content under their message_id."""
-        calls = {
-            index: append.row
-            for index, append in enumerate(appends)
-            if index not in refused and isinstance(append.row, IdentityCall)
-        }
-        ids = list({call.message_id for call in calls.values()})
+    def conflicting(self, batch: pa.Table, refused: Mapping[int, str], new: Collection[int]) -> frozenset[int]:
+        """The calls of a batch, by their index, of which the log holds another content under their message_id. `new`
+        are those that were not there: of calls that have one message_id, one at most."""
+        all_ids = batch["message_id"].to_pylist()
+        ids = [*{id for index, id in enumerate(all_ids) if index not in new and index not in refused}]
         logged: dict[str, tuple[str, str]] = {}
         for start in range(0, len(ids), _KEYS_A_LOOK):
             keys = ", ".join(map(literal, ids[start : start + _KEYS_A_LOOK]))  # constants, which its index is used for
             query = f"SELECT message_id, payload, connection FROM {IDENTITY_CALLS.name} WHERE message_id IN ({keys})"
             logged |= {id: (payload, connection) for id, payload, connection in stream(self._connection, query)}
+        indexes = [index for index, id in enumerate(all_ids) if id in logged and index not in refused]
+        contents = batch.select(["message_id", "payload", "connection"]).take(indexes).to_pydict().values()
         return frozenset(
-            index for index, call in calls.items() if logged[call.message_id] != (call.payload, call.connection)
+            index for index, id, *content in zip(indexes, *contents, strict=True) if [*logged[id]] != content
         )
 
     def stage(self, table: Table, batch: pa.Table) -> int:

@@ -124,7 +124,7 @@ class _InsertRedeliveredFn(metrics.CountingFn):
         batches, removed = _plan(redelivered)
         inserted = [(table, self._batch(table, appends)) for table, appends in batches.values()]
         try:
-            written = self.database.run(self.database.replace, inserted, removed).result()
+            new_rows = self.database.run(self.database.replace, inserted, removed).result()
         except RowsRefusedError:
             if len(redelivered) == 1:
                 return self._replace([self._without(redelivered[0], self._refused(redelivered[0]))])
@@ -132,12 +132,12 @@ class _InsertRedeliveredFn(metrics.CountingFn):
             return self._replace(redelivered[:half]) + self._replace(redelivered[half:])
         self.removed += len(removed)
         conflicting: set[int] = set()
-        for ((_, outcome), (table, appends)), new in zip(batches.items(), written, strict=True):
+        for ((_, outcome), (table, appends)), (_, batch), new in zip(batches.items(), inserted, new_rows, strict=True):
             indexes: frozenset[int] = frozenset()
-            if table == IDENTITY_CALLS and new < len(appends):
-                indexes = self.database.run(self.database.conflicting, appends, {}).result()
+            if table == IDENTITY_CALLS and len(new) < len(appends):
+                indexes = self.database.run(self.database.conflicting, batch, {}, new).result()
             conflicting.update(id(appends[index]) for index in indexes)
-            count(self.tally, table, outcome, len(appends), Inserted(written=new, refused={}, conflicting=indexes))
+            count(self.tally, table, outcome, len(appends), Inserted(written=len(new), refused={}, conflicting=indexes))
         entries = (entry for letter in redelivered for entry in letter.identity_calls)
         return [entry.call for entry in entries if id(entry.append) not in conflicting]
 

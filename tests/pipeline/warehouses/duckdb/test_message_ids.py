@@ -141,7 +141,7 @@ def test_what_was_undone_can_be_written(looks: int, file: str, monkeypatch: pyte
     with pytest.raises(RowsRefusedError):
         database.run(database.replace, [(EVENTS, batch), (EVENTS, bad)], []).result()
     assert database.run(database.refusal, EVENTS, rows_of(["b"])[1]).result() is None
-    assert database.run(database.replace, [(EVENTS, batch), (EVENTS, batch)], []).result() == [2, 0]
+    assert database.run(database.replace, [(EVENTS, batch), (EVENTS, batch)], []).result() == [[0, 2], []]
     assert append(database, ["b", "c", "d"]).written == 1
     assert stored(file) == ["a", "b", "c", "d"]
 

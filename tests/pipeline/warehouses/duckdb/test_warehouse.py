@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import apache_beam as beam
 import duckdb
+import pyarrow as pa
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import TimestampedValue
@@ -418,8 +419,10 @@ def test_the_log_is_asked_for_nothing_when_nothing_repeats(
 ) -> None:
     lookups: list[int] = []
 
-    def conflicting(self: Database, appends: Sequence[Append], refused: Mapping[int, str]) -> frozenset[int]:
-        lookups.append(len(appends))
+    def conflicting(
+        self: Database, batch: pa.Table, refused: Mapping[int, str], new: Collection[int]
+    ) -> frozenset[int]:
+        lookups.append(batch.num_rows - len(new))
         return frozenset()
 
     monkeypatch.setattr(Database, "conflicting", conflicting)
