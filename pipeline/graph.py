@@ -140,8 +140,8 @@ def build(
 def _facts(
     pipeline: beam.Pipeline, calls: Mapping[str, PCollection], settings: Settings, window: Arrival | None
 ) -> Mapping[str, PCollection]:
-    """The facts of the calls of all sources, which are given by their labels; in parcels where an unbounded job has
-    its steps in this process.
+    """The facts of the calls of all sources, which are given by their labels; in parcels where the job has its steps in
+    this process.
 
     A local runner holds what goes into a Flatten in memory, whole. In a local job on files that is therefore not the
     calls of the history and of the input, but their facts, which are joined before: one of each id and bundle.
@@ -149,11 +149,13 @@ def _facts(
     if settings.kind is not JobKind.BATCH:
         flat = tuple(calls.values()) | "IdentityCalls" >> beam.Flatten(pipeline=pipeline)
         facts = flat | "MapAccounts" >> MapAccounts(settings.connections)
-        return facts | "Parcels" >> _FactsInParcels(window) if window is not None and settings.in_process else facts
-    mapped = [
-        logged | f"MapAccounts{label}" >> MapAccounts(settings.connections, joined=True)
-        for label, logged in calls.items()
-    ]
+        return facts | "Parcels" >> _FactsInParcels(window) if settings.in_process else facts
+    mapped = []
+    for label, logged in calls.items():
+        facts = logged | f"MapAccounts{label}" >> MapAccounts(settings.connections, joined=True)
+        if settings.in_process:
+            facts = facts | f"Parcels{label}" >> _FactsInParcels(window)
+        mapped.append(facts)
     return {
         name: tuple(facts[name] for facts in mapped) | name.title() >> beam.Flatten(pipeline=pipeline)
         for name in (MapAccounts.PERSONS, MapAccounts.ACCOUNTS)
@@ -163,7 +165,7 @@ def _facts(
 class _FactsInParcels(beam.PTransform):
     """The outputs of `MapAccounts` → the same in parcels."""
 
-    def __init__(self, window: Arrival) -> None:
+    def __init__(self, window: Arrival | None) -> None:
         super().__init__()
         self.window = window
 

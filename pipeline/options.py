@@ -201,8 +201,8 @@ class Settings:
     None where it is not another one; `create` says whether the job makes what is missing in the warehouse; `update`
     that it takes over from a running Dataflow job; `alias_window` and `deduplicate_for` are seconds; `event_shards` is
     how many streams events go to; `snapshot` is the path of the warehouse's copy, None where none is kept, which is
-    renewed every `snapshot_every` seconds; `runner` is a runner's name as Beam knows it; `in_process` says of an
-    unbounded job that all of its steps run in this process, and that the runner has its state no longer than that.
+    renewed every `snapshot_every` seconds; `runner` is a runner's name as Beam knows it; `in_process` says
+    that all steps of the job run in this process, and that the runner has its state no longer than that.
     """
 
     sources: tuple[Source, ...]
@@ -264,7 +264,7 @@ def parse(argv: Sequence[str]) -> tuple[Settings, PipelineOptions]:
         snapshot_every=given.snapshot_every,
         runner=runner,
         kind=kind,
-        in_process=not bounded and runner == STREAMING_RUNNER and _runs_here(options),
+        in_process=runner == (BATCH_RUNNER if bounded else STREAMING_RUNNER) and _runs_here(options),
     )
     standard = options.view_as(StandardOptions)
     standard.runner = settings.runner

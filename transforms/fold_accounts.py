@@ -33,7 +33,7 @@ class FoldAccounts(beam.PTransform):
 
     def expand(self, accounts: PCollection) -> dict[str, PCollection]:
         types = account_rows.step, account_rows.AccountState, account_rows.AccountOutbox
-        if self.window is not None and self.in_process:
+        if self.in_process:
             return accounts | "Account" >> ShardStep(*types, window=self.window)
         if self.window is not None:
             accounts = accounts | "Parts" >> JoinParts(self.window)

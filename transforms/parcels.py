@@ -85,23 +85,23 @@ class Parcels:
 
 
 class SendInParcels(beam.PTransform):
-    """`(key, message)` → `(shard, parcel)`, in the windows in which the next step gathers. The messages of a bundle go
-    together where they are in one of them."""
+    """`(key, message)` → `(shard, parcel)`, in the windows in which the next step gathers; None is for a bounded job.
+    The messages of a bundle go together where they are in one of them."""
 
-    def __init__(self, parcel: type[Parcel], window: Arrival) -> None:
+    def __init__(self, parcel: type[Parcel], window: Arrival | None) -> None:
         super().__init__()
         self.parcel = parcel
         self.window = window
-        self.fn = _ParcelsFn(parcel, Duration.of(window.seconds).micros)
+        self.fn = _ParcelsFn(parcel, None if window is None else Duration.of(window.seconds).micros)
 
     def expand(self, messages: PCollection[tuple[str, Any]]) -> PCollection[Sharded]:
         parcel: Any = self.parcel
         parcels = messages | "Parcels" >> beam.ParDo(self.fn).with_output_types(tuple[str, parcel])
-        return parcels | "Window" >> arrival(self.window)
+        return parcels if self.window is None else parcels | "Window" >> arrival(self.window)
 
 
 class _ParcelsFn(beam.DoFn):
-    def __init__(self, parcel: type[Parcel], window_micros: int) -> None:
+    def __init__(self, parcel: type[Parcel], window_micros: int | None) -> None:
         self.parcel = parcel
         self.window_micros = window_micros
 
@@ -111,7 +111,7 @@ class _ParcelsFn(beam.DoFn):
     def process(
         self, message: tuple[str, Any], timestamp: Any = beam.DoFn.TimestampParam
     ) -> tuple[WindowedValue] | None:
-        window = timestamp.micros // self.window_micros
+        window = 0 if self.window_micros is None else timestamp.micros // self.window_micros
         gathered = self.by_window.get(window)
         if gathered is None:
             gathered = self.by_window[window] = Parcels(self.parcel), timestamp

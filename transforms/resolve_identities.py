@@ -37,9 +37,9 @@ class ResolveIdentities(beam.PTransform):
     collection or several.
 
     The stages of `transforms.core.identity`, fed forward; `window` and `page_bytes` as in `KeyedStep`. With
-    `in_process`, for an unbounded job that has its steps in this process, parcels come, `(shard, KnownParcel)`, and the
-    stages are `ShardStep`s; only chains, which nearly nothing reaches, has its one key there, too. A table's rows then
-    are a collection for each stage: to join them, the runner would encode and decode each row.
+    `in_process`, for a job that has its steps in this process, parcels come, `(shard, KnownParcel)`, and the stages are
+    `ShardStep`s; only chains, which nearly nothing reaches, has its one key there, too. A table's rows then are a
+    collection for each stage: to join them, the runner would encode and decode each row.
     """
 
     def __init__(self, window: Arrival | None, page_bytes: int | None = None, *, in_process: bool = False) -> None:
@@ -53,10 +53,8 @@ class ResolveIdentities(beam.PTransform):
         rows: dict[str, list[PCollection]] = {table: [] for table in TABLES}
         for stage in stages():
             inbox = _together(messages[stage.name], f"{stage.name}Messages")
-            if self.in_process and self.window is not None:
-                outputs = inbox | stage.name >> self._sharded(stage, self.window)
-            else:
-                outputs = inbox | stage.name >> self._keyed(stage)
+            step = self._sharded(stage) if self.in_process else self._keyed(stage)
+            outputs = inbox | stage.name >> step
             for field, names in stage.sends.items():
                 for name in names:
                     messages[name].append(outputs[field])
@@ -70,14 +68,14 @@ class ResolveIdentities(beam.PTransform):
         ]
         return {table: tuple(some) for table, some in rows.items()}
 
-    def _sharded(self, stage: IdentityStage, window: Arrival) -> beam.PTransform:
+    def _sharded(self, stage: IdentityStage) -> beam.PTransform:
         if stage.step is chains.step:
-            return _OneKeyOfParcels(self._keyed(stage), window)
+            return _OneKeyOfParcels(self._keyed(stage), self.window)
         return ShardStep(
             stage.step,
             stage.state,
             stage.outbox,
-            window=window,
+            window=self.window,
             size=stage.size,
             sizes=SIZES[stage.size],
             needs_crowd=stage.needs_crowd,
@@ -101,7 +99,7 @@ class ResolveIdentities(beam.PTransform):
 class _OneKeyOfParcels(beam.PTransform):
     """`(shard, MessageParcel)` → what the step gives of their messages, in parcels as well."""
 
-    def __init__(self, step: KeyedStep, window: Arrival) -> None:
+    def __init__(self, step: KeyedStep, window: Arrival | None) -> None:
         super().__init__()
         self.step = step
         self.window = window

@@ -1,7 +1,7 @@
 """ShardStep: runs a pure step, `step(key, state, inbox) -> (state, outbox)`, for each key of a shard and window.
 
-It does what `KeyedStep` does in an unbounded job, where all steps run in the job's own process: messages come and go in
-parcels (`transforms.parcels`), and the state stays in the process (`transforms.process_state`).
+It does what `KeyedStep` does, where all steps run in the job's own process: messages come and go in parcels
+(`transforms.parcels`), and the state of an unbounded job stays in the process (`transforms.process_state`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ShardStep(beam.PTransform):
         state: type[msgspec.Struct],
         outbox: type[msgspec.Struct],
         *,
-        window: windows.Arrival,
+        window: windows.Arrival | None,
         size: Callable[[Any], int] | None = None,
         sizes: metrics.Distribution | None = None,
         needs_crowd: NeedsCrowd | None = None,
@@ -50,18 +50,22 @@ class ShardStep(beam.PTransform):
         self.types = {name: Upsert if type is Upsert else tuple[str, MessageParcel] for name, type in types.items()}
         rows = tuple(name for name, type in types.items() if type is Upsert)
         messages = tuple(name for name in types if name not in rows)
-        self.fn = _ShardFn(step, state, rows, messages, observing(size, sizes), needs_crowd)
+        observe = observing(size, sizes)
+        if window is None:
+            self.fn = _ShardFn(step, rows, messages, observe)
+        else:
+            self.fn = _StatefulShardFn(step, state, rows, messages, observe, needs_crowd)
 
     def expand(self, sharded: PCollection[Sharded]) -> dict[str, PCollection]:
-        gathered = (
-            sharded
-            | "Gather" >> beam.GroupByKey()
-            | "Late" >> windows.LateArrivesNow(self.window.clock)
-            | "Global" >> windows.everything()
-        )
+        gathered = sharded | "Gather" >> beam.GroupByKey()
+        if self.window is not None:
+            late = windows.LateArrivesNow(self.window.clock)
+            gathered = gathered | "Late" >> late | "Global" >> windows.everything()
         types: Any = self.types
-        window = windows.arrival(self.window)
         outputs = gathered | "Step" >> beam.ParDo(self.fn).with_output_types(Any, **types).with_outputs(*types)
+        if self.window is None:
+            return {name: outputs[name] for name in types}
+        window = windows.arrival(self.window)
         return {
             name: outputs[name] if type is Upsert else outputs[name] | f"Window{name.title()}" >> window
             for name, type in types.items()
@@ -69,27 +73,16 @@ class ShardStep(beam.PTransform):
 
 
 class _ShardFn(beam.DoFn):
-    """Runs the step key by key. What a bundle sends goes in parcels together, where it is of one time."""
+    """Runs the step key by key, once for each key. What a bundle sends goes in parcels together, where it is of one
+    time."""
 
-    def __init__(
-        self,
-        step: Step,
-        state: type[msgspec.Struct],
-        rows: Sequence[str],
-        messages: Sequence[str],
-        observe: Observe,
-        needs_crowd: NeedsCrowd | None,
-    ) -> None:
+    def __init__(self, step: Step, rows: Sequence[str], messages: Sequence[str], observe: Observe) -> None:
         self.step = step
-        self.state = BagStateSpec("state", StructCoder(state))
         self.rows = rows
         self.messages = messages
         self.observe = observe
-        self.needs_crowd = needs_crowd
-        self.kept = ProcessState()
 
     def start_bundle(self) -> None:
-        self.keys = 0
         self.at = MIN_TIMESTAMP
         self.parcels = [(tag, Parcels(MessageParcel)) for tag in self.messages]
 
@@ -113,16 +106,11 @@ class _ShardFn(beam.DoFn):
                         yield TaggedOutput(tag, full)
 
     def finish_bundle(self) -> Iterator[TaggedOutput]:
-        if self.keys:
-            metrics.observe(metrics.WINDOW_KEYS, self.keys)
         yield from self._rest()
 
     def _run(self, key: str, inbox: list[Any]) -> msgspec.Struct:
         """Runs the step for one key; gives its outbox."""
-        self.keys += 1
-        cell, crowd = self.kept.bag(self.state, key), self.kept.bag(CROWD, key)
-        with self.kept.lock:
-            after, outbox = advanced(self.step, key, inbox, cell, crowd, self.needs_crowd)
+        after, outbox = self.step(key, None, inbox)
         self.observe(after)
         return outbox
 
@@ -131,6 +119,41 @@ class _ShardFn(beam.DoFn):
         for tag, parcels in self.parcels:
             for sharded in parcels.rest():
                 yield TaggedOutput(tag, windows.in_global_window(sharded, self.at))
+
+
+class _StatefulShardFn(_ShardFn):
+    """The same once for each key and window, with the key's state."""
+
+    def __init__(
+        self,
+        step: Step,
+        state: type[msgspec.Struct],
+        rows: Sequence[str],
+        messages: Sequence[str],
+        observe: Observe,
+        needs_crowd: NeedsCrowd | None,
+    ) -> None:
+        super().__init__(step, rows, messages, observe)
+        self.state = BagStateSpec("state", StructCoder(state))
+        self.needs_crowd = needs_crowd
+        self.kept = ProcessState()
+
+    def start_bundle(self) -> None:
+        super().start_bundle()
+        self.keys = 0
+
+    def finish_bundle(self) -> Iterator[TaggedOutput]:
+        if self.keys:
+            metrics.observe(metrics.WINDOW_KEYS, self.keys)
+        yield from super().finish_bundle()
+
+    def _run(self, key: str, inbox: list[Any]) -> msgspec.Struct:
+        self.keys += 1
+        cell, crowd = self.kept.bag(self.state, key), self.kept.bag(CROWD, key)
+        with self.kept.lock:
+            after, outbox = advanced(self.step, key, inbox, cell, crowd, self.needs_crowd)
+        self.observe(after)
+        return outbox
 
 
 def _inboxes(parcels: Iterable[Any]) -> dict[str, list[Any]]:

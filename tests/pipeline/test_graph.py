@@ -175,8 +175,10 @@ def test_a_local_job_on_files_keeps_no_calls_but_their_joined_facts() -> None:
     assert consumed("MapAccountsFiles", ON_FILES) == {"WriteIdentityCallsFiles"}
     history = f"HistoryForRules{RULES_VERSION}"
     assert consumed(f"MapAccounts{history}", ON_FILES) == {f"Parse{history}"}
+    for parcels in ("Files", history):
+        assert consumed(f"Parcels{parcels}", ON_FILES) == {f"MapAccounts{parcels}"}
     for flattened in ("Persons", "Accounts"):
-        assert consumed(flattened, ON_FILES) == {"MapAccountsFiles", f"MapAccounts{history}"}
+        assert consumed(flattened, ON_FILES) == {"ParcelsFiles", f"Parcels{history}"}
 
 
 def test_the_log_is_read_under_a_label_of_the_rules(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ GIVEN = Settings(
     snapshot_every=60.0,
     runner="FnApiRunner",
     kind=JobKind.BATCH,
-    in_process=False,
+    in_process=True,
 )
 CALLS = Subscription("projects/acme-data/subscriptions/segment", native=False)
 INBOX = Directory("/folder", ("default",))
@@ -174,7 +174,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (
             "a runner of one's own choice",
             [WAREHOUSE, INPUT, "--runner=PrismRunner"],
-            replace(GIVEN, runner="PrismRunner"),
+            replace(GIVEN, runner="PrismRunner", in_process=False),
         ),
         (
             "workers that are other processes",
@@ -196,7 +196,11 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             [WAREHOUSE, SUBSCRIPTION, "--runner=FlinkRunner"],
             replace(FOLLOWING, runner="FlinkRunner", in_process=False),
         ),
-        ("a runner, in short", [WAREHOUSE, INPUT, "--runner=direct"], replace(GIVEN, runner="DirectRunner")),
+        (
+            "a runner, in short",
+            [WAREHOUSE, INPUT, "--runner=direct"],
+            replace(GIVEN, runner="DirectRunner", in_process=False),
+        ),
         ("the runner that DirectRunner stands for", [WAREHOUSE, SUBSCRIPTION, "--runner=DirectRunner"], FOLLOWING),
         (
             "a runner by its class",
@@ -212,6 +216,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 warehouse="bigquery://acme-web/segment",
                 runner="DataflowRunner",
                 kind=JobKind.DATAFLOW_BATCH,
+                in_process=False,
             ),
         ),
         (

@@ -19,6 +19,7 @@ from transforms.core.connections import DEFAULT
 from transforms.core.facts import AccountKnown, learn_account
 from transforms.fold_accounts import PARTS, FoldAccounts, JoinParts
 from transforms.map_accounts import MapAccounts
+from transforms.parcels import AccountKnownParcel, SendInParcels
 from transforms.windows import Arrival, everything
 
 MESSAGES = [
@@ -30,14 +31,17 @@ MESSAGES = [
 ]
 
 
+@pytest.mark.parametrize("in_process", [False, True])
 @pytest.mark.parametrize("seed", range(3))
-def test_rows_whatever_the_order_and_the_repetitions(seed: int) -> None:
+def test_rows_whatever_the_order_and_the_repetitions(seed: int, in_process: bool) -> None:
     messages = [line(message) for message in MESSAGES + MESSAGES[:3]]
     Random(seed).shuffle(messages)
     with TestPipeline(runner="FnApiRunner") as pipeline:
         calls = pipeline | beam.Create(messages) | beam.Map(lambda payload: accepted(payload))
         accounts = (calls | MapAccounts(DEFAULT))[MapAccounts.ACCOUNTS]
-        rows = (accounts | FoldAccounts(None))["accounts"] | "Row" >> beam.Map(
+        if in_process:
+            accounts = accounts | SendInParcels(AccountKnownParcel, None)
+        rows = (accounts | FoldAccounts(None, in_process=in_process))["accounts"] | "Row" >> beam.Map(
             lambda upsert: (
                 upsert.key,
                 upsert.row.name,

@@ -13,6 +13,7 @@ from tests.histories import line
 from tests.transforms.core.calls import ALIAS, DELETE, GROUP, IDENTIFY, accepted, call
 from transforms.core.connections import DEFAULT
 from transforms.map_accounts import MapAccounts
+from transforms.parcels import KnownParcel, SendInParcels
 from transforms.resolve_identities import ResolveIdentities
 
 MESSAGES = [
@@ -27,14 +28,18 @@ MESSAGES = [
 ]
 
 
+@pytest.mark.parametrize("in_process", [False, True])
 @pytest.mark.parametrize("seed", range(3))
-def test_rows_whatever_the_order_and_the_repetitions(seed: int) -> None:
+def test_rows_whatever_the_order_and_the_repetitions(seed: int, in_process: bool) -> None:
     messages = [line(message) for message in MESSAGES + MESSAGES[:4]]
     Random(seed).shuffle(messages)
     with TestPipeline(runner="FnApiRunner") as pipeline:
         calls = pipeline | beam.Create(messages) | beam.Map(lambda payload: accepted(payload))
         persons = (calls | MapAccounts(DEFAULT))[MapAccounts.PERSONS]
-        rows = {table: some for table, (some,) in (persons | ResolveIdentities(None)).items()}
+        if in_process:
+            persons = persons | SendInParcels(KnownParcel, None)
+        resolved = persons | ResolveIdentities(None, in_process=in_process)
+        rows = {table: some | f"All{table}" >> beam.Flatten() for table, some in resolved.items()}
         contacts = rows["contacts"] | "Contact" >> beam.Map(
             lambda upsert: (upsert.key, bytes(upsert.row.traits), upsert.row.account_id, upsert.row.previous_ids)
         )

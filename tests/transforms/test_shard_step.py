@@ -28,14 +28,15 @@ from transforms.windows import Arrival
 
 HISTORIES = 100
 AT = Timestamp(60)
+WINDOW = Arrival(60)
 
 
 class Shard:
     """The keys of one shard of a stage; whoever sends them sends all of them there."""
 
-    def __init__(self, stage: IdentityStage) -> None:
+    def __init__(self, stage: IdentityStage, window: Arrival | None = WINDOW) -> None:
         step = ShardStep(
-            stage.step, stage.state, stage.outbox, window=Arrival(60), needs_crowd=stage.needs_crowd, size=stage.size
+            stage.step, stage.state, stage.outbox, window=window, needs_crowd=stage.needs_crowd, size=stage.size
         )
         self.fn: Any = step.fn
 
@@ -132,6 +133,19 @@ def test_bundles_of_one_shard_at_a_time_lose_nothing_of_each_other() -> None:
         list(threads.map(bundle, range(40)))
     state = shard.fn.kept.bag(shard.fn.state, "ann")
     assert [kept.known.out.keys() for kept in state.read()] == [{f"home{number}" for number in range(40)}]
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_in_a_bounded_job_each_key_gives_what_it_gives_by_itself(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parcels, "MOST_MESSAGES", 2)
+    stage = STAGES[name]
+    for seed in range(HISTORIES):
+        inboxes = {key: next(messages(Random(f"{seed}{key}"), name)) for key in ("u", "c")}
+        expected = []
+        for key, inbox in inboxes.items():
+            _, outbox = stage.step(key, None, inbox)
+            expected += [(tag, value) for tag in outbox.__struct_fields__ for value in getattr(outbox, tag)]
+        assert in_order(Shard(stage, None).window(inboxes, Random(seed))) == in_order(expected), f"seed {seed}"
 
 
 def test_a_bundle_reports_its_keys() -> None:
