@@ -437,6 +437,7 @@ def test_short_files_go_on_together(
     block_bytes: int, most_blocks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(files, "_MANY_BYTES", block_bytes)
     expected = []
     for number in range(60):
         some = [b"line %02d of file %02d, 30 bytes.." % (line, number) for line in range(30)]
