@@ -28,6 +28,7 @@ from benchmarks.processes import run as run_process
 from pipeline import run
 from pipeline.options import parse
 from pipeline.warehouses import DEAD_LETTERS, LOGGED, JobRun
+from pipeline.warehouses.base import BlockWrites
 from pipeline.warehouses.duckdb.warehouse import DuckDbWarehouse
 from schemas.tables import Table
 
@@ -85,13 +86,11 @@ class UntilPart(DuckDbWarehouse):
 
     part = Part.ROWS
 
-    def append_blocks(self, job: JobRun) -> beam.PTransform:
-        return super().append_blocks(job) if self.part >= Part.EVENTS else _Nothing()
-
-    def log(self, job: JobRun) -> beam.PTransform:
-        if self.part >= Part.STEPS:
-            return super().log(job)
-        return _LogNothing(super().log(job) if self.part >= Part.LOG else None)
+    def write_blocks(self, job: JobRun) -> BlockWrites:
+        events, identity_calls = super().write_blocks(job)
+        if self.part < Part.STEPS:
+            identity_calls = _LogNothing(identity_calls if self.part >= Part.LOG else None)
+        return BlockWrites(events=events if self.part >= Part.EVENTS else _Nothing(), identity_calls=identity_calls)
 
     def upsert(self, table: Table, job: JobRun) -> beam.PTransform:
         return super().upsert(table, job) if self.part >= Part.ROWS else _Nothing()

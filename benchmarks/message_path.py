@@ -1,7 +1,7 @@
 """Message bytes → finished rows, against `orjson.loads` + `orjson.dumps` of the same messages; by shape.
 
-Run with `python -m benchmarks.message_path`. Both run in turn on the same messages, and CPU time is compared. Events
- become columns a block at a time, as in a job on files; identity calls become rows one by one.
+Run with `python -m benchmarks.message_path`. Both run in turn on the same messages, and CPU time is compared. Calls
+become columns a block at a time, as in a job on files.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import orjson
 
 from benchmarks import shapes
 from benchmarks.results import Figure, table
 from pipeline.warehouses.duckdb.arrow import row_batch
-from schemas.tables import EVENTS
-from transforms import ordinary_events
+from schemas.tables import EVENTS, IDENTITY_CALLS
+from transforms import ordinary_events, ordinary_identity_calls
 from transforms.core import call_rows
 from transforms.core.connections import DEFAULT
 from transforms.core.reader import Call, Reader, Received
+from transforms.ordinary_calls import decoded
 
 GOAL = 1.3
 IDENTITY_GOAL = 2.5
 _MESSAGES = 8_000
-_BLOCK_BYTES: Final = 1 << 20
+_BLOCK_MESSAGES: Final = 2_000
+"""As many as a job on files has in a block."""
 _ROUNDS = 7
 
 _reader = Reader.of(DEFAULT)
-_encode = msgspec.json.Encoder().encode
 
 
 def events_to_columns(messages: Sequence[bytes]) -> None:
     """Finished columns of a block of events: what is not ordinary is read by itself."""
-    ordinary = ordinary_events.read(_reader, messages)
+    ordinary = ordinary_events.read(_reader, messages, decoded(messages))
     others = set(range(len(messages))).difference(ordinary.indexes)
     if others:
         calls = [call for index in others for call in _reader.read(Received(messages[index])) if isinstance(call, Call)]
@@ -47,11 +47,12 @@ def events_to_columns(messages: Sequence[bytes]) -> None:
 
 
 def identity_calls_to_rows(messages: Sequence[bytes]) -> None:
-    """The log's rows, as bytes."""
-    for message in messages:
-        for call in _reader.read(Received(message)):
-            if isinstance(call, Call):
-                _encode(call_rows.identity_call(call))
+    """Finished columns of the log, and the calls that facts are taken from: what is not ordinary is read by itself."""
+    ordinary = ordinary_identity_calls.read(_reader, messages, decoded(messages))
+    others = set(range(len(messages))).difference(ordinary.indexes)
+    if others:
+        calls = [call for index in others for call in _reader.read(Received(messages[index])) if isinstance(call, Call)]
+        row_batch(IDENTITY_CALLS, [call_rows.identity_call(call) for call in calls], 0)
 
 
 def parse_and_print(messages: Sequence[bytes]) -> None:
@@ -70,19 +71,11 @@ def ratio(path: Callable[[Sequence[bytes]], object], messages: Sequence[bytes]) 
     return statistics.median(ratios)
 
 
-def _blocks(messages: Sequence[bytes]) -> list[list[bytes]]:
-    blocks: list[list[bytes]] = [[]]
-    size = 0
-    for message in messages:
-        if size + len(message) > _BLOCK_BYTES:
-            blocks.append([])
-            size = 0
-        blocks[-1].append(message)
-        size += len(message)
-    return blocks
+def _blocks(messages: Sequence[bytes]) -> list[Sequence[bytes]]:
+    return [messages[start : start + _BLOCK_MESSAGES] for start in range(0, len(messages), _BLOCK_MESSAGES)]
 
 
-def _seconds(step: Callable[[Sequence[bytes]], object], blocks: list[list[bytes]]) -> float:
+def _seconds(step: Callable[[Sequence[bytes]], object], blocks: Sequence[Sequence[bytes]]) -> float:
     started = time.process_time()
     for block in blocks:
         step(block)

@@ -1,13 +1,13 @@
 """What a sender's way of writing costs: `python -m benchmarks.senders`, or with `--input=FILE` on your own calls.
 
-Each event is changed in one way in which a sender may write it, and all events are measured once more: message bytes to
-row, over `orjson.loads` + `orjson.dumps` of the same bytes (half a minute).
+Each call is changed in one way in which a sender may write it, and all calls are measured once more: message bytes to
+row, over `orjson.loads` + `orjson.dumps` of the same bytes, for events and for identity calls (a minute).
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -53,11 +53,11 @@ CHANGES: Final[Mapping[str, Change]] = {
 }
 
 
-def ratios(messages: list[bytes]) -> dict[str, float]:
-    """Of each change: what the events cost, over `loads` + `dumps`."""
+def ratios(messages: list[bytes], path: Callable[[Sequence[bytes]], object]) -> dict[str, float]:
+    """Of each change: what the calls cost, over `loads` + `dumps`."""
     calls = [msgspec.json.decode(message, type=Call) for message in messages]
     return {
-        name: message_path.ratio(message_path.events_to_columns, [msgspec.json.encode(change(call)) for call in calls])
+        name: message_path.ratio(path, [msgspec.json.encode(change(call)) for call in calls])
         for name, change in CHANGES.items()
     }
 
@@ -66,10 +66,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.senders", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    path = shapes.parsed_with_own_file(parser).input or shapes.files()[_SHAPE]
-    print("An event from its bytes to its row, over loads + dumps, where its sender writes")
-    for name, ratio in ratios(message_path.messages(path, of_events=True)).items():
-        print(f"  {name:52} {ratio:5.2f}", flush=True)
+    own = shapes.parsed_with_own_file(parser).input
+    for kind, path, source in (
+        ("An event", message_path.events_to_columns, own or shapes.files()[_SHAPE]),
+        ("An identity call", message_path.identity_calls_to_rows, own or shapes.identifies()),
+    ):
+        messages = message_path.messages(source, of_events=path is message_path.events_to_columns)
+        if messages:
+            print(f"{kind} from its bytes to its row, over loads + dumps, where its sender writes")
+            for name, ratio in ratios(messages, path).items():
+                print(f"  {name:52} {ratio:5.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@
                      └─ failures of every stage ──────────────────────────────────────────► dead_letters
 
 Lines of files and directories that a warehouse takes in columns are read and sorted block by block: `ReadBlocks` does
-what Parse and Classify do, and a block of events crosses the graph as one element.
+what Parse and Classify do, and a block of events or of identity calls crosses the graph as one element.
 
 Five sixths of the traffic never leave the stage that read them: what is fused with the source is written by it.
 
@@ -79,12 +79,13 @@ def build(
             logged_calls[label] = replaced[warehouses.LOGGED]
             writes.append(replaced[warehouses.REMOVED])
             continue
-        read_blocks, append_blocks = source.read_blocks(), warehouse.append_blocks(job)
-        if read_blocks is not None and append_blocks is not None:
+        read_blocks, write_blocks = source.read_blocks(), warehouse.write_blocks(job)
+        if read_blocks is not None and write_blocks is not None:
             blocks = pipeline | f"Read{label}" >> read_blocks
             classified = blocks | f"ReadBlocks{label}" >> ReadBlocks(reader)
             refused = {"Unread": classified[ReadBlocks.DEAD_LETTERS]}
-            refused["Events"] = classified[ReadBlocks.EVENTS] | f"WriteEvents{label}" >> append_blocks
+            refused["Events"] = classified[ReadBlocks.EVENTS] | f"WriteEvents{label}" >> write_blocks.events
+            write_calls = write_blocks.identity_calls
         else:
             parsed = pipeline | f"Read{label}" >> source.read(warehouse, job) | f"Parse{label}" >> Parse(reader)
             classified = parsed[Parse.CALLS] | f"Classify{label}" >> Classify()
@@ -93,7 +94,8 @@ def build(
                 events_to_deduplicate.append(classified[Classify.EVENTS])
             else:
                 refused["Events"] = classified[Classify.EVENTS] | f"WriteEvents{label}" >> warehouse.append(EVENTS, job)
-        logged = classified[Classify.IDENTITY_CALLS] | f"WriteIdentityCalls{label}" >> warehouse.log(job)
+            write_calls = warehouse.log(job)
+        logged = classified[Classify.IDENTITY_CALLS] | f"WriteIdentityCalls{label}" >> write_calls
         refused["IdentityCalls"] = logged[warehouses.DEAD_LETTERS]
         writes += refused | f"WriteDeadLetters{label}" >> _WriteDeadLetters(warehouse, job)
         calls = logged[warehouses.LOGGED]

@@ -8,6 +8,7 @@ program reads what a newer one wrote, and the other way round. Any other change 
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Generic, TypeVar, get_type_hints
 
@@ -19,6 +20,7 @@ from msgspec import Raw
 from msgspec.structs import asdict, fields
 
 from schemas.tables import APPENDED, DEAD_LETTERS, EVENTS, KEYED, DeadLetter, IdentityCall, Row, Table, Timestamp, Type
+from transforms.call_blocks import CallBlock, IdentityBlock
 from transforms.core.facts import AccountKnown, Known
 from transforms.core.identity.protocol import Deep, Label, Member, Pointer, ProtocolMessage, Token
 from transforms.core.packed_event import PackedEvent, pack, unpack
@@ -300,6 +302,23 @@ def _row(table: Table, columns: Mapping[str, Any]) -> Row:
     return table.row(**values)
 
 
+class BlockCoder(Coder):
+    """For blocks of calls, which stay in the process that read them: a runner only asks for the size of some. Where one
+    does cut a graph there, they are pickled."""
+
+    def encode(self, value: CallBlock | IdentityBlock) -> bytes:
+        return pickle.dumps(value)
+
+    def decode(self, encoded: bytes) -> Any:
+        return pickle.loads(encoded)
+
+    def estimate_size(self, value: CallBlock | IdentityBlock) -> int:
+        return value.size
+
+    def is_deterministic(self) -> bool:
+        return False
+
+
 class OffsetRangeCoder(_ElementCoder):
     """Encodes the restriction of a splittable DoFn that is a range of positions."""
 
@@ -324,4 +343,6 @@ registry.register_coder(Upsert, UpsertCoder)
 registry.register_coder(Append, AppendCoder)
 registry.register_coder(DeadLetter, DeadLetterCoder)
 registry.register_coder(LogEntry, LogEntryCoder)
+registry.register_coder(CallBlock, BlockCoder)
+registry.register_coder(IdentityBlock, BlockCoder)
 registry.register_coder(BeamTimestamp, TimestampCoder)  # a Reshuffle keeps those of its elements, else as pickles

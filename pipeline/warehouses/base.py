@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 import apache_beam as beam
 import msgspec
@@ -57,6 +57,14 @@ class JobRun(msgspec.Struct, frozen=True):
 
 
 coders.declare(JobRun)
+
+
+class BlockWrites(NamedTuple):
+    """What writes calls in blocks: `events` takes each `CallBlock` as `append` takes events, `identity_calls` each
+    `IdentityBlock` as `log` takes entries."""
+
+    events: beam.PTransform
+    identity_calls: beam.PTransform
 
 
 class GoogleSql(Protocol):
@@ -139,8 +147,8 @@ class Warehouse(Protocol):
         """`Append` → `Append` of a dead letter for each row that the table cannot hold. Rows are durable when the
         bundle that wrote them ends."""
 
-    def append_blocks(self, job: JobRun) -> beam.PTransform | None:
-        """`EventBlock` → as `append` for events; None where the warehouse takes events one by one."""
+    def write_blocks(self, job: JobRun) -> BlockWrites | None:
+        """What writes calls in blocks; None where the warehouse takes them one by one."""
 
     def append_once(self, table: Table, job: JobRun, shards: int) -> beam.PTransform:
         """The same, where the collection holds a row once, behind a shuffle: the table then holds it once, too, even if

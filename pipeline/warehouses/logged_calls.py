@@ -8,6 +8,7 @@ from typing import NamedTuple
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
+from transforms.core.reader import Call
 from transforms.core.rows import LogEntry
 from transforms.windows import in_global_window
 
@@ -26,8 +27,8 @@ class LoggedCalls:
     def __init__(self) -> None:
         self._values: list[WindowedValue] = []
 
-    def add(self, element: TimedEntry) -> None:
-        self._values.append(in_global_window(element.entry.call, element.timestamp))
+    def add(self, call: Call, timestamp: Timestamp) -> None:
+        self._values.append(in_global_window(call, timestamp))
 
     def pop(self) -> Sequence[WindowedValue]:
         """Those that were added since the last time."""

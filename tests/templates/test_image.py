@@ -190,7 +190,7 @@ class Lines:
     def append(self, table: Table, job: JobRun) -> beam.PTransform:
         return beam.ParDo(WriteFn(f"{self.folder}/{table.name}"))
 
-    def append_blocks(self, job: JobRun) -> None:
+    def write_blocks(self, job: JobRun) -> None:
         return None
 
     def log(self, job: JobRun) -> beam.PTransform:

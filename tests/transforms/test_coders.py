@@ -28,12 +28,14 @@ from schemas.tables import (
     Timestamp,
 )
 from tests.histories import Message, histories, line, odd_lines
-from tests.transforms.core.calls import read_all
+from tests.transforms.core.calls import IDENTIFY, PAGE, read_all
 from tests.transforms.core.known import ACCOUNT_KNOWN, KNOWN
+from transforms.call_blocks import Unread
 from transforms.classify import Classify
 from transforms.coders import (
     VERSION,
     AppendCoder,
+    BlockCoder,
     DeadLetterCoder,
     LogEntryCoder,
     OffsetRangeCoder,
@@ -43,10 +45,11 @@ from transforms.coders import (
     UpsertCoder,
 )
 from transforms.core.accounts import Way
+from transforms.core.connections import DEFAULT
 from transforms.core.facts import AccountKnown, Known
 from transforms.core.identity.protocol import Deep, Label, Member, Pointer, ProtocolMessage, Token
 from transforms.core.memory import Memory
-from transforms.core.reader import Call, OversizedMessage, Received
+from transforms.core.reader import Call, OversizedMessage, Reader, Received
 from transforms.core.rows import Append, LogEntry, Upsert
 
 STAMP = (1, "m")
@@ -312,6 +315,23 @@ def test_an_element_comes_back_and_that_of_another_encoding_is_refused(coder: Co
     assert pickle.loads(pickle.dumps(coder)) == coder
     with pytest.raises(UnknownVersionError):
         coder.decode(bytes([VERSION + 1]) + encoded[1:])
+
+
+def test_a_block_tells_its_size_and_comes_back() -> None:
+    """A runner asks each of the first blocks for its size, and need not encode it for that."""
+    reader = Reader.of(DEFAULT)
+    calls = [line({**call, "messageId": str(number)}) for number in range(80) for call in (PAGE, IDENTIFY)]
+    unread = Unread.of(reader, calls)
+    events, identity_calls = unread.event_block(0, 160, []), unread.identity_block(0, 160, [])
+    assert len(events) == len(identity_calls.calls) == 80
+    for block in (events, identity_calls):
+        coder = registry.get_coder(type(block))
+        assert isinstance(coder, BlockCoder)
+        assert 80 * 20 < coder.estimate_size(block) < 80 * 500
+        assert not coder.is_deterministic()
+    coder = BlockCoder()
+    assert coder.decode(coder.encode(events)).columns == events.columns
+    assert coder.decode(coder.encode(identity_calls)).calls == identity_calls.calls
 
 
 @pytest.mark.parametrize("element", [DeadLetter, JobRun, Received, Append, Upsert], ids=lambda type: type.__name__)

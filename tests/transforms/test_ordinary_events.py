@@ -18,13 +18,13 @@ from schemas.tables import EVENTS, Event, Timestamp
 from tests.histories import line, odd_line
 from tests.transforms.core.calls import PAGE, SCREEN, TRACK, deep, without
 from tests.transforms.core.hostile import hostile
-from transforms import event_blocks, ordinary_events
+from transforms import call_blocks, ordinary_events
+from transforms.call_blocks import CallBlocks, Unread
 from transforms.core import call_rows
 from transforms.core.connections import Connection, Connections
 from transforms.core.reader import Call, Reader, Received
 from transforms.core.rows import Append
-from transforms.event_blocks import EventBlocks, Unread
-from transforms.ordinary_events import Message
+from transforms.ordinary_calls import Message, decoded
 
 CONNECTIONS = Connections(connections=(Connection("site", ("u", "7")), Connection("rest")))
 STRICT = Connections(
@@ -176,7 +176,7 @@ def rows(events: Sequence[Append]) -> pa.Table:
 
 def check(reader: Reader, messages: Sequence[Message]) -> int:
     """Every row is the one of the rules; returns how many there are."""
-    ordinary = ordinary_events.read(reader, messages)
+    ordinary = ordinary_events.read(reader, messages, decoded(messages))
     for index in ordinary.indexes:
         (call,) = reader.read(received(messages[index]))
         assert isinstance(call, Call), messages[index]
@@ -256,7 +256,7 @@ def test_what_a_parser_cannot_take_costs_its_neighbours_nothing() -> None:
         good.replace(b'"E"', b'"E","writeKey":' + deep(600)),
     ]
     odd.append(good.replace(b'"E"', b'"E","writeKey":k'))
-    ordinary = ordinary_events.read(READERS[0], [*odd, good, *odd])
+    ordinary = ordinary_events.read(READERS[0], [*odd, good, *odd], decoded([*odd, good, *odd]))
     assert ordinary.indexes == [len(odd)]
 
 
@@ -270,7 +270,7 @@ def test_nearly_all_generated_events_are_ordinary() -> None:
 def test_of_the_events_of_a_block_with_one_message_id_the_first_comes_first(
     repeated: Sequence[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_blocks, "_FEW", 16)
+    monkeypatch.setattr(call_blocks, "_FEW", 16)
     tracks = [{**TRACK, "messageId": str(number), "event": f"Event {number}"} for number in range(40)]
     for number in (3, 4, 9, 30):
         tracks[number]["previousId"] = "p"
@@ -287,8 +287,8 @@ def test_of_the_events_of_a_block_with_one_message_id_the_first_comes_first(
             others = [
                 (index, event) for index, event in all_events if start <= index < end and index in unread.others()
             ]
-            blocks.append(unread.block(start, end, others))
-        events = EventBlocks(blocks)
+            blocks.append(unread.event_block(start, end, others))
+        events = CallBlocks(blocks)
         expected = [event for _, event in all_events]
         assert sorted(map(whole, events)) == sorted(map(whole, expected))
         assert first_of_each(events) == first_of_each(expected)
@@ -311,5 +311,5 @@ def first_of_each(events: Iterable[Append]) -> dict[str, bytes]:
 
 def test_a_block_knows_its_types() -> None:
     messages = [line(PAGE), line(TRACK), line({**PAGE, "messageId": "n"}), line(without(PAGE, "userId")), line(SCREEN)]
-    assert ordinary_events.read(READERS[0], messages).types() == {"page": 2, "track": 1, "screen": 1}
-    assert ordinary_events.read(READERS[0], []).types() == {}
+    assert ordinary_events.read(READERS[0], messages, decoded(messages)).types() == {"page": 2, "track": 1, "screen": 1}
+    assert ordinary_events.read(READERS[0], [], decoded([])).types() == {}

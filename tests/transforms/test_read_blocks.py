@@ -18,11 +18,11 @@ from tests.histories import line, odd_line
 from tests.transforms.core.calls import IDENTIFY, PAGE, TRACK
 from tests.transforms.core.hostile import hostile
 from transforms import metrics, read_blocks
+from transforms.call_blocks import CallBlock, CallBlocks, IdentityBlock
 from transforms.classify import Classify
 from transforms.core.connections import Connection, Connections
 from transforms.core.reader import OversizedMessage, Reader, Received
 from transforms.core.rows import Append, LogEntry
-from transforms.event_blocks import EventBlock, EventBlocks
 from transforms.parse import Parse
 from transforms.read_blocks import ReadBlocks
 
@@ -42,9 +42,9 @@ def messages() -> list[bytes]:
 
 
 def described(element: Append | LogEntry) -> str:
-    """Short, and another for every other row."""
-    append = element.append if isinstance(element, LogEntry) else element
-    row = msgspec.json.encode(append.row)
+    """Short, and another for every other row and call."""
+    append, call = (element.append, element.call) if isinstance(element, LogEntry) else (element, None)
+    row = msgspec.json.encode((append.row, call))
     return f"{append.outcome} {hashlib.sha256(row + append.message).hexdigest()} {row[:40]!r}"
 
 
@@ -60,8 +60,9 @@ def results(received: list[Any], transform: beam.PTransform | None) -> dict[str,
         _ = parsed[Parse.CALLS] | Classify()
     else:
         outputs = pipeline | beam.Create([received]) | transform
-        events = outputs[ReadBlocks.EVENTS] | "Each" >> beam.FlatMap(_each).with_output_types(Append)
-        for name, elements in {**outputs, ReadBlocks.EVENTS: events}.items():
+        events = outputs[ReadBlocks.EVENTS] | "Events" >> beam.FlatMap(_events).with_output_types(Append)
+        calls = outputs[ReadBlocks.IDENTITY_CALLS] | "Entries" >> beam.FlatMap(_entries).with_output_types(LogEntry)
+        for name, elements in {**outputs, ReadBlocks.EVENTS: events, ReadBlocks.IDENTITY_CALLS: calls}.items():
             rows = elements | f"Describe {name}" >> beam.Map(described)
             assert_that(rows, equal_to(expected[name]), name)
     return metrics.counts(pipeline.run().metrics())
@@ -79,9 +80,18 @@ def _outputs(received: Received) -> list[tuple[str, Any]]:
     return outputs
 
 
-def _each(block: EventBlock) -> list[Append]:
+def _events(block: CallBlock) -> list[Append]:
     assert len(block) > 0
-    return list(EventBlocks([block]))
+    return list(CallBlocks([block]))
+
+
+def _entries(block: IdentityBlock) -> list[LogEntry]:
+    assert len(block.calls) > 0
+    return [
+        LogEntry(call=call, append=append)
+        for call, append in zip(block.calls, CallBlocks([block.rows]), strict=True)
+        if append.outcome == block.outcome
+    ]
 
 
 @pytest.mark.parametrize("block_bytes", [16_000_000, 2_000])

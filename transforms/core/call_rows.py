@@ -112,7 +112,6 @@ def identity_call(call: Call) -> IdentityCall:
                 raw_json.check_numbers(document)
     except ValueError as error:
         raise Refused(Reason.INVALID_FIELD, str(error)) from None
-    payload = raw_json.encode({**raw_json.decode_fields(call.message), **call.given}) if call.given else call.message
     return IdentityCall(
         message_id=call.message_id,
         type=call.type,
@@ -130,8 +129,15 @@ def identity_call(call: Call) -> IdentityCall:
         original_timestamp=call.original_timestamp,
         project_id=call.project_id,
         promoted=promoted(call),
-        payload=bytes(payload).decode(),
+        payload=bytes(payload(call)).decode(),
     )
+
+
+def payload(call: Call) -> Raw:
+    """The call as one JSON object, with what it inherited or was given written into it."""
+    if not call.given:
+        return Raw(call.message)
+    return raw_json.encode({**raw_json.decode_fields(call.message), **call.given})
 
 
 def size(call: Call) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -48,9 +48,6 @@ class PersonColumns(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
             return _document(self)
         created_at: Any = times.iso(self.created_at)
         return _document(replace(self, created_at=created_at))
-
-
-_TEXTS_OF_PERSONS: Final = frozenset(PersonColumns.__struct_fields__) - {"created_at"}
 
 
 class CompanyColumns(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -107,19 +104,19 @@ class PromotedTraits:
 
     def person(self, id: str) -> PersonColumns:
         """`id` is what stands in for an e-mail address, where it is one."""
-        get = {column: self.text(column) for column in self._values if column in _TEXTS_OF_PERSONS}.get
-        first_name, last_name = get("first_name"), get("last_name")
-        return PersonColumns(
-            email=get("email") or (id if emails.domain(id) else None),
-            name=get("name") or " ".join(filter(None, (first_name, last_name))) or None,
-            first_name=first_name,
-            last_name=last_name,
-            phone=get("phone"),
-            title=get("title"),
-            username=get("username"),
-            website=get("website"),
-            created_at=self.timestamp("created_at"),
-        )
+        columns: dict[str, Any] = {}
+        for column, values in self._values.items():
+            read = _READ_OF_PERSON.get(column)
+            value = None if read is None else read(values)
+            if value is not None:
+                columns[column] = value
+        if "email" not in columns and emails.domain(id):
+            columns["email"] = id
+        if "name" not in columns:
+            names = [columns[column] for column in ("first_name", "last_name") if column in columns]
+            if names:
+                columns["name"] = " ".join(names)
+        return PersonColumns(**columns)
 
     def company(self) -> CompanyColumns:
         return CompanyColumns(
@@ -132,14 +129,7 @@ class PromotedTraits:
 
     def text(self, column: str) -> str | None:
         """A string that is not blank as it is, a number or a boolean as its canonical JSON text."""
-        for raw in self._values.get(column, ()):
-            value = peek(raw)
-            if isinstance(value, str):
-                if value.strip():
-                    return value
-            elif isinstance(value, int | float):
-                return raw_json.canonical(raw)
-        return None
+        return _text(self._values.get(column, ()))
 
     def string(self, column: str) -> str | None:
         """A string that is not blank."""
@@ -151,10 +141,28 @@ class PromotedTraits:
         numbers = (_whole(peek(raw)) for raw in self._values.get(column, ()))
         return next((number for number in numbers if number is not None), None)
 
-    def timestamp(self, column: str) -> Timestamp | None:
-        """A value in one of the forms of a time."""
-        moments = (times.read(peek(raw)) for raw in self._values.get(column, ()))
-        return next((moment for moment in moments if moment is not None), None)
+
+def _text(values: Iterable[Raw | bytes]) -> str | None:
+    for raw in values:
+        value = peek(raw)
+        if isinstance(value, str):
+            if value.strip():
+                return value
+        elif isinstance(value, int | float):
+            return raw_json.canonical(raw)
+    return None
+
+
+def _timestamp(values: Iterable[Raw | bytes]) -> Timestamp | None:
+    """A value in one of the forms of a time."""
+    moments = (times.read(peek(raw)) for raw in values)
+    return next((moment for moment in moments if moment is not None), None)
+
+
+_READ_OF_PERSON: Final[Mapping[str, Callable[[Iterable[Raw | bytes]], Any]]] = {
+    column: _timestamp if column == "created_at" else _text for column in PersonColumns.__struct_fields__
+}
+"""How each column of a person is read from the values of its traits."""
 
 
 def newest(values: Mapping[str, Value], after: Stamp | None = None) -> dict[str, Value]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -99,6 +99,11 @@ def text(string: str) -> str:
     return json.dumps(string, ensure_ascii=False)
 
 
+def of_text(string: str) -> Raw:
+    """A string as JSON."""
+    return Raw(_encode(string))
+
+
 def encode(fields: dict[str, Raw]) -> Raw:
     """An object of these fields, each as it was written."""
     return Raw(_encode(fields))
@@ -115,11 +120,21 @@ def with_each_key_once(document: Raw) -> Raw:
     the first. Raises ValueError as `check_numbers` does."""
     read = check_numbers(document)
     written = bytes(document)
-    if _tersely(read) == written:  # as nearly always: what is written so has each key once
+    if _tersely(read) == written:
         return document
     if len(_KEYS.findall(written)) == _keys(read) or not _repeats_a_key(written):
         return document
     return Raw(json.dumps(value(document), separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def are_terse(documents: Sequence[Raw]) -> bool:
+    """Whether all of these documents are written as nearly all of Segment's libraries write them: what is written so
+    has each key once, and no number beyond FLOAT64."""
+    together = b"[%b]" % b",".join(documents)
+    try:
+        return _tersely(check_numbers(together)) == together
+    except ValueError:
+        return False
 
 
 def _tersely(read: Any) -> bytes | None:

@@ -175,6 +175,11 @@ def may_have_items(payload: bytes) -> bool:
     return not payload.startswith(b"{") and payload.lstrip(b" \t\r\n").startswith(b"[")
 
 
+def may_any_have_items(payloads: Sequence[bytes]) -> bool:
+    """The same of several messages; cheaper."""
+    return b"\n".join(payloads).rfind(b'"batch"') >= 0 or {payload[:1] for payload in payloads} != {b"{"}
+
+
 class Reader(msgspec.Struct, frozen=True, gc=False):
     """Reads messages under one configuration. `integration_names` are the names of this destination in a call's
     `integrations`; where there are none, nothing is disabled. `placeholder_ids` name nobody, folded."""
@@ -549,11 +554,11 @@ def read_times(received: Received, fields: MessageFields, given: InheritedFields
     if timestamp - received_at > MAX_CLOCK_AHEAD_US:
         timestamp = received_at
     if received_at != receipt:
-        given["receivedAt"] = _time(received_at)
+        given["receivedAt"] = times.raw(received_at)
     if own is None or (received_at != receipt and sent_at is not None and not corrected):
-        given["timestamp"] = _time(timestamp)
+        given["timestamp"] = times.raw(timestamp)
         if sent_at is not None:  # else what is given would be corrected again
-            given["originalTimestamp"] = _time(timestamp if by_sender is None else by_sender)
+            given["originalTimestamp"] = times.raw(timestamp if by_sender is None else by_sender)
     return CallTimes(timestamp, received_at, sent_at, original)
 
 
@@ -657,7 +662,7 @@ def _set_category(fields: MessageFields) -> bool:
 def _give_message_id(received: Received, written: bytes, given: InheritedFields) -> str:
     """The message id of a call without one, which a redelivery gets again; it is added to `given`."""
     message_id = received.earlier_message_id or digest(written)
-    given["messageId"] = Raw(msgspec.json.encode(message_id))
+    given["messageId"] = raw_json.of_text(message_id)
     return message_id
 
 
@@ -682,7 +687,3 @@ def _no_connection(project_id: object) -> str:
     if project_id is None:
         return "no projectId, and every connection has its own"
     return f"no connection has the project id {str(project_id)[:100]!r}"
-
-
-def _time(timestamp: Timestamp) -> Raw:
-    return Raw(msgspec.json.encode(times.iso(timestamp)))

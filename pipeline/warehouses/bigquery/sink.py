@@ -268,7 +268,7 @@ class LogFn(_AppendingFn[TimedEntry]):
         super().settled(elements, refused)
         for index, element in enumerate(elements):
             if index not in refused:
-                self.logged.add(element)
+                self.logged.add(element.entry.call, element.timestamp)
 
 
 def _shortened(letter: Row, why: str) -> DeadLetter:

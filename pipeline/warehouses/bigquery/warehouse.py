@@ -94,7 +94,7 @@ class BigQueryWarehouse:
             return WriteEvents(self.dataset, job)
         return AppendRows(self.dataset, table, job)
 
-    def append_blocks(self, job: JobRun) -> None:
+    def write_blocks(self, job: JobRun) -> None:
         return None
 
     def append_once(self, table: Table, job: JobRun, shards: int) -> beam.PTransform:

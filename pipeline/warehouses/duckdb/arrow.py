@@ -12,6 +12,7 @@ from msgspec.structs import astuple
 from pipeline.warehouses.base import JobRun
 from pipeline.warehouses.clock import now_us
 from schemas.tables import Column, Mode, Row, Table, Type
+from transforms.call_blocks import CallBlock
 from transforms.core.rows import Append, Upsert
 from transforms.json_columns import json_column
 
@@ -29,6 +30,25 @@ def row_batch(table: Table, rows: Sequence[Row], written_at: int) -> pa.Table:
             for column, values in columns
         }
     )
+
+
+def block_batch(table: Table, blocks: Iterable[CallBlock], written_at: int) -> pa.Table:
+    """The same of the rows of several blocks."""
+    return pa.concat_tables(_block_rows(table, block, written_at) for block in blocks)
+
+
+def _block_rows(table: Table, block: CallBlock, written_at: int) -> pa.Table:
+    others = row_batch(table, [append.row for append in block.others], written_at) if block.others else None
+    if not block.messages and others is not None:
+        return others
+    columns = block.columns
+    if table.written is not None:
+        written = pa.repeat(pa.scalar(written_at, pa.timestamp("us", tz="UTC")), len(columns))
+        columns = columns.append_column(table.written, written).select([column.name for column in table.columns])
+    if others is None:
+        return columns
+    rows = pa.concat_tables([columns, others])
+    return rows if block.order is None else rows.take(block.order)
 
 
 def newest(upserts: Iterable[Upsert]) -> list[Upsert]:

@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.pvalue import PCollection, TaggedOutput
+from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline.warehouses.base import DEAD_LETTERS, LOGGED, JobRun
 from pipeline.warehouses.clock import now_us
-from pipeline.warehouses.duckdb.arrow import newest, row_batch, upsert_batch
+from pipeline.warehouses.duckdb.arrow import block_batch, newest, row_batch, upsert_batch
 from pipeline.warehouses.duckdb.database import Database, Inserted
 from pipeline.warehouses.logged_calls import LoggedCalls, TimedEntry
 from schemas.tables import BY_NAME, EVENTS, IDENTITY_CALLS, Table
 from transforms import metrics, windows
+from transforms.call_blocks import CallBlock, CallBlocks, IdentityBlock
 from transforms.core.dead_letters import Reason
+from transforms.core.reader import Call
 from transforms.core.rows import Append, LogEntry, Upsert
-from transforms.event_blocks import EventBlock, EventBlocks
 from transforms.windows import in_global_window
 
 _BATCH_ROWS: Final = 8_000
@@ -45,13 +47,13 @@ class InsertRows(beam.PTransform):
 
 
 class InsertBlocks(beam.PTransform):
-    """`EventBlock` → `Append` of a dead letter for each event that the table cannot hold."""
+    """`CallBlock` → `Append` of a dead letter for each event that the table cannot hold."""
 
     def __init__(self, file: str, job: JobRun) -> None:
         super().__init__()
         self.fn = _AppendBlocksFn(file, EVENTS.name, job)
 
-    def expand(self, blocks: PCollection[EventBlock]) -> PCollection[Append]:
+    def expand(self, blocks: PCollection[CallBlock]) -> PCollection[Append]:
         return blocks | "Append" >> beam.ParDo(self.fn).with_output_types(Append)
 
 
@@ -65,6 +67,18 @@ class InsertCalls(beam.PTransform):
 
     def expand(self, entries: PCollection[LogEntry]) -> dict[str, PCollection]:
         outputs = entries | "Append" >> beam.ParDo(self.fn).with_outputs(DEAD_LETTERS, main=LOGGED)
+        return {name: outputs[name] for name in (LOGGED, DEAD_LETTERS)}
+
+
+class InsertCallBlocks(beam.PTransform):
+    """`IdentityBlock` → as `InsertCalls`."""
+
+    def __init__(self, file: str, job: JobRun) -> None:
+        super().__init__()
+        self.fn = _LogBlocksFn(file, IDENTITY_CALLS.name, job)
+
+    def expand(self, blocks: PCollection[IdentityBlock]) -> dict[str, PCollection]:
+        outputs = blocks | "Append" >> beam.ParDo(self.fn).with_outputs(DEAD_LETTERS, main=LOGGED)
         return {name: outputs[name] for name in (LOGGED, DEAD_LETTERS)}
 
 
@@ -159,22 +173,15 @@ class _AppendFn(_WriteFn[Append]):
             yield in_global_window(append)
 
 
-class _AppendBlocksFn(_WriteFn[EventBlock]):
-    def process(self, block: EventBlock) -> None:
+class _AppendBlocksFn(_WriteFn[CallBlock]):
+    def process(self, block: CallBlock) -> None:
         self.add(block, "event", block.size, len(block))
 
-    def appends(self, elements: list[EventBlock]) -> Sequence[Append]:
-        return EventBlocks(elements)
+    def appends(self, elements: list[CallBlock]) -> Sequence[Append]:
+        return CallBlocks(elements)
 
-    def batch(self, elements: list[EventBlock], appends: Sequence[Append]) -> pa.Table:
-        return pa.concat_tables(map(self._rows, elements))
-
-    def _rows(self, block: EventBlock) -> pa.Table:
-        if not block.others:
-            return block.columns
-        others = row_batch(self.table, [append.row for append in block.others], self.job.written_at(now_us()))
-        rows = pa.concat_tables([block.columns, others]) if block.messages else others
-        return rows if block.order is None else rows.take(block.order)
+    def batch(self, elements: list[CallBlock], appends: Sequence[Append]) -> pa.Table:
+        return block_batch(self.table, elements, self.job.written_at(now_us()))
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         super().finish_bundle()
@@ -182,17 +189,16 @@ class _AppendBlocksFn(_WriteFn[EventBlock]):
             yield in_global_window(append)
 
 
-class _LogFn(_WriteFn[TimedEntry]):
+class _LoggingFn(_WriteFn[E]):
+    """Gives the calls that the log holds, and what it refuses."""
+
     def start_bundle(self) -> None:
         super().start_bundle()
         self.logged = LoggedCalls()
 
-    def process(self, entry: LogEntry, timestamp: Any = beam.DoFn.TimestampParam) -> Sequence[WindowedValue]:
-        self.add(TimedEntry(entry, timestamp), entry.append.outcome, entry.append.size)
-        return self.logged.pop()
-
-    def appends(self, elements: list[TimedEntry]) -> list[Append]:
-        return [element.entry.append for element in elements]
+    def calls(self, elements: Sequence[E]) -> Iterator[tuple[Call, Timestamp]]:
+        """The calls of these elements, in the order of their rows, each with its element's timestamp."""
+        raise NotImplementedError
 
     def finish_bundle(self) -> Iterator[WindowedValue | TaggedOutput]:
         super().finish_bundle()
@@ -200,10 +206,44 @@ class _LogFn(_WriteFn[TimedEntry]):
         for append in self.dead_letters:
             yield TaggedOutput(DEAD_LETTERS, in_global_window(append))
 
-    def settled(self, elements: Sequence[TimedEntry], inserted: Inserted) -> None:
-        for index, element in enumerate(elements):
+    def settled(self, elements: Sequence[E], inserted: Inserted) -> None:
+        for index, (call, timestamp) in enumerate(self.calls(elements)):
             if index not in inserted.refused and index not in inserted.conflicting:
-                self.logged.add(element)
+                self.logged.add(call, timestamp)
+
+
+class _LogFn(_LoggingFn[TimedEntry]):
+    def process(self, entry: LogEntry, timestamp: Any = beam.DoFn.TimestampParam) -> Sequence[WindowedValue]:
+        self.add(TimedEntry(entry, timestamp), entry.append.outcome, entry.append.size)
+        return self.logged.pop()
+
+    def appends(self, elements: list[TimedEntry]) -> list[Append]:
+        return [element.entry.append for element in elements]
+
+    def calls(self, elements: Sequence[TimedEntry]) -> Iterator[tuple[Call, Timestamp]]:
+        return ((element.entry.call, element.timestamp) for element in elements)
+
+
+class _TimedBlock(NamedTuple):
+    """A block with its element's timestamp."""
+
+    block: IdentityBlock
+    timestamp: Timestamp
+
+
+class _LogBlocksFn(_LoggingFn[_TimedBlock]):
+    def process(self, block: IdentityBlock, timestamp: Any = beam.DoFn.TimestampParam) -> Sequence[WindowedValue]:
+        self.add(_TimedBlock(block, timestamp), block.outcome, block.size, len(block.rows))
+        return self.logged.pop()
+
+    def appends(self, elements: list[_TimedBlock]) -> Sequence[Append]:
+        return CallBlocks([element.block.rows for element in elements])
+
+    def batch(self, elements: list[_TimedBlock], appends: Sequence[Append]) -> pa.Table:
+        return block_batch(self.table, [element.block.rows for element in elements], self.job.written_at(now_us()))
+
+    def calls(self, elements: Sequence[_TimedBlock]) -> Iterator[tuple[Call, Timestamp]]:
+        return ((call, element.timestamp) for element in elements for call in element.block.calls)
 
 
 class MergeRows(beam.PTransform):

@@ -18,7 +18,7 @@ import apache_beam as beam
 import duckdb
 
 from pipeline.errors import UsageError
-from pipeline.warehouses.base import Contents, GoogleSql, JobRun
+from pipeline.warehouses.base import BlockWrites, Contents, GoogleSql, JobRun
 from pipeline.warehouses.duckdb.contents import DuckDbContents
 from pipeline.warehouses.duckdb.database import Database, FileFailedError
 from pipeline.warehouses.duckdb.file import FAILURES, UnusableFileError, connect, unusable
@@ -26,7 +26,7 @@ from pipeline.warehouses.duckdb.googlesql import DuckDbGoogleSql
 from pipeline.warehouses.duckdb.history import ReadLogTable
 from pipeline.warehouses.duckdb.redelivery import InsertRedelivered, SelectDeadLetters
 from pipeline.warehouses.duckdb.rewrite import rewrite
-from pipeline.warehouses.duckdb.sink import InsertBlocks, InsertCalls, InsertRows, MergeRows, Publish
+from pipeline.warehouses.duckdb.sink import InsertBlocks, InsertCallBlocks, InsertCalls, InsertRows, MergeRows, Publish
 from pipeline.warehouses.duckdb.sql import CATALOG, new_cursor
 from schemas.tables import APPENDED, DEAD_LETTERS, EVENTS, IDENTITY_CALLS, JOBS, KEYED, Table, Timestamp
 from schemas.upgrade import IncompatibleSchemaError
@@ -88,8 +88,8 @@ class DuckDbWarehouse:
     def append(self, table: Table, job: JobRun) -> beam.PTransform:
         return InsertRows(self.file, table.name, job)
 
-    def append_blocks(self, job: JobRun) -> beam.PTransform:
-        return InsertBlocks(self.file, job)
+    def write_blocks(self, job: JobRun) -> BlockWrites:
+        return BlockWrites(events=InsertBlocks(self.file, job), identity_calls=InsertCallBlocks(self.file, job))
 
     def append_once(self, table: Table, job: JobRun, shards: int) -> beam.PTransform:
         return self.append(table, job)

@@ -66,9 +66,9 @@ def test_texts(value: bytes, expected: str | None) -> None:
     ],
 )
 def test_times(value: bytes, expected: int | None) -> None:
-    assert of(createdAt=value).timestamp("created_at") == expected
-    assert of(created_at=value).timestamp("created_at") == expected
-    assert of(created=value).timestamp("created_at") is None
+    assert of(createdAt=value).person("u").created_at == expected
+    assert of(created_at=value).person("u").created_at == expected
+    assert of(created=value).person("u").created_at is None
 
 
 @pytest.mark.parametrize(
