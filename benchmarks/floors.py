@@ -17,27 +17,29 @@ import time
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import accumulate
+from itertools import accumulate, islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
 import apache_beam as beam
 import duckdb
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.options.pipeline_options import PipelineOptions
 from msgspec import Raw
-from msgspec.structs import astuple
 
 from benchmarks import message_path, shapes, startup, whole_job
 from benchmarks.processes import Used, run
 from benchmarks.results import Figure, table
 from pipeline import warehouses
 from pipeline.job_kind import BATCH_RUNNER
+from transforms.ordinary_calls import TOGETHER, has_word, in_lower_case
 
 _ROUNDS: Final = 3
-_BLOCK_BYTES: Final = 1 << 20
+_BLOCK_MESSAGES: Final = 2_000
 _MODULE: Final = "benchmarks.floors"
 _ABSENT: Final = Raw(b"null")
 _TIMES: Final = ("timestamp", "originalTimestamp", "sentAt", "receivedAt")
@@ -45,6 +47,7 @@ _OBJECTS: Final = ("properties", "context", "integrations", "traits")
 _USUAL_TIME: Final = r"^[12]\d{3}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z$"
 
 Text = str | None
+Id = str | int | None
 
 
 class _Fields(msgspec.Struct, gc=False):
@@ -52,8 +55,8 @@ class _Fields(msgspec.Struct, gc=False):
 
     type: Text = None
     messageId: Text = None  # noqa: N815
-    userId: Text = None  # noqa: N815
-    anonymousId: Text = None  # noqa: N815
+    userId: Id = None  # noqa: N815
+    anonymousId: Id = None  # noqa: N815
     previousId: Text = None  # noqa: N815
     groupId: Text = None  # noqa: N815
     event: Text = None
@@ -73,8 +76,8 @@ class _IdentityFields(msgspec.Struct, gc=False):
 
     type: Text = None
     messageId: Text = None  # noqa: N815
-    userId: Text = None  # noqa: N815
-    anonymousId: Text = None  # noqa: N815
+    userId: Id = None  # noqa: N815
+    anonymousId: Id = None  # noqa: N815
     previousId: Text = None  # noqa: N815
     groupId: Text = None  # noqa: N815
     timestamp: datetime | None = None
@@ -100,41 +103,44 @@ _encode: Final = msgspec.json.Encoder().encode
 
 def columns(messages: Sequence[bytes]) -> pa.Table:
     """Columns of a block of calls; those with fields of other types are left out."""
-    text = b"\n".join(messages)
-    _look_at(text)
+    _look_at(messages)
     calls = []
     for message in messages:
-        message.count(b"{"), message.count(b"[")
         try:
             call = _read(message)
             _read_context(call.context)
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
         calls.append(call)
-    values = dict(zip(_Fields.__struct_fields__, zip(*map(astuple, calls), strict=True), strict=False))
-    return pa.table({name: _column(name, values.get(name, ())) for name in _Fields.__struct_fields__})
+    return pa.table({name: _column(name, [*map(attrgetter(name), calls)]) for name in _Fields.__struct_fields__})
 
 
 def rows(messages: Sequence[bytes]) -> None:
     """The bytes of a row of each identity call."""
+    _look_at(messages)
     for message in messages:
-        _look_at(message)
-        message.count(b"{"), message.count(b"[")
         _encode(_read_identity(message))
 
 
-def _look_at(text: bytes) -> None:
-    """Looks for write keys, and for what is no UTF-8."""
-    text.lower().rfind(b"write")
-    if not text.isascii():
-        text.decode(errors="replace")
+def _look_at(messages: Sequence[bytes]) -> None:
+    """Looks for write keys and for what is no UTF-8, and counts brackets, in some messages at once."""
+    for start in range(0, len(messages), TOGETHER):
+        text = b"\n".join(messages[start : start + TOGETHER])
+        letters = in_lower_case(text)
+        has_word(letters)
+        np.count_nonzero(letters == ord("{"))
+        if not text.isascii():
+            text.decode(errors="replace")
 
 
 def _column(name: str, values: Sequence[Any]) -> pa.Array:
     if name in _OBJECTS:
         ends = array("i", accumulate(map(len, values), initial=0))
         return pa.StringArray.from_buffers(len(values), pa.py_buffer(ends), pa.py_buffer(b"".join(values)))
-    strings = pa.array(values, pa.string())
+    try:
+        strings = pa.array(values, pa.string())
+    except pa.ArrowTypeError:  # some are numbers
+        strings = pa.array([None if value is None else str(value) for value in values], pa.string())
     if name not in _TIMES:
         return strings
     try:
@@ -152,7 +158,7 @@ def write_columns(source: str, database: str) -> None:
     fields = ", ".join(f"{name} {types.get(name, 'VARCHAR')}" for name in _Fields.__struct_fields__)
     connection.execute(f"CREATE TABLE calls ({fields})")
     with open(source, "rb") as file:
-        while lines := file.readlines(_BLOCK_BYTES):
+        while lines := [*islice(file, _BLOCK_MESSAGES)]:
             connection.register("block", columns(lines))
             connection.execute("INSERT INTO calls FROM block")
     connection.close()
