@@ -318,6 +318,12 @@ class BlockCoder(Coder):
     def is_deterministic(self) -> bool:
         return False
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BlockCoder)
+
+    def __hash__(self) -> int:
+        return hash(BlockCoder)
+
 
 class OffsetRangeCoder(_ElementCoder):
     """Encodes the restriction of a splittable DoFn that is a range of positions."""

@@ -6,6 +6,7 @@ import pickle
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 import pytest
 from apache_beam.coders import Coder, registry
 from apache_beam.io.restriction_trackers import OffsetRange
@@ -30,7 +31,7 @@ from schemas.tables import (
 from tests.histories import Message, histories, line, odd_lines
 from tests.transforms.core.calls import IDENTIFY, PAGE, read_all
 from tests.transforms.core.known import ACCOUNT_KNOWN, KNOWN
-from transforms.call_blocks import Unread
+from transforms.call_blocks import CallBlock, IdentityBlock
 from transforms.classify import Classify
 from transforms.coders import (
     VERSION,
@@ -319,19 +320,17 @@ def test_an_element_comes_back_and_that_of_another_encoding_is_refused(coder: Co
 
 def test_a_block_tells_its_size_and_comes_back() -> None:
     """A runner asks each of the first blocks for its size, and need not encode it for that."""
-    reader = Reader.of(DEFAULT)
-    calls = [line({**call, "messageId": str(number)}) for number in range(80) for call in (PAGE, IDENTIFY)]
-    unread = Unread.of(reader, calls)
-    events, identity_calls = unread.event_block(0, 160, []), unread.identity_block(0, 160, [])
-    assert len(events) == len(identity_calls.calls) == 80
-    for block in (events, identity_calls):
-        coder = registry.get_coder(type(block))
-        assert isinstance(coder, BlockCoder)
-        assert 80 * 20 < coder.estimate_size(block) < 80 * 500
-        assert not coder.is_deterministic()
+    calls = [call for message in (PAGE, IDENTIFY) for call in read_all(message) if isinstance(call, Call)]
+    messages: list[bytes | Received] = [line(PAGE), line(IDENTIFY)]
+    rows = CallBlock(Reader.of(DEFAULT), pa.table({"message_id": ["m" * 1_000, "n"]}), messages, [], None)
+    block = IdentityBlock(rows, calls, "identity_call")
     coder = BlockCoder()
-    assert coder.decode(coder.encode(events)).columns == events.columns
-    assert coder.decode(coder.encode(identity_calls)).calls == identity_calls.calls
+    for element in (rows, block):
+        assert registry.get_coder(type(element)) == coder
+        assert 1_001 <= coder.estimate_size(element) < 1_100
+    assert not coder.is_deterministic()
+    assert coder.decode(coder.encode(rows)).columns == rows.columns
+    assert coder.decode(coder.encode(block)).calls == calls
 
 
 @pytest.mark.parametrize("element", [DeadLetter, JobRun, Received, Append, Upsert], ids=lambda type: type.__name__)
