@@ -39,7 +39,6 @@ from pipeline.job_kind import BATCH_RUNNER
 from transforms.ordinary_calls import TOGETHER, has_word, in_lower_case
 
 _ROUNDS: Final = 3
-_BLOCK_MESSAGES: Final = 2_000
 _MODULE: Final = "benchmarks.floors"
 _ABSENT: Final = Raw(b"null")
 _TIMES: Final = ("timestamp", "originalTimestamp", "sentAt", "receivedAt")
@@ -158,7 +157,7 @@ def write_columns(source: str, database: str) -> None:
     fields = ", ".join(f"{name} {types.get(name, 'VARCHAR')}" for name in _Fields.__struct_fields__)
     connection.execute(f"CREATE TABLE calls ({fields})")
     with open(source, "rb") as file:
-        while lines := [*islice(file, _BLOCK_MESSAGES)]:
+        while lines := [*islice(file, message_path.BLOCK_MESSAGES)]:
             connection.register("block", columns(lines))
             connection.execute("INSERT INTO calls FROM block")
     connection.close()

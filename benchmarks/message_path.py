@@ -28,7 +28,7 @@ from transforms.ordinary_calls import decoded
 GOAL = 1.3
 IDENTITY_GOAL = 2.5
 _MESSAGES = 8_000
-_BLOCK_MESSAGES: Final = 2_000
+BLOCK_MESSAGES: Final = 2_000
 """As many as a job on files has in a block."""
 _ROUNDS = 7
 
@@ -72,7 +72,7 @@ def ratio(path: Callable[[Sequence[bytes]], object], messages: Sequence[bytes]) 
 
 
 def _blocks(messages: Sequence[bytes]) -> list[Sequence[bytes]]:
-    return [messages[start : start + _BLOCK_MESSAGES] for start in range(0, len(messages), _BLOCK_MESSAGES)]
+    return [messages[start : start + BLOCK_MESSAGES] for start in range(0, len(messages), BLOCK_MESSAGES)]
 
 
 def _seconds(step: Callable[[Sequence[bytes]], object], blocks: Sequence[Sequence[bytes]]) -> float:

@@ -276,10 +276,10 @@ def _inherit(fields: OrdinaryFields, message: Received) -> InheritedFields:
         inherited["integrations"] = fields.integrations
     if fields.sentAt is None and defaults.sentAt is not None:
         fields.sentAt = defaults.sentAt
-        inherited["sentAt"] = Raw(msgspec.json.encode(defaults.sentAt))
+        inherited["sentAt"] = raw_json.of_text(defaults.sentAt)
     if fields.receivedAt is None and defaults.receivedAt is not None:
         fields.receivedAt = defaults.receivedAt
-        inherited["receivedAt"] = Raw(msgspec.json.encode(defaults.receivedAt))
+        inherited["receivedAt"] = raw_json.of_text(defaults.receivedAt)
     return inherited
 
 

@@ -14,6 +14,7 @@ from typing import Final, cast
 from msgspec import Raw
 
 from schemas.tables import TIMESTAMPS, Timestamp
+from transforms.core import raw_json
 
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _UTC_EPOCH: Final = datetime(1970, 1, 1)
@@ -105,7 +106,7 @@ def iso(timestamp: Timestamp) -> str:
 
 def raw(timestamp: Timestamp) -> Raw:
     """The same as JSON."""
-    return Raw(b'"%b"' % iso(timestamp).encode())
+    return raw_json.of_text(iso(timestamp))
 
 
 @functools.lru_cache(maxsize=65_536)

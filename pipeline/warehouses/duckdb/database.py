@@ -22,7 +22,7 @@ from pipeline.warehouses.base import JobRun, LogNotEmptyError
 from pipeline.warehouses.clock import now_us
 from pipeline.warehouses.duckdb.arrow import misfits
 from pipeline.warehouses.duckdb.file import FAILURES, UnusableFileError, connect, create, primary_keys, unusable
-from pipeline.warehouses.duckdb.message_ids import MessageIds
+from pipeline.warehouses.duckdb.message_ids import MessageIds, first_rows
 from pipeline.warehouses.duckdb.sql import CATALOG, literal, new_cursor, quoted, scalar, stream
 from schemas.tables import (
     APPENDED,
@@ -386,8 +386,7 @@ class Database:
             (key,) = table.key
             insert = f"INSERT OR IGNORE INTO {table.name} ({columns}) SELECT {columns} FROM batch"
             inserted = cursor.execute(f"{insert} RETURNING {quoted(key)}").to_arrow_table()[key].to_pylist()
-            keys = batch[key].to_pylist()
-            first = dict(zip(reversed(keys), reversed(range(len(keys))), strict=True))
+            first = first_rows(batch[key].to_pylist())
             return [first[key] for key in inserted]
         new = self._message_ids.new(cursor, new_ids)
         if not new:

@@ -6,9 +6,9 @@ file. Here a message id takes some 18 bytes: the first 16 of its SHA-256, of whi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Set
+from collections.abc import Collection, Iterable, Sequence, Set
 from itertools import compress
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import duckdb
 import numpy as np
@@ -29,7 +29,13 @@ they wait, each takes some 90 bytes."""
 _PIECE: Final = 1 << 10
 """So many are sorted in at once: what is moved for them is in memory twice."""
 
+K = TypeVar("K")
 Digests: TypeAlias = "np.ndarray[Any, np.dtype[np.bytes_]]"
+
+
+def first_rows(keys: Sequence[K]) -> dict[K, int]:
+    """The first row that has each key, of the keys of all rows."""
+    return dict(zip(reversed(keys), reversed(range(len(keys))), strict=True))
 
 
 class MessageIds:
@@ -44,7 +50,7 @@ class MessageIds:
         """The message ids of a cursor's `batch` that neither the table nor `uncommitted` holds: the digest of each, and
         the first row that has it."""
         digests = cursor.execute(f"SELECT {_DIGEST} FROM batch").to_arrow_table()["digest"].to_pylist()
-        first = dict(zip(reversed(digests), reversed(range(len(digests))), strict=True))
+        first = first_rows(digests)
         for digest in (*uncommitted, *self._stored(cursor, first)):
             first.pop(digest, None)
         return first

@@ -66,8 +66,7 @@ class InsertCalls(beam.PTransform):
         self.fn = _LogFn(file, IDENTITY_CALLS.name, job)
 
     def expand(self, entries: PCollection[LogEntry]) -> dict[str, PCollection]:
-        outputs = entries | "Append" >> beam.ParDo(self.fn).with_outputs(DEAD_LETTERS, main=LOGGED)
-        return {name: outputs[name] for name in (LOGGED, DEAD_LETTERS)}
+        return _logged(entries, self.fn)
 
 
 class InsertCallBlocks(beam.PTransform):
@@ -78,8 +77,12 @@ class InsertCallBlocks(beam.PTransform):
         self.fn = _LogBlocksFn(file, IDENTITY_CALLS.name, job)
 
     def expand(self, blocks: PCollection[IdentityBlock]) -> dict[str, PCollection]:
-        outputs = blocks | "Append" >> beam.ParDo(self.fn).with_outputs(DEAD_LETTERS, main=LOGGED)
-        return {name: outputs[name] for name in (LOGGED, DEAD_LETTERS)}
+        return _logged(blocks, self.fn)
+
+
+def _logged(elements: PCollection, fn: beam.DoFn) -> dict[str, PCollection]:
+    outputs = elements | "Append" >> beam.ParDo(fn).with_outputs(DEAD_LETTERS, main=LOGGED)
+    return {name: outputs[name] for name in (LOGGED, DEAD_LETTERS)}
 
 
 class _WriteFn(metrics.CountingFn, Generic[E]):
