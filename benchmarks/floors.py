@@ -36,7 +36,8 @@ from benchmarks.processes import Used, run
 from benchmarks.results import Figure, table
 from pipeline import warehouses
 from pipeline.job_kind import BATCH_RUNNER
-from transforms.ordinary_calls import TOGETHER, has_word, in_lower_case
+from transforms.letters import has_word, in_lower_case
+from transforms.ordinary_calls import TOGETHER
 
 _ROUNDS: Final = 3
 _MODULE: Final = "benchmarks.floors"
@@ -126,7 +127,7 @@ def _look_at(messages: Sequence[bytes]) -> None:
     for start in range(0, len(messages), TOGETHER):
         text = b"\n".join(messages[start : start + TOGETHER])
         letters = in_lower_case(text)
-        has_word(letters)
+        has_word(letters, b"write")
         np.count_nonzero(letters == ord("{"))
         if not text.isascii():
             text.decode(errors="replace")

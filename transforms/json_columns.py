@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
-from itertools import accumulate
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Raw
@@ -15,8 +15,10 @@ def json_column(values: Sequence[Raw | None]) -> pa.StringArray:
     """JSON texts as one column, copied once; that they are UTF-8 was checked when they were read."""
     if not any(values):
         return pa.nulls(len(values), pa.string())
-    texts = [b"" if value is None else value for value in values]
-    ends = array("i", accumulate(map(len, texts), initial=0))
-    data: bytes = b"".join(texts)  # a Raw is bytes-like
+    has_null = None in values
+    texts: Sequence[Any] = [value or b"" for value in values] if has_null else values
+    ends = np.zeros(len(texts) + 1, np.int32)
+    np.cumsum(np.fromiter(map(len, texts), np.int32, len(texts)), out=ends[1:])
+    data = b"".join(texts)  # a Raw is bytes-like
     strings = pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(data))
-    return pc.if_else(pa.array([value is not None for value in values]), strings, None) if None in values else strings
+    return pc.if_else(pa.array([value is not None for value in values]), strings, None) if has_null else strings

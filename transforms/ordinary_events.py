@@ -21,7 +21,7 @@ from schemas.tables import EVENTS
 from transforms.core import call_rows, raw_json
 from transforms.core.fields import common_others
 from transforms.core.raw_json import NULL
-from transforms.core.reader import EVENT_COLUMNS, TIME_FIELDS, Reader, digest
+from transforms.core.reader import EVENT_COLUMNS, Reader, digest
 from transforms.json_columns import json_column
 from transforms.ordinary_calls import (
     DecodedCall,
@@ -61,10 +61,6 @@ class OrdinaryEvents(NamedTuple):
 
 _PLACED: Final = frozenset({"projectId", "channel"})
 """The fields that an ordinary event's row has a column for, whatever its type."""
-_USED: Final = (
-    *("type", "messageId", "userId", "anonymousId", "groupId", "projectId", "channel"),
-    *("properties", "context", "integrations", *TIME_FIELDS),
-)
 
 
 def read(reader: Reader, messages: Sequence[Message], calls: Iterable[DecodedCall]) -> OrdinaryEvents:
@@ -116,7 +112,7 @@ def _rows(
     extras: list[Raw | None],
 ) -> tuple[pa.Table, pa.BooleanArray]:
     """The row of each event, and whether it is ordinary."""
-    columns = transposed([event.fields for event in events], _USED)
+    columns = transposed([event.fields for event in events])
     moments = read_times(columns, messages)
     named, are_usable = read_ids(
         reader, [*columns["userId"], *columns["anonymousId"], *(event.context.groupId for event in events)]

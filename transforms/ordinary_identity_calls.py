@@ -20,7 +20,7 @@ from schemas.tables import IDENTITY_CALLS, Timestamp
 from transforms.core import call_rows, raw_json, times
 from transforms.core.connections import Connection
 from transforms.core.raw_json import EMPTY, NULL
-from transforms.core.reader import TIME_FIELDS, Call, InheritedFields, Reader, Received, digest
+from transforms.core.reader import Call, InheritedFields, Reader, Received, digest
 from transforms.json_columns import json_column
 from transforms.ordinary_calls import (
     TIME_COLUMNS,
@@ -57,7 +57,6 @@ class OrdinaryIdentityCalls(NamedTuple):
 
 
 _IDS: Final = ("userId", "anonymousId", "previousId", "groupId")
-_USED: Final = ("type", "messageId", *_IDS, "projectId", "traits", "context", "integrations", *TIME_FIELDS)
 
 
 def read(reader: Reader, messages: Sequence[Message], calls: Iterable[DecodedCall]) -> OrdinaryIdentityCalls:
@@ -106,7 +105,7 @@ def _rows(
     reader: Reader, messages: list[Message], written: list[DecodedCall]
 ) -> tuple[pa.Table, list[Connection | None], pa.BooleanArray]:
     """The row of each call but for the columns of all that it has, the connection, and whether the call is ordinary."""
-    columns = transposed([one.fields for one in written], _USED)
+    columns = transposed([one.fields for one in written])
     moments = read_times(columns, messages)
     named, are_usable = read_ids(reader, [id for name in _IDS for id in columns[name]])
     user_id, anonymous_id, previous_id, group_id = split(named, 4)

@@ -13,9 +13,9 @@ _ZEROS: Final = re.compile(r"0+|0x0*")
 """A zero of any length, folded: `0`, `00000000-0000-0000-0000-000000000000`, `0x000`."""
 _TEMPLATE: Final = re.compile(r"\{\{.*\}\}|\$\{.*\}|<%.*%>|%7B.*%7D", re.IGNORECASE | re.DOTALL)
 """What a template engine should have filled in: `{{userId}}`, `${id}`, `<%= id %>`, `%7Bid%7D`."""
-ORDINARY: Final = r"[A-Za-z0-9@._-]*[1-9][A-Za-z0-9@._-]*"
-"""What is no placeholder of the contract but for `-1`: they have no other digit than zero, or other characters."""
-_is_ordinary: Final = re.compile(ORDINARY).fullmatch
+is_ordinary: Final = re.compile(r"[A-Za-z0-9@._-]*[1-9][A-Za-z0-9@._-]*").fullmatch
+"""Matches what is no placeholder of the contract but for `-1`: they have no other digit than zero, or other
+characters."""
 
 
 class NotAnId(ValueError):
@@ -43,7 +43,7 @@ def read(value: object, placeholders: frozenset[str] = PLACEHOLDER_IDS) -> str |
 def is_placeholder(name: str, placeholders: frozenset[str] = PLACEHOLDER_IDS) -> bool:
     """Whether an id names nobody: a word that a sender's bug wrote, zeros, or a template that was never filled in.
     `placeholders` are folded."""
-    if are_of_the_contract(placeholders) and name != "-1" and _is_ordinary(name):
+    if are_of_the_contract(placeholders) and name != "-1" and is_ordinary(name):
         return False
     key = folded(name)
     return (

@@ -1,0 +1,36 @@
+"""What is told of many texts at once is what is told of each by itself."""
+
+from __future__ import annotations
+
+import re
+
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms.letters import Shape, has_word, have_shape, highest_kind, in_lower_case
+
+SHAPES = {len(example.encode()): Shape.of(example) for example in ("12:34", "12:34Z", "1é")}
+PATTERN = re.compile("[0-9]{2}:[0-9]{2}Z?|[0-9]é")
+DIGITS_AND_SIGNS = bytes(1 if chr(byte).isdigit() else 2 if chr(byte) in "+-" else 0 for byte in range(256))
+
+
+@given(st.binary(max_size=12), st.sampled_from([b"", b"write", b"WRITE", b"wRiTe", b"wr\xc9te", b"writ", b"7RITE"]))
+def test_a_word_is_found_in_any_case(around: bytes, word: bytes) -> None:
+    for document in (around + word, word + around, around + word + around):
+        assert has_word(in_lower_case(document), b"write") == (b"write" in document.lower())
+
+
+TEXTS = st.one_of(st.none(), st.text("0189:;/Zé", max_size=7), st.sampled_from(["12:34", "99:00Z", "0é", "1²"]))
+
+
+@given(st.lists(TEXTS, max_size=12))
+def test_a_text_has_a_shape(texts: list[str | None]) -> None:
+    expected = [text is None or PATTERN.fullmatch(text) is not None for text in texts]
+    assert have_shape(pa.array(texts, pa.string()), SHAPES).tolist() == expected
+
+
+@given(st.lists(st.one_of(st.none(), st.text("a5-é", max_size=3)), max_size=12))
+def test_the_highest_kind_of_a_byte(texts: list[str | None]) -> None:
+    expected = [max((DIGITS_AND_SIGNS[byte] for byte in (text or "").encode()), default=0) for text in texts]
+    assert highest_kind(pa.array(texts, pa.string()), DIGITS_AND_SIGNS).tolist() == expected
