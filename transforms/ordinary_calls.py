@@ -391,7 +391,7 @@ def _read_by_pattern(strings: pa.StringArray) -> pa.Int64Array:
 
 
 def _read_iso(strings: pa.StringArray) -> pa.Int64Array:
-    """Times of ISO 8601. One that Arrow takes for none, such as a leap second, is rare, and is searched for by halves."""
+    """Times of ISO 8601. What Arrow takes for none, such as a leap second, is rare: it is searched for by halves."""
     try:
         return strings.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
     except pa.ArrowInvalid:
