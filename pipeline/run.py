@@ -11,18 +11,19 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import apache_beam as beam
 import msgspec
 from apache_beam.metrics.metric import MetricResults
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult
+from apache_beam.runners.worker.statesampler import StateSampler
 
 from pipeline import allocators
 from pipeline.errors import UsageError
 from pipeline.graph import build
-from pipeline.job_kind import STREAMING_RUNNER, JobKind
+from pipeline.job_kind import BATCH_RUNNER, STREAMING_RUNNER, JobKind
 from pipeline.options import Settings
 from pipeline.plurals import counted
 from pipeline.progress import Expected, Progress
@@ -43,6 +44,7 @@ _CONTACTS_QUERY: Final = (
 """To try where there are contacts and no events, in the SQL of every warehouse."""
 _SWITCH_S: Final = 0.0005
 """How long the writing thread of a job on files waits for Python's lock, at most; by default ten times as long."""
+_SAMPLE_MS: Final = 10
 _COLLECT: Final = (50_000, 20, 50)
 """How seldom Python looks for cycles of garbage: a job makes next to none, and a look walks all that is alive."""
 
@@ -94,11 +96,26 @@ def run(settings: Settings, options: PipelineOptions, shown_options: str) -> Sum
 
 def _runner(settings: Settings, options: PipelineOptions) -> AbstractContextManager[None]:
     """What the job's runner needs while it runs."""
+    if settings.runner == BATCH_RUNNER:
+        return _short_samples()
     if settings.runner != STREAMING_RUNNER:
         return contextlib.nullcontext()
     from pipeline import prism  # with gRPC's services, which a job on files does not need
 
     return prism.started(options)
+
+
+@contextlib.contextmanager
+def _short_samples() -> Iterator[None]:
+    """Has Beam look often at which step is running, while the block lasts. At the end of each bundle it waits for the
+    next look, which by default comes after up to a fifth of a second."""
+    make: Any = vars(StateSampler)["__init__"]
+    usual = make.__defaults__
+    make.__defaults__ = (_SAMPLE_MS,)
+    try:
+        yield
+    finally:
+        make.__defaults__ = usual
 
 
 def _run(settings: Settings, options: PipelineOptions, shown_options: str) -> Summary:
