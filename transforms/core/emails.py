@@ -73,7 +73,7 @@ def _is_ip_address(host: str) -> bool:
 
 @functools.cache
 def _public_suffixes() -> PublicSuffixList:
-    return PublicSuffixList()
+    return PublicSuffixList(accept_encoded_idn=False)  # here domains are in Unicode; encoding takes longest
 
 
 def _registrable(host: str) -> str:
