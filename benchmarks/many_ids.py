@@ -31,7 +31,7 @@ from benchmarks.results import Figure, table
 
 GOAL: Final = 1.15
 FEW_IDS, MANY_IDS = 10_000, 1_000_000
-_ROUNDS: Final = 5
+_ROUNDS: Final = 3
 _WINDOWS: Final = 30
 _NEWS: Final = 1_000
 """So many persons has a window."""

@@ -47,7 +47,7 @@ LAG_GOAL_S: Final = 3.0
 CALL_BYTES: Final = 1_700
 BATCH: Final = 100
 _ROUNDS: Final = 3
-_SECONDS: Final = 4
+_SECONDS: Final = 3
 _WARM_UP_SECONDS: Final = 1
 CLIENTS: Final = (64, 128, 256)
 """So many connections, each of which sends its next request once the last is answered."""

@@ -21,7 +21,7 @@ GOAL = 1.0
 READ_JSON_GOAL = 2.5
 MEMORY_GOAL_BYTES = 40
 _ROUNDS = 3
-_EVENTS = 1_200_000
+_EVENTS = 1_000_000
 _LEAST_S = 0.2
 """What takes less beyond the start of its process cannot be told from the start."""
 
