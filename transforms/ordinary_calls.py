@@ -26,7 +26,7 @@ from transforms.core.connections import Connection
 from transforms.core.fields import is_too_deep, may_be_spec
 from transforms.core.raw_json import EMPTY, NULL
 from transforms.core.reader import KEPT_DEFAULTS, TIME_FIELDS, InheritedFields, Reader, Received
-from transforms.letters import Letters, Shape, has_word, have_shape, highest_kind, in_lower_case
+from transforms.letters import Letters, Places, Shape, find_word, have_shape, highest_kind, in_lower_case
 
 _MOST_BYTES: Final = 1_000_000
 """A longer message may be too large, or its row."""
@@ -155,27 +155,33 @@ def readable(messages: Sequence[Message]) -> Iterator[tuple[int, bytes]]:
     for start in range(0, len(messages), TOGETHER):
         some = payloads(messages[start : start + TOGETHER])
         together = b"\n".join(some)
-        are_plain = _is_text(together) and len(together) <= _MOST_BYTES
         letters = in_lower_case(together)
-        if b"\\" in together or has_word(letters, secrets.WORD):
-            are_plain = are_plain and not secrets.may_hold_any(together)
-        too_deep = _too_deep(some, letters)
-        for index, message in enumerate(some, start):
-            if index - start in too_deep:
+        ends = np.cumsum([len(message) + 1 for message in some])
+        are_text = _is_text(together) and len(together) <= _MOST_BYTES
+        are_spelled = secrets.may_spell_one(together)
+        words = find_word(letters, secrets.WORD)
+        may_hold_secrets = _indexes(words, ends) if len(words) and secrets.may_hold_any(together) else ()
+        too_deep = _too_deep(some, letters, ends)
+        for index, message in enumerate(some):
+            if index in too_deep:
                 continue
-            if are_plain:
-                yield index, message
+            if are_text and not are_spelled and index not in may_hold_secrets:
+                yield start + index, message
             elif _is_text(message) and len(message) <= _MOST_BYTES:
                 with contextlib.suppress(msgspec.DecodeError, RecursionError):
-                    yield index, _without_secrets(message)
+                    yield start + index, _without_secrets(message)
 
 
-def _too_deep(messages: Sequence[bytes], letters: Letters) -> Collection[int]:
+def _indexes(places: Places, ends: Places) -> Collection[int]:
+    """The indexes of the messages that have these places; `ends` are where messages end."""
+    return {*np.searchsorted(ends, places, side="right").tolist()}
+
+
+def _too_deep(messages: Sequence[bytes], letters: Letters, ends: Places) -> Collection[int]:
     """Which of the messages are too deep; `letters` are those of all of them, with one between two."""
     brackets = np.flatnonzero(letters == _BRACKET)
     if len(brackets) <= MAX_DEPTH:
         return ()
-    ends = np.cumsum([len(message) + 1 for message in messages])
     numbers = np.diff(np.searchsorted(brackets, ends), prepend=0)
     return {index for index in np.flatnonzero(numbers > MAX_DEPTH).tolist() if is_too_deep(messages[index])}
 

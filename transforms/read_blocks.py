@@ -6,19 +6,17 @@ out of `Parse` and `Classify`. What becomes of a message is the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Final, TypeAlias
 
 import apache_beam as beam
-import numpy as np
 from apache_beam.pvalue import PCollection, TaggedOutput
 
 from transforms import metrics
 from transforms.call_blocks import CallBlock, IdentityBlock, Unread
 from transforms.classify import Classify, ClassifyFn
-from transforms.core.reader import Reader, Received, may_have_items
+from transforms.core.reader import Reader, Received, may_any_have_items, may_have_items
 from transforms.core.rows import Append, LogEntry
-from transforms.letters import has_word
 from transforms.ordinary_calls import TOGETHER, Message, payload, payloads, received
 from transforms.parse import ParseFn
 
@@ -104,7 +102,7 @@ class _ReadBlockFn(metrics.CountingFn):
         """The messages, and in the place of an array or a batch its items."""
         for start in range(0, len(messages), TOGETHER):
             some = messages[start : start + TOGETHER]
-            if not _may_any_have_items(payloads(some)):
+            if not may_any_have_items(payloads(some)):
                 yield from some
                 continue
             for message in some:
@@ -123,9 +121,3 @@ class _ReadBlockFn(metrics.CountingFn):
         for types in (unread.events.types(), unread.identity_calls.types()):
             for type_, count in types.items():
                 self.tally[metrics.TYPES.of(type_)] += count
-
-
-def _may_any_have_items(messages: Sequence[bytes]) -> bool:
-    """`may_have_items` of several messages; cheaper."""
-    letters = np.frombuffer(b"\n".join(messages), np.uint8)
-    return has_word(letters, b'batch"') or {message[:1] for message in messages} != {b"{"}

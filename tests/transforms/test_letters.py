@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.letters import Shape, has_word, have_shape, highest_kind, in_lower_case
+from transforms.letters import Shape, has_word, have_shape, highest_kind, in_lower_case, keys
 
 SHAPES = {len(example.encode()): Shape.of(example) for example in ("12:34", "12:34Z", "1é")}
 PATTERN = re.compile("[0-9]{2}:[0-9]{2}Z?|[0-9]é")
@@ -34,3 +35,22 @@ def test_a_text_has_a_shape(texts: list[str | None]) -> None:
 def test_the_highest_kind_of_a_byte(texts: list[str | None]) -> None:
     expected = [max((DIGITS_AND_SIGNS[byte] for byte in (text or "").encode()), default=0) for text in texts]
     assert highest_kind(pa.array(texts, pa.string()), DIGITS_AND_SIGNS).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("document", "number"),
+    [
+        (b"[]", 0),
+        (b'[{"a":1,"b":{"c":[{"d": 2}]}}]', 4),
+        (b'[{"a":1,"a":2}]', 2),
+        (b'[{"a\\":1},"a\\":b"]', 2),
+        (b'[{"a" :1}]', None),
+        (b'[{"a"\n:1}]', None),
+        (b'["12 :30"]', None),
+        (b'[{"a":1},"\\u0022:"]', None),
+        (b'[{"a":1},"\\"\\u003a"]', None),
+        (b'[{"a":1},"\\"\\u003A"]', None),
+    ],
+)
+def test_keys_are_counted_where_they_can_be_seen(document: bytes, number: int | None) -> None:
+    assert keys(document) == number

@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from examples.generate import GeneratorSettings, stream
 from pipeline.warehouses.duckdb.arrow import row_batch
@@ -18,7 +20,7 @@ from tests.transforms.core.calls import ALIAS, DELETE, GROUP, IDENTIFY, deep, wi
 from tests.transforms.core.hostile import hostile
 from tests.transforms.test_ordinary_events import DEFAULTS, LATER, PUBLISHED, READERS, VALUES, enveloped, received
 from transforms import ordinary_identity_calls
-from transforms.core import call_rows
+from transforms.core import call_rows, raw_json
 from transforms.core.dead_letters import Refused
 from transforms.core.reader import Call, Reader, Received
 from transforms.core.rows import LogEntry
@@ -133,6 +135,27 @@ def test_keys_are_kept_once_and_numbers_are_checked() -> None:
     assert traits[7] == '{"a":3,"b":{"c":2}}'
     assert traits[10] == '{ "a": 1 }'
     assert check(READERS[0], plain) == 39
+
+
+DOCUMENTS = [
+    *(b"{}", b'{"a":1,"b":{"a":[1.5,null]}}', b'{"a": 1, "b": "\\u00e9"}', b'{"a" :1}', b'{"a":"\\":","b":2}'),
+    *(b'{"a":1,"a":2}', b'{"a":1,"\\u0061":2}', b'{"a": 1, "b": {"c": 1, "c": 2}}', b'{"a":1,"a":2,"b":"\\u0022:"}'),
+    *(b'{"a":1,"a":2,"b":"\\"\\u003A"}', b'{"a":1,"a":2,"b":"x :"}', b'{"a":1e400}', b'{"a":"12 : 30"}'),
+    *(b'{"url":"http:\\/\\/x.org"}', b'{"n":1.0,"m":12345678901234567890}', '{"é":"é"}'.encode()),
+]
+
+
+@given(st.lists(st.sampled_from(DOCUMENTS), max_size=6))
+def test_documents_are_looked_at_together_as_by_themselves(documents: list[bytes]) -> None:
+    raws = [*map(msgspec.Raw, documents)]
+    together = [raw and bytes(raw) for raw in ordinary_identity_calls._with_each_key_once(raws)]
+    expected: list[bytes | None] = []
+    for raw in raws:
+        try:
+            expected.append(bytes(raw_json.with_each_key_once(raw)))
+        except ValueError:
+            expected.append(None)
+    assert together == expected
 
 
 def test_calls_of_a_receivers_batch_are_ordinary() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -120,24 +120,14 @@ def with_each_key_once(document: Raw) -> Raw:
     the first. Raises ValueError as `check_numbers` does."""
     read = check_numbers(document)
     written = bytes(document)
-    if _tersely(read) == written:
+    if tersely(read) == written:
         return document
     if len(_KEYS.findall(written)) == _keys(read) or not _repeats_a_key(written):
         return document
     return Raw(json.dumps(value(document), separators=(",", ":"), ensure_ascii=False).encode())
 
 
-def are_terse(documents: Sequence[Raw]) -> bool:
-    """Whether all of these documents are written as nearly all of Segment's libraries write them: what is written so
-    has each key once, and no number beyond FLOAT64."""
-    together = b"[%b]" % b",".join(documents)
-    try:
-        return _tersely(check_numbers(together)) == together
-    except ValueError:
-        return False
-
-
-def _tersely(read: Any) -> bytes | None:
+def tersely(read: Any) -> bytes | None:
     """A decoded document as nearly all of Segment's libraries write it; None of one that is too deep for the writer."""
     try:
         return orjson.dumps(read)

@@ -66,8 +66,11 @@ def redacted_json(document: bytes) -> bytes:
 
 def may_hold_any(document: bytes) -> bool:
     """Whether valid JSON, or several texts of it together, may hold a secret: quick, and rarely wrong."""
-    if _names_any(document.lower()):
-        return True
+    return _names_any(document.lower()) or may_spell_one(document)
+
+
+def may_spell_one(document: bytes) -> bool:
+    """Whether a letter of a secret's name is an escape sequence somewhere in valid JSON, or in several texts of it."""
     return b"\\" in document and _ESCAPED_LETTER.search(document) is not None
 
 
