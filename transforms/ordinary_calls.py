@@ -210,6 +210,7 @@ def decoded(messages: Sequence[Message]) -> list[DecodedCall]:
     """The calls among these messages that may be ordinary. Messages that are more than their bytes come from a source,
     or are items of a batch (`Reader.items`); none is from the log or from a dead letter."""
     calls = []
+    senders_own: set[str] = set()
     decode: Callable[[bytes], OrdinaryFields] = _decode_spec
     for index, item in readable(messages):
         everything = None
@@ -223,7 +224,7 @@ def decoded(messages: Sequence[Message]) -> list[DecodedCall]:
                 decode = _decode
             if decode is _decode:  # calls with fields that the spec does not have come one after another
                 everything = raw_json.decode_fields(item)
-                if not _beyond_spec(everything):
+                if not _beyond_spec(everything, senders_own):
                     everything, decode = None, _decode_spec
             if fields.properties is not EMPTY and fields.properties == NULL:
                 fields.properties = EMPTY
@@ -238,12 +239,14 @@ def decoded(messages: Sequence[Message]) -> list[DecodedCall]:
     return calls
 
 
-def _beyond_spec(everything: Mapping[str, Raw]) -> bool:
-    """Whether a call has fields that the spec does not have. Raises NotOrdinary where one may be another spelling of
-    one that it has."""
+def _beyond_spec(everything: Mapping[str, Raw], senders_own: set[str]) -> bool:
+    """Whether a call has fields that the spec does not have, and adds them to those of the calls before. Raises
+    NotOrdinary where one may be another spelling of one that it has."""
     others = everything.keys() - _FIELDS
-    if any(map(may_be_spec, others)):
-        raise NotOrdinary
+    if not others <= senders_own:
+        if any(map(may_be_spec, others)):
+            raise NotOrdinary
+        senders_own |= others
     return bool(others)
 
 
