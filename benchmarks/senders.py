@@ -7,10 +7,12 @@ row, over `orjson.loads` + `orjson.dumps` of the same bytes, for events and for 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec import Raw
 
 from benchmarks import message_path, shapes
 
@@ -18,7 +20,8 @@ _SHAPE: Final = "uuids"
 _TIMES: Final = ("timestamp", "originalTimestamp", "sentAt", "receivedAt")
 
 Call = dict[str, Any]
-Change = Callable[[Call], Call]
+Change = Callable[[Call], Call | Raw]
+"""What a call becomes: other fields, or the same as bytes that are written otherwise."""
 
 
 def _with(**fields: Any) -> Change:
@@ -27,6 +30,10 @@ def _with(**fields: Any) -> Change:
 
 def _without(*names: str) -> Change:
     return lambda call: {name: value for name, value in call.items() if name not in names}
+
+
+def _as_python_writes(call: Call) -> Raw:
+    return Raw(json.dumps(call).encode())
 
 
 def _times(write: Callable[[str], Any]) -> Change:
@@ -50,6 +57,8 @@ CHANGES: Final[Mapping[str, Change]] = {
     "traits": _with(traits={"plan": "pro"}),
     "a category": _with(category="Docs"),
     "no message id": _without("messageId"),
+    "no time of receipt": _without("receivedAt"),
+    "blanks, and escapes for what is not ASCII (Python)": _as_python_writes,
 }
 
 
