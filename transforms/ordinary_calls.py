@@ -160,7 +160,10 @@ def readable(messages: Sequence[Message]) -> Iterator[tuple[int, bytes]]:
         are_text = _is_text(together) and len(together) <= _MOST_BYTES
         are_spelled = secrets.may_spell_one(together)
         words = find_word(letters, secrets.WORD)
-        may_hold_secrets = _indexes(words, ends) if len(words) and secrets.may_hold_any(together) else ()
+        may_hold_secrets: Collection[int] = ()
+        if len(words) and secrets.may_hold_any(together):
+            some, are_redacted = _usual_redacted(some, together)
+            may_hold_secrets = () if are_redacted else _indexes(words, ends)
         too_deep = _too_deep(some, letters, ends)
         for index, message in enumerate(some):
             if index in too_deep:
@@ -170,6 +173,16 @@ def readable(messages: Sequence[Message]) -> Iterator[tuple[int, bytes]]:
             elif _is_text(message) and len(message) <= _MOST_BYTES:
                 with contextlib.suppress(msgspec.DecodeError, RecursionError):
                     yield start + index, _without_secrets(message)
+
+
+def _usual_redacted(messages: list[bytes], together: bytes) -> tuple[list[bytes], bool]:
+    """The messages without secrets that are written as usual, and whether they have no others; `together` are all of
+    them, in lines."""
+    redacted = secrets.usual_redacted(together)
+    lines = redacted.split(b"\n")
+    if len(lines) != len(messages) or secrets.may_hold_any(redacted):
+        return messages, False
+    return lines, True
 
 
 def _indexes(places: Places, ends: Places) -> Collection[int]:

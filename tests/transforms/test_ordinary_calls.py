@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import pytest
@@ -21,7 +22,8 @@ READER = Reader.of(DEFAULT)
 WIDE = b'{"products":[' + b",".join([b"[{}]"] * 200) + b"]}"
 MESSAGES = [
     *(b"{}", b"", b'{"a":"\xff"}', b'{"a":"\xc3\xa9"}', deep(MAX_DEPTH), deep(MAX_DEPTH + 1), WIDE),
-    *(b'{"writeKey":"k","a":1}', b'{"Write_KEY":null}', b'{"\\u0077riteKey":"k"}', b'{"wRiTe":"key"}', b'{"a":"\\n"}'),
+    *(b'{"writeKey":"k","a":1}', b'{"write_key":"k"}', b'{"a":{"writeKey":"k"},"b":"writeKey"}', b'{\n"a":1}'),
+    *(b'{"Write_KEY":null}', b'{"\\u0077riteKey":"k"}', b'{"wRiTe":"key"}', b'{"a":"\\n"}'),
     b'{"writeKey":"k"',
 ]
 
@@ -34,14 +36,27 @@ def by_itself(message: bytes) -> bytes | None:
         return None
     if is_too_deep(message):
         return None
-    redacted = secrets.redacted(message)
-    return None if redacted != message and not message.endswith(b"}") else redacted
+    return secrets.redacted(message)
+
+
+def is_json(message: bytes) -> bool:
+    try:
+        json.loads(message)
+    except ValueError:
+        return False
+    return True
 
 
 @given(st.lists(st.sampled_from(MESSAGES), max_size=150))
 def test_messages_are_read_as_by_themselves(messages: Sequence[bytes]) -> None:
-    expected = [(index, by_itself(message)) for index, message in enumerate(messages)]
-    assert [*readable(messages)] == [(index, message) for index, message in expected if message is not None]
+    """What is no JSON may be among them, as none."""
+    read = dict(readable(messages))
+    assert [*read] == sorted(read)
+    for index, message in enumerate(messages):
+        if is_json(message):
+            assert read.get(index) == by_itself(message)
+        else:
+            assert index not in read or not is_json(read[index])
 
 
 def test_a_message_that_is_long_is_not_read() -> None:

@@ -10,12 +10,12 @@ REDACTED: Final = b"null"
 """What stands in a secret's place: JSON that counts as absent."""
 WORD: Final = b"write"
 """It stands in every spelling of a secret's name, in whatever case."""
-_WORDS: Final = re.compile(rb"write[ _-]*key")
-_REMOVED: Final = re.compile(rb'"[ _-]*write[ _-]*key[ _-]*"\s*:\s*null')
-"""A secret that is removed already: the receiver leaves null of it."""
+_NOT_REMOVED: Final = re.compile(rb'write[ _-]*key(?![ _-]*"\s*:\s*null)')
+"""A secret's name, but for one that is removed already: the receiver leaves null of it."""
 _SPELLING: Final = r"[ _-]*write[ _-]*key[ _-]*"
 _NAME: Final = re.compile(_SPELLING)
 _FIELD_NAMED_SO: Final = re.compile(rb'"%s"\s*:\s*' % _SPELLING.encode())
+_USUAL: Final = re.compile(rb'writeKey":"[0-9A-Za-z_-]*"')
 _ESCAPED_LETTER: Final = re.compile(rb"\\u00(?:[57][2479]|[46][59bB]|2[0dD]|5[fF])")
 """An escape sequence for a character that the name may have: `\\u0077` is `w`."""
 _STRING: Final = rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)'
@@ -64,6 +64,19 @@ def redacted_json(document: bytes) -> bytes:
     return b"".join([*parts, document[end:]]) if parts else document
 
 
+def usual_redacted(documents: bytes) -> bytes:
+    """Several texts of JSON, with null for each value of a field `writeKey` that is spelled so and has letters and
+    digits, as Segment writes it. What is no JSON stays none."""
+    parts = []
+    end = 0
+    for secret in _USUAL.finditer(documents):
+        start = secret.start()
+        if documents[start - 1 : start] == b'"' and documents[start - 2 : start - 1] != b"\\":
+            parts += [documents[end:start], b'writeKey":', REDACTED]
+            end = secret.end()
+    return b"".join([*parts, documents[end:]])
+
+
 def may_hold_any(document: bytes) -> bool:
     """Whether valid JSON, or several texts of it together, may hold a secret: quick, and rarely wrong."""
     return _names_any(document.lower()) or may_spell_one(document)
@@ -77,10 +90,7 @@ def may_spell_one(document: bytes) -> bool:
 def _names_any(lowered: bytes) -> bool:
     """Whether valid JSON in lower case names a secret, in whatever place, that is not removed already."""
     # rfind takes a third of the time of find: it looks for the rare w, not for the e
-    if lowered.rfind(WORD) < 0:
-        return False
-    names = len(_WORDS.findall(lowered))
-    return names > 0 and names > len(_REMOVED.findall(lowered))
+    return lowered.rfind(WORD) >= 0 and _NOT_REMOVED.search(lowered) is not None
 
 
 def _text(string: bytes) -> str:

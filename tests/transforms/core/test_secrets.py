@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.segment import folded
-from transforms.core.secrets import is_write_key, redacted, redacted_json
+from transforms.core.secrets import is_write_key, may_hold_any, redacted, redacted_json, usual_redacted
 
 
 def is_json(payload: bytes) -> bool:
@@ -58,6 +58,7 @@ def test_secrets(payload: bytes, expected: bytes | None) -> None:
     assert redacted(expected) == expected
     if is_json(payload):
         assert redacted_json(payload) == expected
+    assert not is_json(usual_redacted(payload)) or is_json(payload)
 
 
 NAMES = st.sampled_from(["writeKey", "write_key", "a", 'wr"ite', "key", '"writeKey', "\\writeKey", "Write Key", "a, "])
@@ -110,3 +111,34 @@ def test_a_long_string_takes_no_memory_of_its_own() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 3 * len(payload)
+
+
+FIELD_NAMES = ("writeKey", "writeKey", "WriteKey", "write_key", "xwriteKey", '\\"writeKey', "writeKeys", "a")
+FIELD_VALUES = (
+    '"s3cret"',
+    '"s-t_9"',
+    '""',
+    '"two words"',
+    '"\\"s\\""',
+    '"writeKey"',
+    "null",
+    "7",
+    '{"writeKey":"s"}',
+    '["writeKey"]',
+)
+SEPARATORS = (":", " : ")
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(FIELD_NAMES), st.sampled_from(SEPARATORS), st.sampled_from(FIELD_VALUES)), max_size=4
+    )
+)
+def test_usual_secrets_are_removed_as_all_are(fields: list[tuple[str, str, str]]) -> None:
+    inner = ",".join(f'"{name}"{separator}{value}' for name, separator, value in fields)
+    document = f"{{{inner}}}".encode()
+    assert is_json(document)
+    usual = usual_redacted(document)
+    assert redacted_json(usual) == redacted_json(document)
+    if not may_hold_any(usual):
+        assert usual == redacted_json(document)
