@@ -386,11 +386,12 @@ def _is_in(times: range, column: pa.Int64Array) -> pa.BooleanArray:
 def microseconds(written: Sequence[Time]) -> tuple[pa.Int64Array, pa.BooleanArray]:
     """Times since the epoch, null where there is none, and whether each could be read as one."""
     try:
-        strings = text_column(cast(Sequence[Text], written))
+        read = _read_by_shape(text_column(cast(Sequence[Text], written)))
     except pa.ArrowTypeError:  # some are numbers
-        strings = text_column([time if time is None or isinstance(time, str) else _iso(time) for time in written])
-    read = _read_by_shape(strings)
-    return read, pc.or_(read.is_valid(), strings.is_null())
+        strings = text_column([time if isinstance(time, str) else None for time in written])
+        numbers = [None if isinstance(time, str) else times.read(time) for time in written]
+        read = pc.coalesce(_read_by_shape(strings), pa.array(numbers, pa.int64()))
+    return read, pc.or_(read.is_valid(), are_none(written))
 
 
 def _read_by_shape(strings: pa.StringArray) -> pa.Int64Array:
@@ -421,12 +422,6 @@ def _read_iso(strings: pa.StringArray) -> pa.Int64Array:
         if not middle:
             return pa.array(map(times.parse, strings.to_pylist()), pa.int64())
         return pa.concat_arrays([_read_iso(strings.slice(0, middle)), _read_iso(strings.slice(middle))])
-
-
-def _iso(number: float) -> str:
-    """A number since the epoch as text; what is no time as a text that is none."""
-    time = times.read(number)
-    return "" if time is None else times.iso(time)
 
 
 def read_ids(reader: Reader, written: Sequence[Id]) -> tuple[pa.StringArray, pa.BooleanArray]:

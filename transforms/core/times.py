@@ -69,7 +69,10 @@ def read(value: object) -> Timestamp | None:
         return parse(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 10**_MOST_DIGITS:
         return None
-    us = _since_epoch(format(Decimal(str(abs(value))), "f"), negative=value < 0)
+    if isinstance(value, int):
+        us = _since_epoch(abs(value), "", negative=value < 0)
+    else:
+        us = _decimal_since_epoch(format(Decimal(str(abs(value))), "f"), negative=value < 0)
     return Timestamp(us) if us in TIMESTAMPS else None
 
 
@@ -139,7 +142,7 @@ def _any_form(text: str) -> Timestamp | None:
     if us is None:
         if not _NUMBER.fullmatch(text):
             return None
-        us = _since_epoch(text, negative=False)
+        us = _decimal_since_epoch(text, negative=False)
     return Timestamp(us) if us in TIMESTAMPS else None
 
 
@@ -182,11 +185,15 @@ def _offset(match: re.Match[str]) -> int:
     return offset if match["sign"] == "+" else -offset
 
 
-def _since_epoch(number: str, *, negative: bool) -> int:
-    """Microseconds since the epoch of a decimal number without a sign, by its magnitude; finer is cut towards the
-    past."""
+def _decimal_since_epoch(number: str, *, negative: bool) -> int:
+    """`_since_epoch` of a decimal number without a sign."""
     digits, _, fraction = number.partition(".")
-    whole = int(digits.lstrip("0")[: _MOST_DIGITS + 1] or 0)
+    return _since_epoch(int(digits.lstrip("0")[: _MOST_DIGITS + 1] or 0), fraction, negative=negative)
+
+
+def _since_epoch(whole: int, fraction: str, *, negative: bool) -> int:
+    """Microseconds since the epoch of a number and the digits behind its point, by its magnitude; finer is cut towards
+    the past."""
     decimals = next((decimals for limit, decimals in _UNITS if whole < limit), -3)
     if decimals < 0:
         us, finer = whole // 1000, whole % 1000 != 0 or fraction.strip("0") != ""
