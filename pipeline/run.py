@@ -45,6 +45,7 @@ _CONTACTS_QUERY: Final = (
 _SWITCH_S: Final = 0.0005
 """How long the writing thread of a job on files waits for Python's lock, at most; by default ten times as long."""
 _SAMPLE_MS: Final = 10
+"""How long a bundle of a job on files waits at its end, at most; by default twenty times as long."""
 _COLLECT: Final = (50_000, 20, 50)
 """How seldom Python looks for cycles of garbage: a job makes next to none, and a look walks all that is alive."""
 

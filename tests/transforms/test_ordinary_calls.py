@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from schemas.segment import MAX_DEPTH, MAX_ID_CHARACTERS
 from tests.transforms.core.calls import deep
+from tests.transforms.core.test_secrets import is_json
 from transforms import ordinary_calls
 from transforms.core import ids, secrets, times
 from transforms.core.connections import DEFAULT
@@ -37,14 +37,6 @@ def by_itself(message: bytes) -> bytes | None:
     if is_too_deep(message):
         return None
     return secrets.redacted(message)
-
-
-def is_json(message: bytes) -> bool:
-    try:
-        json.loads(message)
-    except ValueError:
-        return False
-    return True
 
 
 @given(st.lists(st.sampled_from(MESSAGES), max_size=150))
@@ -97,6 +89,8 @@ WRITTEN = st.one_of(
 
 
 @given(st.lists(WRITTEN, max_size=20))
+@example([None, "2023-11-14T22:13:20Z"] * 200 + ["2023-02-29T00:00:00Z", "2023-11-14T22:13:60Z", None])
+@example(["2023-02-29T00:00:00Z"] * 300)
 def test_times_are_read_as_by_themselves(written: list[str | float | None]) -> None:
     moments, are_read = ordinary_calls.microseconds(written)
     expected = [times.read(time) for time in written]
