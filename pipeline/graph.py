@@ -79,7 +79,7 @@ def build(
             logged_calls[label] = replaced[warehouses.LOGGED]
             writes.append(replaced[warehouses.REMOVED])
             continue
-        read_blocks, write_blocks = source.read_blocks(), warehouse.write_blocks(job)
+        read_blocks, write_blocks = source.read_blocks(job), warehouse.write_blocks(job)
         if read_blocks is not None and write_blocks is not None:
             blocks = pipeline | f"Read{label}" >> read_blocks
             classified = blocks | f"ReadBlocks{label}" >> ReadBlocks(reader)

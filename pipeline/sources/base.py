@@ -46,7 +46,7 @@ class Source(Protocol):
     def read(self, warehouse: Warehouse, job: JobRun) -> beam.PTransform:
         """PBegin → `Received`. The job runs on the warehouse, from which some sources read."""
 
-    def read_blocks(self) -> beam.PTransform | None:
+    def read_blocks(self, job: JobRun) -> beam.PTransform | None:
         """PBegin → `Messages`, as `ReadBlocks` takes them; None where messages come one by one."""
 
     def stop(self) -> None:
@@ -82,7 +82,7 @@ class BoundedSource:
     def check(self) -> None:
         pass
 
-    def read_blocks(self) -> beam.PTransform | None:
+    def read_blocks(self, job: JobRun) -> beam.PTransform | None:
         return None
 
     def stop(self) -> None:

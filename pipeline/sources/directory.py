@@ -104,7 +104,7 @@ class Directory:
     def read(self, warehouse: Warehouse, job: JobRun) -> ReadDirectory:
         return ReadDirectory(self)
 
-    def read_blocks(self) -> ReadDirectoryBlocks:
+    def read_blocks(self, job: JobRun) -> ReadDirectoryBlocks:
         return ReadDirectoryBlocks(self)
 
     def stop(self) -> None:

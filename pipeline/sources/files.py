@@ -110,8 +110,8 @@ class Files(BoundedSource):
     def read(self, warehouse: Warehouse, job: JobRun) -> ReadFiles:
         return ReadFiles(self.patterns, self.listing)
 
-    def read_blocks(self) -> ReadFileBlocks:
-        return ReadFileBlocks(self.patterns, self.listing)
+    def read_blocks(self, job: JobRun) -> ReadFileBlocks:
+        return ReadFileBlocks(self.patterns, self.listing, in_one_bundle=job.bounded)
 
     def likely_mistake(self) -> str:
         return file_formats.likely_mistake(path for path, _ in self.listing)
@@ -119,12 +119,17 @@ class Files(BoundedSource):
 
 class ReadFileBlocks(beam.PTransform):
     """PBegin → `Messages`: the lines of the files that the patterns match. What is gone of the listing is noted; where
-    there is none, a pattern that matches nothing is."""
+    there is none, a pattern that matches nothing is.
 
-    def __init__(self, patterns: tuple[str, ...], listing: Listing = ()) -> None:
+    `in_one_bundle` is for a bounded job in this process: no work item is too large there, and at each bundle's end
+    reading would wait until all is written.
+    """
+
+    def __init__(self, patterns: tuple[str, ...], listing: Listing = (), *, in_one_bundle: bool = False) -> None:
         super().__init__()
         self.patterns = patterns
         self.listing = listing
+        self.in_one_bundle = in_one_bundle
 
     def expand(self, begin: PBegin) -> PCollection:
         return (
@@ -132,7 +137,7 @@ class ReadFileBlocks(beam.PTransform):
             | "Patterns" >> beam.Impulse()
             | "Match" >> beam.ParDo(_MatchFn(self.patterns, self.listing)).with_output_types(tuple[str, int])
             | "Spread" >> beam.Reshuffle()
-            | "Blocks" >> beam.ParDo(_ReadBlocksFn())
+            | "Blocks" >> beam.ParDo(_ReadBlocksFn(in_one_bundle=self.in_one_bundle))
             | "Lines" >> beam.ParDo(self.fn())
         )
 
@@ -243,10 +248,14 @@ def _is_of_gzip(restriction: OffsetRange) -> bool:
 class _ReadBlocksFn(metrics.CountingFn):
     """Reads a file block by block: what a runner does for each element of a splittable DoFn it does once a block.
 
-    After `work_items.BYTES` it defers the rest to another work item. A plain file goes on there at its offset. A gzip
-    file has to be decompressed again from its beginning; but where the same process goes on, it has kept what it reads,
-    and nothing is done twice.
+    Unless all is to be read in one bundle, it defers the rest to another work item after `work_items.BYTES`. A plain
+    file goes on there at its offset. A gzip file has to be decompressed again from its beginning; but where the same
+    process goes on, it has kept what it reads, and nothing is done twice.
     """
+
+    def __init__(self, *, in_one_bundle: bool = False) -> None:
+        super().__init__()
+        self.defers = not in_one_bundle
 
     def process(
         self,
@@ -295,7 +304,7 @@ class _ReadBlocksFn(metrics.CountingFn):
             self._count_bytes(block.start, block.end)
             yield block.unmarked()
             put_out += block.end - block.start
-            if put_out >= work_items.BYTES:
+            if self.defers and put_out >= work_items.BYTES:
                 tracker.defer_remainder()
                 return False
         tracker.try_claim(max(end, tracker.current_restriction().stop))
@@ -314,7 +323,7 @@ class _ReadBlocksFn(metrics.CountingFn):
             read_bytes = reading.read_bytes
             yield block.unmarked()
             put_out += block.end - block.start
-            if put_out >= work_items.BYTES:
+            if self.defers and put_out >= work_items.BYTES:
                 _kept.keep((path, size, block.end), reading)
                 tracker.defer_remainder()
                 return

@@ -68,7 +68,7 @@ class Subscription:
     def read(self, warehouse: Warehouse, job: JobRun) -> ReadPubSub:
         return ReadPubSub(self.name, native=self.native)
 
-    def read_blocks(self) -> None:
+    def read_blocks(self, job: JobRun) -> None:
         return None
 
     def stop(self) -> None:

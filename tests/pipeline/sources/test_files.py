@@ -268,12 +268,13 @@ def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setattr(files, "_MOST_KEPT", 0)
 
 
-def read_work_items(content: bytes, path: Path, stop_after: int | None = None) -> list[list[bytes | Received]]:
+def read_work_items(
+    content: bytes, path: Path, stop_after: int | None = None, *, in_one_bundle: bool = False
+) -> list[list[bytes | Received]]:
     """The lines that each work item gives of a file."""
     path.write_bytes(content)
-    blocks_of_work_items = run(
-        files._ReadBlocksFn().process, (str(path), len(content)), files._Pieces(), stop_after=stop_after
-    )
+    reading = files._ReadBlocksFn(in_one_bundle=in_one_bundle)
+    blocks_of_work_items = run(reading.process, (str(path), len(content)), files._Pieces(), stop_after=stop_after)
     return [[shown(line) for block in blocks for line in block] for blocks in blocks_of_work_items]
 
 
@@ -304,6 +305,17 @@ def test_a_work_item_of_a_file_is_bounded(
     assert sum(sizes) == len(TEXT)
     assert max(sizes) < 1_000 + 2 * 100
     assert len(sizes) >= len(TEXT) // 1_200
+
+
+@pytest.mark.usefixtures("kept")
+@pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_a_file_that_is_read_in_one_bundle_is_one_work_item(
+    compress: Callable[[bytes], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_BLOCK_BYTES", 100)
+    monkeypatch.setattr(work_items, "BYTES", 1_000)
+    (found,) = read_work_items(compress(TEXT), tmp_path / "a", in_one_bundle=True)
+    assert found == [shown(line) for line in lines(TEXT)]
 
 
 @pytest.mark.parametrize("most_kept", [0, 1])
