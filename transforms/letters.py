@@ -17,6 +17,10 @@ _LOWER: Final = np.uint8(0x20)
 """The bit by which lower case differs from upper case, and `{` from `[`."""
 
 _COLON, _QUOTATION_MARK, _SPACE = b':" '
+_COMMA, _OPENING, _MINUS, _POINT, _ZERO, _EXPONENT = b",[-.0e"
+_SMALL: Final = np.frombuffer(b"0.0000", np.uint8)
+_LONGEST_NUMBER: Final = 32
+"""Of its characters up to its exponent, as orjson writes it; it has 20 digits at most. A longer row is in a string."""
 _ENDS_OF_KEYS: Final = (rb"\u0022", rb"\u003a", rb"\u003A")
 """Escape sequences of a quotation mark and of a colon."""
 
@@ -37,6 +41,11 @@ def find_word(letters: Letters, word: bytes) -> Places:
     return at
 
 
+def indexes(places: Places, ends: Places) -> set[int]:
+    """The indexes of the texts in which these places are; `ends` are where each text ends."""
+    return {*np.searchsorted(ends, places, side="right").tolist()}
+
+
 def has_word(letters: Letters, word: bytes) -> bool:
     """Whether a word is among the letters."""
     return len(find_word(letters, word)) > 0
@@ -50,6 +59,23 @@ def keys(document: bytes) -> int | None:
     if (before <= _SPACE).any() or any(has_word(letters, escape) for escape in _ENDS_OF_KEYS):
         return None
     return int(np.count_nonzero(before == _QUOTATION_MARK))
+
+
+def find_long_numbers(letters: Letters) -> Places:
+    """Where, in JSON without white space, a number begins behind another token that has 16 digits or more, an exponent,
+    or four zeros behind its point. What stands in a string may look so as well."""
+    padded = np.pad(letters, (0, _LONGEST_NUMBER + 1))
+    is_before = (letters == _COLON) | (letters == _COMMA) | (letters == _OPENING)
+    at = np.flatnonzero(is_before) + 1
+    at += padded[at] == _MINUS
+    at = at[padded[at] - _ZERO <= 9]
+    numbers = sliding_window_view(padded, _LONGEST_NUMBER)[at]
+    are_digits = numbers - _ZERO <= 9  # an unsigned difference: what is less becomes much
+    ends = np.argmin(are_digits | (numbers == _POINT), axis=1)
+    have_exponents = (numbers[np.arange(len(at)), ends] | _LOWER) == _EXPONENT
+    are_whole_and_long = are_digits[:, :16].all(axis=1)
+    are_small = (numbers[:, : len(_SMALL)] == _SMALL).all(axis=1)
+    return at[have_exponents | are_whole_and_long | are_small | (ends == 0)]
 
 
 class Shape(NamedTuple):

@@ -26,7 +26,8 @@ from transforms.core.connections import Connection
 from transforms.core.fields import is_too_deep, may_be_spec
 from transforms.core.raw_json import EMPTY, NULL
 from transforms.core.reader import KEPT_DEFAULTS, TIME_FIELDS, InheritedFields, Reader, Received
-from transforms.letters import Letters, Places, Shape, find_word, have_shape, highest_kind, in_lower_case
+from transforms.digests import digests
+from transforms.letters import Letters, Places, Shape, find_word, have_shape, highest_kind, in_lower_case, indexes
 
 _MOST_BYTES: Final = 1_000_000
 """A longer message may be too large, or its row."""
@@ -162,7 +163,7 @@ def readable(messages: Sequence[Message]) -> Iterator[tuple[int, bytes]]:
         may_hold_secrets: Collection[int] = ()
         if len(words) and secrets.may_hold_any(together):
             some, are_redacted = _usual_redacted(some, together)
-            may_hold_secrets = () if are_redacted else _indexes(words, ends)
+            may_hold_secrets = () if are_redacted else indexes(words, ends)
         too_deep = _too_deep(some, letters, ends)
         for index, message in enumerate(some):
             if index in too_deep:
@@ -182,11 +183,6 @@ def _usual_redacted(messages: list[bytes], together: bytes) -> tuple[list[bytes]
     if len(lines) != len(messages) or secrets.may_hold_any(redacted):
         return messages, False
     return lines, True
-
-
-def _indexes(places: Places, ends: Places) -> Collection[int]:
-    """The indexes of the messages that have these places; `ends` are where messages end."""
-    return {*np.searchsorted(ends, places, side="right").tolist()}
 
 
 def _too_deep(messages: Sequence[bytes], letters: Letters, ends: Places) -> Collection[int]:
@@ -295,6 +291,16 @@ def _defaults(inherited: str) -> _Defaults | None:
         return _decode_defaults(inherited)
     except (msgspec.DecodeError, RecursionError):
         return None
+
+
+def give_message_ids(calls: Sequence[DecodedCall], messages: Sequence[Message]) -> None:
+    """Gives each call that has no message id the one that its bytes have."""
+    nameless = [call for call in calls if call.fields.messageId is None]
+    for start in range(0, len(nameless), TOGETHER):
+        some = nameless[start : start + TOGETHER]
+        for call, message_id in zip(some, digests([payload(messages[call.index]) for call in some]), strict=True):
+            call.fields.messageId = message_id
+            call.given["messageId"] = raw_json.of_text(message_id)
 
 
 def transposed(calls: Sequence[OrdinaryFields]) -> dict[str, list[Any]]:

@@ -21,7 +21,7 @@ from schemas.tables import EVENTS
 from transforms.core import call_rows, raw_json
 from transforms.core.fields import common_others
 from transforms.core.raw_json import NULL
-from transforms.core.reader import EVENT_COLUMNS, Reader, digest
+from transforms.core.reader import EVENT_COLUMNS, Reader
 from transforms.json_columns import json_column
 from transforms.ordinary_calls import (
     DecodedCall,
@@ -33,7 +33,7 @@ from transforms.ordinary_calls import (
     are_enabled,
     are_none,
     connections,
-    payload,
+    give_message_ids,
     read_ids,
     read_times,
     split,
@@ -70,10 +70,11 @@ def read(reader: Reader, messages: Sequence[Message], calls: Iterable[DecodedCal
         if call.fields.type not in call_rows.EVENT_TYPES:
             continue
         try:
-            extras.append(_settled(call, messages[call.index]))
+            extras.append(_settled(call))
         except (msgspec.DecodeError, NotOrdinary):
             continue
         events.append(call)
+    give_message_ids(events, messages)
     indexes = [event.index for event in events]
     rows, are_ordinary = _rows(reader, [messages[index] for index in indexes], events, extras)
     if not _COLUMNS.issubset(rows.column_names):  # a column that only the rules know: they make the rows, more slowly
@@ -83,7 +84,7 @@ def read(reader: Reader, messages: Sequence[Message], calls: Iterable[DecodedCal
     return OrdinaryEvents(rows, indexes)
 
 
-def _settled(call: DecodedCall, message: Message) -> Raw | None:
+def _settled(call: DecodedCall) -> Raw | None:
     """Makes the fields those that count, and returns what no column has. Raises NotOrdinary, or msgspec.DecodeError
     where `properties` are no object."""
     event, context = call.fields, call.context
@@ -100,8 +101,6 @@ def _settled(call: DecodedCall, message: Message) -> Raw | None:
         if context.groupId is not None:
             raise NotOrdinary
         context.groupId = event.groupId
-    if event.messageId is None:
-        event.messageId = digest(payload(message))
     return extra
 
 

@@ -20,7 +20,7 @@ from schemas.tables import IDENTITY_CALLS, Timestamp
 from transforms.core import call_rows, raw_json, times
 from transforms.core.connections import Connection
 from transforms.core.raw_json import EMPTY, NULL
-from transforms.core.reader import Call, InheritedFields, Reader, Received, digest
+from transforms.core.reader import Call, InheritedFields, Reader, Received
 from transforms.json_columns import json_column
 from transforms.letters import keys
 from transforms.ordinary_calls import (
@@ -32,7 +32,7 @@ from transforms.ordinary_calls import (
     all_of,
     are_enabled,
     connections,
-    payload,
+    give_message_ids,
     read_ids,
     read_times,
     received,
@@ -62,9 +62,8 @@ _IDS: Final = ("userId", "anonymousId", "previousId", "groupId")
 
 def read(reader: Reader, messages: Sequence[Message], calls: Iterable[DecodedCall]) -> OrdinaryIdentityCalls:
     """The ordinary identity calls among the calls of these messages."""
-    settled = [
-        call for call in calls if call.fields.type not in call_rows.EVENT_TYPES and _settle(call, messages[call.index])
-    ]
+    settled = [call for call in calls if call.fields.type not in call_rows.EVENT_TYPES and _settle(call)]
+    give_message_ids(settled, messages)
     rows, routes, are_ordinary = _rows(reader, [messages[call.index] for call in settled], settled)
     if are_ordinary.false_count:
         kept = are_ordinary.to_pylist()
@@ -78,12 +77,9 @@ def read(reader: Reader, messages: Sequence[Message], calls: Iterable[DecodedCal
     return OrdinaryIdentityCalls(rows.select(COLUMNS), made, indexes)
 
 
-def _settle(call: DecodedCall, message: Message) -> bool:
+def _settle(call: DecodedCall) -> bool:
     """Makes the fields those that count. False where the rules must do that."""
     fields, context = call.fields, call.context
-    if fields.messageId is None:
-        fields.messageId = digest(payload(message))
-        call.given["messageId"] = raw_json.of_text(fields.messageId)
     if fields.traits is NULL or fields.traits == NULL:
         fields.traits = context.traits if fields.type == IDENTIFY and raw_json.is_object(context.traits) else EMPTY
     if fields.type != GROUP and context.groupId is not None:

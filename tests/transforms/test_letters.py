@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.letters import Shape, has_word, have_shape, highest_kind, in_lower_case, keys
+from transforms.letters import (
+    Shape,
+    find_long_numbers,
+    has_word,
+    have_shape,
+    highest_kind,
+    in_lower_case,
+    keys,
+)
 
 SHAPES = {len(example.encode()): Shape.of(example) for example in ("12:34", "12:34Z", "1é")}
 PATTERN = re.compile("[0-9]{2}:[0-9]{2}Z?|[0-9]é")
@@ -54,3 +64,18 @@ def test_the_highest_kind_of_a_byte(texts: list[str | None]) -> None:
 )
 def test_keys_are_counted_where_they_can_be_seen(document: bytes, number: int | None) -> None:
     assert keys(document) == number
+
+
+LONG_NUMBERS = re.compile(rb"[\[:,]-?(?:[0-9]{16}|0\.0000|[0-9.]+[eE])")
+NUMBERS = st.one_of(st.integers(), st.floats(allow_nan=False), st.floats(-1e-3, 1e-3), st.integers(10**14, 10**17))
+VALUES = st.one_of(NUMBERS, st.text("0123.eE,:[-", max_size=40), st.lists(NUMBERS, max_size=3))
+
+
+@given(st.lists(VALUES, max_size=8))
+def test_long_numbers_are_found(values: list[object]) -> None:
+    """Those that a regular expression finds; and a row of digits in a string that no number has."""
+    document = b",%b" % json.dumps(values, separators=(",", ":")).encode()
+    found = find_long_numbers(np.frombuffer(document, np.uint8)).tolist()
+    expected = {match.end() - len(match[0].lstrip(b"[:,-")) for match in LONG_NUMBERS.finditer(document)}
+    assert expected <= {*found}
+    assert all(at in expected or re.match(rb"[0-9.]{32}", document[at:]) for at in found)
