@@ -163,10 +163,9 @@ def promoted(call: Call) -> Raw | None:
     """The columns that the traits of this call alone would give its contact or its account."""
     if call.type not in (IDENTIFY, GROUP):
         return None
-    traits = PromotedTraits.of_call(raw_json.decode_fields(call.traits))
     if call.type == GROUP:
-        return traits.company().document()
-    return traits.person(call.user_id or call.anonymous_id or "").document()
+        return PromotedTraits.of_call(raw_json.decode_fields(call.traits)).company().document()
+    return PromotedTraits.person_of_call(call.traits, call.user_id or call.anonymous_id or "").document()
 
 
 def page_name(call_type: str, properties: Raw, page: Raw) -> str:

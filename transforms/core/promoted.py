@@ -64,6 +64,23 @@ class CompanyColumns(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return _document(self)
 
 
+class _UsualTraits(msgspec.Struct, gc=False):
+    """The traits of a person as nearly all are sent: spelled as in Segment's spec, and texts."""
+
+    email: str | None = None
+    name: str | None = None
+    firstName: str | None = None  # noqa: N815
+    lastName: str | None = None  # noqa: N815
+    phone: str | None = None
+    title: str | None = None
+    username: str | None = None
+    website: str | None = None
+    createdAt: str | int | float | None = None  # noqa: N815
+
+
+_read_usual: Final = msgspec.json.Decoder(_UsualTraits).decode
+
+
 class PromotedTraits:
     """The traits of a person or a company that a promoted column may come from, in any spelling.
 
@@ -113,10 +130,19 @@ class PromotedTraits:
         if "email" not in columns and emails.domain(id):
             columns["email"] = id
         if "name" not in columns:
-            names = [columns[column] for column in ("first_name", "last_name") if column in columns]
-            if names:
-                columns["name"] = " ".join(names)
+            columns["name"] = _full_name(columns.get("first_name"), columns.get("last_name"))
         return PersonColumns(**columns)
+
+    @classmethod
+    def person_of_call(cls, document: Raw, id: str) -> PersonColumns:
+        """As `person`, of the traits of one call as they are sent."""
+        traits = raw_json.decode_fields(document)
+        if not any(map(_is_spelled_otherwise, traits)):
+            try:
+                return _usual_person(_read_usual(document), id)
+            except (msgspec.ValidationError, _BlankTextError):
+                pass
+        return cls.of_call(traits).person(id)
 
     def company(self) -> CompanyColumns:
         return CompanyColumns(
@@ -140,6 +166,34 @@ class PromotedTraits:
         """A whole number of 64 bits, also as `329.0` or as a string of digits, blanks around them."""
         numbers = (_whole(peek(raw)) for raw in self._values.get(column, ()))
         return next((number for number in numbers if number is not None), None)
+
+
+class _BlankTextError(Exception):
+    """A text counts as absent."""
+
+
+def _usual_person(traits: _UsualTraits, id: str) -> PersonColumns:
+    """Raises _BlankTextError."""
+    email, name, created_at = traits.email, traits.name, traits.createdAt
+    first_name, last_name = traits.firstName, traits.lastName
+    for text in (email, name, first_name, last_name, traits.phone, traits.title, traits.username, traits.website):
+        if text is not None and not text.strip():
+            raise _BlankTextError
+    return PersonColumns(
+        (id if emails.domain(id) else None) if email is None else email,
+        _full_name(first_name, last_name) if name is None else name,
+        first_name,
+        last_name,
+        traits.phone,
+        traits.title,
+        traits.username,
+        traits.website,
+        None if created_at is None else times.read(created_at),
+    )
+
+
+def _full_name(first_name: str | None, last_name: str | None) -> str | None:
+    return " ".join(name for name in (first_name, last_name) if name is not None) or None
 
 
 def _text(values: Iterable[Raw | bytes]) -> str | None:
@@ -183,6 +237,13 @@ def document(traits: Mapping[str, Value]) -> Raw:
 def _column(trait: str) -> str | None:
     """The promoted column that a trait of this name may give."""
     return _BY_FOLDED.get(_folded(trait))
+
+
+@functools.lru_cache(maxsize=16_384)
+def _is_spelled_otherwise(trait: str) -> bool:
+    """Whether a trait of this name may give a column of a person, and is not spelled as the spec does."""
+    column = _column(trait)
+    return column is not None and column in _READ_OF_PERSON and trait != _COLUMNS[column]
 
 
 def _folded(trait: str) -> str:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from tests.transforms.core.calls import second
-from transforms.core import promoted
+from transforms.core import promoted, raw_json
 from transforms.core.promoted import PromotedTraits
 from transforms.core.stamps import Value
 
@@ -146,3 +146,16 @@ def test_a_document_has_each_value_as_it_was_written() -> None:
     document = promoted.document({name: ((1, "m"), value) for name, value in traits.items()})
     assert document == Raw('{"b":1.50,"quote\\"":{ "x":\t"\\u0041" },"\u00e9":[]}'.encode())
     assert promoted.document({}) == Raw(b"{}")
+
+
+NAMES = st.sampled_from(["email", "Email", "name", "firstName", "first_name", "lastName", "phone", "createdAt", "plan"])
+VALUES = st.sampled_from(
+    [b'"Ann"', b'"a@b.example"', b'""', b'" \\u2003"', b"5", b"1.5", b"true", b"null", b"{}", b'"2023-11-14"', b"1e400"]
+)
+
+
+@given(st.dictionaries(NAMES, VALUES), st.sampled_from(["u", "u@x.example"]))
+def test_a_person_of_a_call_is_that_of_its_traits(traits: dict[str, bytes], id: str) -> None:
+    raw = {name: Raw(value) for name, value in traits.items()}
+    expected = PromotedTraits.of_call(raw).person(id)
+    assert PromotedTraits.person_of_call(raw_json.encode(raw), id) == expected
