@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import apache_beam as beam
-from apache_beam.pvalue import PCollection
+from apache_beam.pvalue import AsIter, PCollection
 from apache_beam.transforms.trigger import AccumulationMode, AfterCount, AfterWatermark
 from apache_beam.transforms.window import FixedWindows, GlobalWindow, GlobalWindows, TimestampedValue
 from apache_beam.utils.timestamp import MIN_TIMESTAMP, Duration, Timestamp
@@ -133,14 +133,14 @@ END_OF_TIME_S: Final = 253_370_764_800
 
 
 class AfterHistory(beam.PTransform):
-    """PCollections → `element`, once, when all that the history gives is through them: in a bounded job, at its end.
+    """PCollections → `element`, once, when all that the history gives is through them: in a bounded job, at their end,
+    for which a side input waits.
 
-    That moment is the watermark's. History holds it at the minimum timestamp until it is read, each window that gathers
-    its facts holds it until it has fired, and so does every row until its bundle has written it. So a mark at the epoch
-    comes through a grouping when, and only when, all of that is done. It is one element, grouped once: what is live
-    meets no second one, nor does an update of the job on Dataflow, which makes no new one. A bounded job gathers in the
-    one window of all time, and so the mark waits for the end of that. With `at_s`, another time than the epoch, in
-    seconds, an unbounded job's mark waits until the watermark has passed that.
+    In an unbounded job that moment is the watermark's. History holds it at the minimum timestamp until it is read, each
+    window that gathers its facts holds it until it has fired, and so does every row until its bundle has written it. So
+    a mark at the epoch comes through a grouping when, and only when, all of that is done. It is one element, grouped
+    once: what is live meets no second one, nor does an update of the job on Dataflow, which makes no new one. With
+    `at_s`, another time than the epoch, in seconds, it waits until the watermark has passed that.
     """
 
     def __init__(self, element: Any, *, bounded: bool, at_s: float = _END_OF_HISTORY_S) -> None:
@@ -153,17 +153,25 @@ class AfterHistory(beam.PTransform):
         others = (pcollections,) if isinstance(pcollections, PCollection) else pcollections
         kind: Any = type(self.element)
         marks: Any = tuple[str, kind]
+        held = others | "Others" >> beam.Flatten() | "Hold" >> beam.FlatMap(_nothing).with_output_types(marks)
+        if self.bounded:
+            start = others[0].pipeline | "Start" >> beam.Impulse()
+            return start | "Element" >> beam.Map(_after, self.element, AsIter(held)).with_output_types(kind)
         element = others[0].pipeline | "Element" >> beam.Create([self.element])
         mark = element | "Mark" >> beam.Map(_mark, self.at_s).with_output_types(marks)
-        held = others | "Others" >> beam.Flatten() | "Hold" >> beam.FlatMap(_nothing).with_output_types(marks)
         return (
             (mark, held)
             | "Both" >> beam.Flatten()
-            | "Window" >> (everything() if self.bounded else beam.WindowInto(FixedWindows(1)))
+            | "Window" >> beam.WindowInto(FixedWindows(1))
             | "Wait" >> beam.GroupByKey()
             | "Global" >> everything()
             | "Marks" >> beam.FlatMapTuple(_elements).with_output_types(kind)
         )
+
+
+def _after(_: bytes, element: Any, __: Iterable[Any]) -> Any:
+    """The element, when the side input is complete."""
+    return element
 
 
 def _mark(element: Any, at_s: float) -> TimestampedValue:

@@ -132,14 +132,12 @@ class ReadFileBlocks(beam.PTransform):
         self.in_one_bundle = in_one_bundle
 
     def expand(self, begin: PBegin) -> PCollection:
-        return (
-            begin
-            | "Patterns" >> beam.Impulse()
-            | "Match" >> beam.ParDo(_MatchFn(self.patterns, self.listing)).with_output_types(tuple[str, int])
-            | "Spread" >> beam.Reshuffle()
-            | "Blocks" >> beam.ParDo(_ReadBlocksFn(in_one_bundle=self.in_one_bundle))
-            | "Lines" >> beam.ParDo(self.fn())
-        )
+        matching = beam.ParDo(_MatchFn(self.patterns, self.listing)).with_output_types(tuple[str, int])
+        files = begin | "Patterns" >> beam.Impulse() | "Match" >> matching
+        if not self.in_one_bundle:
+            files |= "Spread" >> beam.Reshuffle()
+        blocks = files | "Blocks" >> beam.ParDo(_ReadBlocksFn(in_one_bundle=self.in_one_bundle))
+        return blocks | "Lines" >> beam.ParDo(self.fn())
 
     def fn(self) -> beam.DoFn:
         return _BlockFn()

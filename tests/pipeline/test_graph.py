@@ -116,7 +116,7 @@ def test_dead_letters_that_are_read_again_leave_with_their_rows(warehouse: str) 
 def test_bigquery_removes_letters_after_everything_that_they_have_become() -> None:
     everything = {each.full_label: each for each in transforms(["--redeliver=all", BIGQUERY])}
     removal = everything["ReplaceDeadLetters/Remove"]
-    assert [side.pvalue.producer.full_label for side in removal.side_inputs] == ["ReplaceDeadLetters/Written/Marks"]
+    assert [side.pvalue.producer.full_label for side in removal.side_inputs] == ["ReplaceDeadLetters/Written/Element"]
     waited_for = {value.producer.full_label for value in everything["ReplaceDeadLetters/Written/Others"].inputs}
     steps = {"Events/Refused", "IdentityCalls/Logged", "IdentityCalls/Refused", "DeadLetters/Append"}
     assert waited_for == {f"ReplaceDeadLetters/{step}" for step in steps}
@@ -252,7 +252,7 @@ def undeclared(graph: str) -> list[str]:
         if what == "restriction":  # of a reader that has no watermark of its own, the estimator's state is None
             how = how.removesuffix(", FastPrimitives)")
         if what == "side input":  # Dataflow's runner gives each a coder of its own; bounded jobs alone have them
-            assert transform == "ReplaceDeadLetters/Remove" or transform.endswith("/Load/Days")
+            assert transform == "ReplaceDeadLetters/Remove" or transform.endswith(("/Load/Days", "/Element"))
         elif what == "keeps" or what.startswith(("state", "restriction")):
             names = re.sub(r"\w+ in encoding \d+", "", how)
             found += [f"{transform} {what} {how}"] if re.search(UNDECLARED, names) else []
