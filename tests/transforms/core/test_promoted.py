@@ -150,7 +150,10 @@ def test_a_document_has_each_value_as_it_was_written() -> None:
 
 NAMES = st.sampled_from(["email", "Email", "name", "firstName", "first_name", "lastName", "phone", "createdAt", "plan"])
 VALUES = st.sampled_from(
-    [b'"Ann"', b'"a@b.example"', b'""', b'" \\u2003"', b"5", b"1.5", b"true", b"null", b"{}", b'"2023-11-14"', b"1e400"]
+    [
+        *(b'"Ann"', b'"a@b.example"', b'""', b'" \\u2003"', b'"2023-11-14"', b"null", b"true", b"{}"),
+        *(b"5", b"1.5", b"-1700000000000", b"12345678901234567890123", b"1e22", b"1e400"),
+    ]
 )
 
 
