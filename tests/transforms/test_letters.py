@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transforms.core.raw_json import _WRITTEN_OTHERWISE
 from transforms.letters import (
     Shape,
     find_long_numbers,
@@ -66,16 +67,15 @@ def test_keys_are_counted_where_they_can_be_seen(document: bytes, number: int | 
     assert keys(document) == number
 
 
-LONG_NUMBERS = re.compile(rb"[\[:,]-?(?:[0-9]{16}|0\.0000|[0-9.]+[eE])")
 NUMBERS = st.one_of(st.integers(), st.floats(allow_nan=False), st.floats(-1e-3, 1e-3), st.integers(10**14, 10**17))
 VALUES = st.one_of(NUMBERS, st.text("0123.eE,:[-", max_size=40), st.lists(NUMBERS, max_size=3))
 
 
 @given(st.lists(VALUES, max_size=8))
 def test_long_numbers_are_found(values: list[object]) -> None:
-    """Those that a regular expression finds; and a row of digits in a string that no number has."""
+    """Those that `raw_json.canonical` looks for in one text; and a row of digits in a string that no number has."""
     document = b",%b" % json.dumps(values, separators=(",", ":")).encode()
     found = find_long_numbers(np.frombuffer(document, np.uint8)).tolist()
-    expected = {match.end() - len(match[0].lstrip(b"[:,-")) for match in LONG_NUMBERS.finditer(document)}
+    expected = {match.end() - len(match[0].lstrip(b"[:,-")) for match in _WRITTEN_OTHERWISE.finditer(document)}
     assert expected <= {*found}
     assert all(at in expected or re.match(rb"[0-9.]{32}", document[at:]) for at in found)

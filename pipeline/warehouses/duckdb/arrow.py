@@ -19,8 +19,6 @@ from transforms.json_columns import json_column
 _SUSPECT_NUMBER: Final = r"[:\[,][ \t\r\n]*-?[0-9]+(?:(?:\.[0-9]+)?[eE]\+?[0-9]{3}|[0-9]{200})"
 """Finds every JSON number that may be beyond FLOAT64, and little else: of UUIDs, digests and other text in strings only
 what stands behind a comma or the like."""
-
-
 _JSON: Final = {"ARROW:extension:name": "arrow.json", "ARROW:extension:metadata": ""}
 """Marks a column of strings as JSON: https://arrow.apache.org/docs/format/CanonicalExtensions.html#json"""
 
