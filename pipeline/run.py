@@ -11,16 +11,15 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import apache_beam as beam
 import msgspec
 from apache_beam.metrics.metric import MetricResults
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult
-from apache_beam.runners.worker.statesampler import StateSampler
 
-from pipeline import allocators
+from pipeline import allocators, fn_api_runner
 from pipeline.errors import UsageError
 from pipeline.graph import build
 from pipeline.job_kind import BATCH_RUNNER, STREAMING_RUNNER, JobKind
@@ -44,8 +43,6 @@ _CONTACTS_QUERY: Final = (
 """To try where there are contacts and no events, in the SQL of every warehouse."""
 _SWITCH_S: Final = 0.0005
 """How long the writing thread of a job on files waits for Python's lock, at most; by default ten times as long."""
-_SAMPLE_MS: Final = 10
-"""How long a bundle of a job on files waits at its end, at most; by default twenty times as long."""
 _COLLECT: Final = (50_000, 20, 50)
 """How seldom Python looks for cycles of garbage: a job makes next to none, and a look walks all that is alive."""
 
@@ -98,25 +95,12 @@ def run(settings: Settings, options: PipelineOptions, shown_options: str) -> Sum
 def _runner(settings: Settings, options: PipelineOptions) -> AbstractContextManager[None]:
     """What the job's runner needs while it runs."""
     if settings.runner == BATCH_RUNNER:
-        return _short_samples()
+        return fn_api_runner.quick()
     if settings.runner != STREAMING_RUNNER:
         return contextlib.nullcontext()
     from pipeline import prism  # with gRPC's services, which a job on files does not need
 
     return prism.started(options)
-
-
-@contextlib.contextmanager
-def _short_samples() -> Iterator[None]:
-    """Has Beam look often at which step is running, while the block lasts. At the end of each bundle it waits for the
-    next look, which by default comes after up to a fifth of a second."""
-    make: Any = vars(StateSampler)["__init__"]
-    usual = make.__defaults__
-    make.__defaults__ = (_SAMPLE_MS,)
-    try:
-        yield
-    finally:
-        make.__defaults__ = usual
 
 
 def _run(settings: Settings, options: PipelineOptions, shown_options: str) -> Summary:
