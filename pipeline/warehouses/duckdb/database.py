@@ -98,6 +98,8 @@ class Database:
         self._copied: int | None = None
         self._copied_at = -1
         self._changes = 0
+        self._bundles = 0
+        self._has_checkpoint = False
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="duckdb-writer")
         self._failure: UnusableFileError | None = None
         self._message_ids = MessageIds(self._connection)
@@ -174,6 +176,27 @@ class Database:
         """Queues a write for the writing thread."""
         return self._writer.submit(self._changing, write, *arguments)
 
+    def open_bundle(self) -> None:
+        """Tells the writing thread that a bundle begins whose rows are appended."""
+        self._writer.submit(self._open_bundle)
+
+    def close_bundle(self, job: JobRun) -> None:
+        """Tells it that they are in. When no such bundle is left, a bounded job goes on to its ids, and the writing
+        thread has nothing to do: it then writes away the log of changes, once, which the job's end would wait for."""
+        self._writer.submit(self._close_bundle, bounded=job.bounded)
+
+    def _open_bundle(self) -> None:
+        self._bundles += 1
+
+    def _close_bundle(self, *, bounded: bool) -> None:
+        self._bundles -= 1
+        if bounded and not self._bundles and not self._has_checkpoint:
+            self._has_checkpoint = True
+            self._noted(self._checkpoint)
+
+    def _checkpoint(self) -> None:
+        self._connection.execute(f"CHECKPOINT {CATALOG}")
+
     def copy(self, path: str) -> Future[bool]:
         """Queues a copy of the whole file, as it is between two writes, into another, for the writing thread. It gives
         False, and copies nothing, where nothing was written since the last one. Raises OSError."""
@@ -182,7 +205,7 @@ class Database:
     def _copy(self, path: str) -> bool:
         if self._copied_at == self._changes:
             return False
-        self._connection.execute(f"CHECKPOINT {CATALOG}")  # the file then holds all, and nothing changes it meanwhile
+        self._checkpoint()  # the file then holds all, and nothing changes it meanwhile
         if self._copied is None:
             self._copied = os.open(self._path, os.O_RDONLY)  # until the end: to close it would give up DuckDB's lock
         copy_bytes(self._copied, path)

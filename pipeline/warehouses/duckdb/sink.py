@@ -96,6 +96,7 @@ class _WriteFn(metrics.CountingFn, Generic[E]):
         self.database = Database.of(self.file)
 
     def start_bundle(self) -> None:
+        self.database.open_bundle()
         self.gathered: dict[str | None, list[E]] = {}
         self.bytes = 0
         self.count = 0
@@ -129,6 +130,7 @@ class _WriteFn(metrics.CountingFn, Generic[E]):
         self._hand_over()
         while self.ahead:
             self._settle()
+        self.database.close_bundle(self.job)
         super().finish_bundle()
 
     def _hand_over(self) -> None:

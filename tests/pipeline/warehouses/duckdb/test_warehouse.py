@@ -565,3 +565,45 @@ def test_a_file_that_is_closed_between_a_query_and_its_rows_has_none(
 
     monkeypatch.setattr(databases, "new_cursor", Closing)
     assert ask(str(file)) == []
+
+
+# ---- the log of changes ----
+
+
+def unwritten_bytes(file: Path) -> int:
+    """Those of the log of changes beside the file, once the writing thread has nothing to do."""
+    Database.of(str(file)).run(int).result()
+    log = file.with_name(f"{file.name}.wal")
+    return log.stat().st_size if log.exists() else 0
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_a_bounded_job_writes_its_changes_away_once_when_no_bundle_appends(
+    bounded: bool, warehouse: Warehouse, file: Path
+) -> None:
+    job = start(warehouse, bounded=bounded)
+    database = Database.of(str(file))
+    database.open_bundle()
+    feed([Append(event("m1"))], warehouse.append(EVENTS, job), expected=[])
+    assert unwritten_bytes(file)
+    database.close_bundle(job)
+    assert bool(unwritten_bytes(file)) is not bounded
+    feed([Append(event("m2"))], warehouse.append(EVENTS, job), expected=[])
+    assert unwritten_bytes(file)
+    assert [row["message_id"] for row in stored(warehouse, file, "events")] == ["m1", "m2"]
+
+
+def test_it_is_told_why_changes_could_not_be_written_away(
+    warehouse: Warehouse, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = start(warehouse)
+
+    def fail(self: Database) -> None:
+        raise duckdb.IOException("No space left on device")
+
+    monkeypatch.setattr(Database, "_checkpoint", fail)
+    feed([Append(event("m1"))], warehouse.append(EVENTS, job), expected=[])
+    assert unwritten_bytes(file)
+    failure = warehouse.explain()
+    assert failure is not None
+    assert "No space left on device" in str(failure)
