@@ -4,11 +4,12 @@ changed while a job runs, and given back after it."""
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias
 
 from apache_beam.runners.worker.statesampler import StateSampler
-from apache_beam.transforms import core
+from apache_beam.transforms import core, userstate
 
 Arguments: TypeAlias = tuple[list[str], list[Any]]
 """The names of a function's arguments, and the defaults of the last of them."""
@@ -20,7 +21,7 @@ _SAMPLE_MS: Final = 10
 @contextlib.contextmanager
 def quick() -> Iterator[None]:
     """Makes it quick while the block lasts, in which pipelines are built and run."""
-    with _short_samples(), _methods_inspected_once():
+    with _short_samples(), _dofns_inspected_once():
         yield
 
 
@@ -38,11 +39,13 @@ def _short_samples() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _methods_inspected_once() -> Iterator[None]:
-    """Has Beam inspect each method once. To find out which states a DoFn has, it asks for the arguments of all of its
-    methods, several times for each step: nearly 10,000 times a job for those of some 300 methods."""
+def _dofns_inspected_once() -> Iterator[None]:
+    """Has Beam inspect each DoFn and each method once. To find out which states a DoFn has, it asks for the arguments
+    of all of its methods, several times a step: nearly 10,000 times a job for those of some 300 methods."""
     beam: Any = core
+    states: Any = userstate
     inspect: Callable[[Any], Arguments] = beam.get_function_args_defaults
+    specs: Any = states.get_dofn_specs
     known: dict[Any, Arguments] = {}
 
     def arguments(function: Any) -> Arguments:
@@ -55,7 +58,9 @@ def _methods_inspected_once() -> Iterator[None]:
         return [*names], [*defaults]
 
     beam.get_function_args_defaults = arguments
+    states.get_dofn_specs = functools.cache(specs)
     try:
         yield
     finally:
+        states.get_dofn_specs = specs
         beam.get_function_args_defaults = inspect

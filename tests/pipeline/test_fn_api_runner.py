@@ -47,11 +47,11 @@ def fail() -> None:
 
 
 def test_beam_is_as_before_after_a_job_that_failed() -> None:
-    inspect = core.get_function_args_defaults
+    before = core.get_function_args_defaults, userstate.get_dofn_specs
     with pytest.raises(ZeroDivisionError):
         fail()
     assert StateSampler("step", CounterFactory()).sampling_period_ms == DEFAULT_SAMPLING_PERIOD_MS
-    assert core.get_function_args_defaults is inspect
+    assert (core.get_function_args_defaults, userstate.get_dofn_specs) == before
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,12 @@ def test_each_step_has_its_own_states() -> None:
         for _ in range(2):
             assert userstate.get_dofn_specs(TotalFn()) == ({STATE}, set())
             assert userstate.get_dofn_specs(ScaledFn()) == (set(), set())
+
+
+def test_a_dofn_is_inspected_once() -> None:
+    fn = TotalFn()
+    with fn_api_runner.quick():
+        assert userstate.get_dofn_specs(fn) is userstate.get_dofn_specs(fn)
 
 
 def test_a_method_is_inspected_once(monkeypatch: pytest.MonkeyPatch) -> None:
