@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import functools
 import re
-from datetime import date, datetime, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import Final, cast
 
 from msgspec import Raw
 
 from schemas.tables import TIMESTAMPS, Timestamp
-from transforms.core import raw_json
 
 _EPOCH: Final = date(1970, 1, 1).toordinal()
-_UTC_EPOCH: Final = datetime(1970, 1, 1)
 _SECOND: Final = 1_000_000
 _DAY: Final = 86_400 * _SECOND
 _HOURS: Final = {f"{h:02}": h * 3600 * _SECOND for h in range(24)}
 _MINUTES: Final = {f":{m:02}": m * 60 * _SECOND for m in range(60)}
 _SECONDS: Final = {f":{s:02}": s * _SECOND for s in range(60)}
+_MINUTES_OF_DAY: Final = [f"T{minute // 60:02}:{minute % 60:02}:" for minute in range(24 * 60)]
 _MILLISECONDS_Z: Final = {f".{ms:03}Z": ms * 1000 for ms in range(1000)}
 
 _FLAGS: Final = re.IGNORECASE | re.DOTALL
@@ -52,7 +51,7 @@ _FORMS: Final = tuple(
         rf"(?:{_DAYS})\s+{_NAMED_MONTH}\s+{_SHORT_DAY}\s+(?P<year>[0-9]{{4}})\s+{_WHOLE_CLOCK}\s+gmt{_NUMERIC}",
     )
 )
-_UTC: Final = re.compile(r"([0-9-]{10}T[0-9:]{5})(:[0-9]{2})(?:\.([0-9]+))?(?:Z|\+00:00)")
+_UTC: Final = re.compile(r"([0-9-]{10}T[0-9:]{5})(:[0-9]{2})(?:\.([0-9]+))?(?:Z|\+00:00)?")
 _NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _UNITS: Final = ((31_557_600_000, 6), (10**14, 3), (10**17, 0))
 """(so many, decimals): a number below it counts in a unit that has so many decimals down to a microsecond: seconds,
@@ -92,7 +91,8 @@ def parse(string: str) -> Timestamp | None:
 
 
 def _utc(string: str) -> int | None:
-    """A time of ISO 8601 in UTC with any fraction, as the libraries of Python and Go write it; None of any other."""
+    """A time of ISO 8601 in UTC with any fraction, as the libraries of Python and Go write it, or without a zone; None
+    of any other."""
     match = _UTC.fullmatch(string)
     if match is None:
         return None
@@ -104,12 +104,21 @@ def _utc(string: str) -> int | None:
 
 def iso(timestamp: Timestamp) -> str:
     """A timestamp as RFC 3339 with microseconds, which `parse` reads back."""
-    return (_UTC_EPOCH + timedelta(microseconds=timestamp)).isoformat(timespec="microseconds") + "Z"
+    minutes, us = divmod(timestamp, 60 * _SECOND)  # a divisor of one digit of Python's, and so three times as fast
+    day, minute = divmod(minutes, len(_MINUTES_OF_DAY))
+    padded = str(100 * _SECOND + us)
+    return f"{_date(day)}{_MINUTES_OF_DAY[minute]}{padded[1:3]}.{padded[3:]}Z"
 
 
 def raw(timestamp: Timestamp) -> Raw:
     """The same as JSON."""
-    return raw_json.of_text(iso(timestamp))
+    return Raw(f'"{iso(timestamp)}"'.encode())
+
+
+@functools.lru_cache(maxsize=65_536)
+def _date(day: int) -> str:
+    """The date `YYYY-MM-DD` of a day since the epoch; OverflowError or ValueError where it has none."""
+    return date.fromordinal(_EPOCH + day).isoformat()
 
 
 @functools.lru_cache(maxsize=65_536)
