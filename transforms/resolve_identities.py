@@ -38,9 +38,8 @@ class ResolveIdentities(beam.PTransform):
 
     The stages of `transforms.core.identity`, fed forward; `window` and `page_bytes` as in `KeyedStep`. With
     `in_process`, for a job that has its steps in this process, parcels come, `(shard, KnownParcel)`, and the stages are
-    `ShardStep`s; only chains, which nearly nothing reaches, has its one key there, too. In an unbounded job a table's
-    rows then are a collection for each stage: to join them, the runner would encode and decode each row. A bounded job
-    joins them: each writer more would cost it more at its start.
+    `ShardStep`s; only chains, which nearly nothing reaches, has its one key there, too. A table's rows then are a
+    collection for each stage: to join them, the runner would encode and decode each row.
     """
 
     def __init__(self, window: Arrival | None, page_bytes: int | None = None, *, in_process: bool = False) -> None:
@@ -61,7 +60,7 @@ class ResolveIdentities(beam.PTransform):
                     messages[name].append(outputs[field])
             for table in stage.writes:
                 rows[table].append(outputs[table])
-        if not self.in_process or self.window is None:
+        if not self.in_process:
             rows = {table: [_together(some, table.title())] for table, some in rows.items()}
         rows["contacts"] = [
             contacts | f"Limits{number or ''}" >> beam.ParDo(_LimitsFn()).with_output_types(Upsert)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +18,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms import parcels
-from transforms.coders import StructCoder
 from transforms.core.accounts import Way
 from transforms.core.facts import AccountKnown, Known
 from transforms.core.identity.protocol import Deep, Label, Member, Pointer, Token
@@ -28,6 +28,7 @@ from transforms.parcels import (
     MessageParcel,
     OpenParcels,
     Parcel,
+    ParcelCoder,
     Parcels,
     SendInParcels,
     Sharded,
@@ -55,8 +56,9 @@ MESSAGES: list[tuple[str, Member | Label | Pointer | Token | Deep]] = [
 )
 def test_a_parcel_comes_back_from_its_coder(parcel: Parcel) -> None:
     coder = registry.get_coder(type(parcel))
-    assert coder == StructCoder(type(parcel))
+    assert coder == pickle.loads(pickle.dumps(coder)) == ParcelCoder(type(parcel))
     assert coder.decode(coder.encode(parcel)) == parcel
+    assert len(coder.encode(parcel)) / 5 < coder.estimate_size(parcel) < len(coder.encode(parcel)) * 20
 
 
 @given(st.lists(st.text(max_size=3)), st.integers(1, 4))
