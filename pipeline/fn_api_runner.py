@@ -20,32 +20,32 @@ _SAMPLE_MS: Final = 10
 
 @contextlib.contextmanager
 def quick() -> Iterator[None]:
-    """Makes it quick while the block lasts, in which pipelines are built and run."""
-    with _short_samples(), _dofns_inspected_once():
+    """Makes it quick while the block lasts, in which pipelines are built and run.
+
+    At the end of each bundle Beam waits until it looks again at which step is running, by default for up to a fifth of
+    a second: it then looks more often. And to find out which states a DoFn has, it asks for the arguments of all of its
+    methods, several times a step, nearly 10,000 times a job for those of some 300 methods: it then inspects each DoFn
+    and each method once.
+    """
+    with (
+        _replaced(vars(StateSampler)["__init__"], "__defaults__", (_SAMPLE_MS,)),
+        _replaced(core, "get_function_args_defaults", _each_method_once(core.get_function_args_defaults)),
+        _replaced(userstate, "get_dofn_specs", functools.cache(userstate.get_dofn_specs)),
+    ):
         yield
 
 
 @contextlib.contextmanager
-def _short_samples() -> Iterator[None]:
-    """Has Beam look often at which step is running. At the end of each bundle it waits for the next look, which by
-    default comes after up to a fifth of a second."""
-    make: Any = vars(StateSampler)["__init__"]
-    usual = make.__defaults__
-    make.__defaults__ = (_SAMPLE_MS,)
+def _replaced(owner: object, name: str, value: object) -> Iterator[None]:
+    usual = getattr(owner, name)
+    setattr(owner, name, value)
     try:
         yield
     finally:
-        make.__defaults__ = usual
+        setattr(owner, name, usual)
 
 
-@contextlib.contextmanager
-def _dofns_inspected_once() -> Iterator[None]:
-    """Has Beam inspect each DoFn and each method once. To find out which states a DoFn has, it asks for the arguments
-    of all of its methods, several times a step: nearly 10,000 times a job for those of some 300 methods."""
-    beam: Any = core
-    states: Any = userstate
-    inspect: Callable[[Any], Arguments] = beam.get_function_args_defaults
-    specs: Any = states.get_dofn_specs
+def _each_method_once(inspect: Callable[[Any], Arguments]) -> Callable[[Any], Arguments]:
     known: dict[Any, Arguments] = {}
 
     def arguments(function: Any) -> Arguments:
@@ -57,10 +57,4 @@ def _dofns_inspected_once() -> Iterator[None]:
         names, defaults = known[method]
         return [*names], [*defaults]
 
-    beam.get_function_args_defaults = arguments
-    states.get_dofn_specs = functools.cache(specs)
-    try:
-        yield
-    finally:
-        states.get_dofn_specs = specs
-        beam.get_function_args_defaults = inspect
+    return arguments

@@ -79,7 +79,7 @@ class StructCoder(Coder, Generic[S]):
         return cls(typehint)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return StructCoder, (self.struct,)
+        return type(self), (self.struct,)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, StructCoder) and self.struct is other.struct
@@ -160,9 +160,6 @@ class SendingStateCoder(StructCoder[S]):
     def decode(self, encoded: bytes) -> Any:
         is_state = not encoded.startswith(self._MARK)
         return super().decode(encoded) if is_state else self._SENDING.decode(encoded[1:])
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return SendingStateCoder, (self.struct,)
 
 
 class PackedCoder(_ElementCoder):
@@ -338,10 +335,10 @@ class OffsetRangeCoder(_ElementCoder):
         return OffsetRange(*msgspec.msgpack.decode(_content(encoded, OffsetRange)))
 
 
-def declare(*structs: type[msgspec.Struct]) -> None:
-    """Has elements of these types encoded by `StructCoder`."""
+def declare(*structs: type[msgspec.Struct], coder: type[StructCoder[Any]] = StructCoder) -> None:
+    """Has elements of these types encoded by `StructCoder`, or by one made of it."""
     for struct in structs:
-        registry.register_coder(struct, StructCoder)
+        registry.register_coder(struct, coder)
 
 
 declare(Known, AccountKnown, ProtocolMessage, PackedEvent, Received)

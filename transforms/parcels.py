@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import apache_beam as beam
 import msgspec
-from apache_beam.coders import registry
 from apache_beam.pvalue import PCollection
 from apache_beam.utils.timestamp import Duration, Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
@@ -60,12 +59,8 @@ class ParcelCoder(coders.StructCoder[Any]):
     def estimate_size(self, parcel: Parcel) -> int:
         return _MESSAGE_BYTES * len(parcel.messages)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return ParcelCoder, (self.struct,)
 
-
-for _parcel in (KnownParcel, AccountKnownParcel, MessageParcel):
-    registry.register_coder(_parcel, ParcelCoder)
+coders.declare(KnownParcel, AccountKnownParcel, MessageParcel, coder=ParcelCoder)
 
 
 def shard_of(key: str) -> str:

@@ -69,20 +69,24 @@ def test_keys_are_counted_where_they_can_be_seen(document: bytes, number: int | 
 
 NUMBERS = st.one_of(st.integers(), st.floats(allow_nan=False), st.floats(-1e-3, 1e-3), st.integers(10**14, 10**17))
 VALUES = st.one_of(NUMBERS, st.text("0123.eE,:[-", max_size=40), st.lists(NUMBERS, max_size=3))
-
-
 TOKENS = re.compile(rb'(?P<string>"[^"]*")|-?(?P<number>[0-9][0-9.eE+-]*)')
 
 
 @given(st.lists(VALUES, max_size=8))
 def test_long_numbers_are_found(values: list[object]) -> None:
-    """Those that `raw_json.canonical` looks for in one text. What is found within a string costs time alone."""
+    """Those that `raw_json.canonical` looks for in one text; and in a string what looks so to it as well, or a row of
+    digits that no number has."""
     document = json.dumps(values, separators=(",", ":")).encode()
     found = find_long_numbers(np.frombuffer(document, np.uint8)).tolist()
     tokens = [*TOKENS.finditer(document)]
     within = {at for token in tokens if token["string"] for at in range(*token.span())}
     long = {token.start("number") for token in tokens if _WRITTEN_OTHERWISE.match(b"," + token[0])}
     assert {*found} - within == long
+    assert all(looks_long(document, at) or re.match(rb"[0-9.]{32}", document[at:]) for at in found)
+
+
+def looks_long(document: bytes, at: int) -> bool:
+    return any(_WRITTEN_OTHERWISE.match(document, start) for start in (at - 1, at - 2))
 
 
 def test_long_numbers_are_few() -> None:

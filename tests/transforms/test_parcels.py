@@ -57,6 +57,7 @@ MESSAGES: list[tuple[str, Member | Label | Pointer | Token | Deep]] = [
 def test_a_parcel_comes_back_from_its_coder(parcel: Parcel) -> None:
     coder = registry.get_coder(type(parcel))
     assert coder == pickle.loads(pickle.dumps(coder)) == ParcelCoder(type(parcel))
+    assert type(coder) is type(pickle.loads(pickle.dumps(coder))) is ParcelCoder
     assert coder.decode(coder.encode(parcel)) == parcel
     assert len(coder.encode(parcel)) / 5 < coder.estimate_size(parcel) < len(coder.encode(parcel)) * 20
 

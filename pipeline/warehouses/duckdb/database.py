@@ -176,21 +176,23 @@ class Database:
         """Queues a write for the writing thread."""
         return self._writer.submit(self._changing, write, *arguments)
 
-    def open_bundle(self) -> None:
-        """Tells the writing thread that a bundle begins whose rows are appended."""
-        self._writer.submit(self._open_bundle)
+    def open_bundle(self, job: JobRun) -> None:
+        """Tells the writing thread that a bundle of a bounded job begins, whose rows are appended."""
+        if job.bounded:
+            self._writer.submit(self._open_bundle)
 
     def close_bundle(self, job: JobRun) -> None:
-        """Tells it that they are in. When no such bundle is left, a bounded job goes on to its ids, and the writing
-        thread has nothing to do: it then writes away the log of changes, once, which the job's end would wait for."""
-        self._writer.submit(self._close_bundle, bounded=job.bounded)
+        """Tells it that they are in. When no such bundle is left, the job goes on to its ids, and the writing thread
+        has nothing to do: it then writes away the log of changes, once, which the job's end would wait for."""
+        if job.bounded:
+            self._writer.submit(self._close_bundle)
 
     def _open_bundle(self) -> None:
         self._bundles += 1
 
-    def _close_bundle(self, *, bounded: bool) -> None:
+    def _close_bundle(self) -> None:
         self._bundles -= 1
-        if bounded and not self._bundles and not self._has_checkpoint:
+        if not self._bundles and not self._has_checkpoint:
             self._has_checkpoint = True
             self._noted(self._checkpoint)
 

@@ -96,7 +96,7 @@ class _WriteFn(metrics.CountingFn, Generic[E]):
         self.database = Database.of(self.file)
 
     def start_bundle(self) -> None:
-        self.database.open_bundle()
+        self.database.open_bundle(self.job)
         self.gathered: dict[str | None, list[E]] = {}
         self.bytes = 0
         self.count = 0

@@ -583,7 +583,7 @@ def test_a_bounded_job_writes_its_changes_away_once_when_no_bundle_appends(
 ) -> None:
     job = start(warehouse, bounded=bounded)
     database = Database.of(str(file))
-    database.open_bundle()
+    database.open_bundle(job)
     feed([Append(event("m1"))], warehouse.append(EVENTS, job), expected=[])
     assert unwritten_bytes(file)
     database.close_bundle(job)
