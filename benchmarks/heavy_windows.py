@@ -60,7 +60,7 @@ def seconds(windows: int, heavy: int) -> float:
         with beam.Pipeline(options=options) as pipeline:
             begin = pipeline | "Begin" >> beam.Create([0])
             facts = begin | "Facts" >> beam.ParDo(Facts(windows, heavy)).with_output_types(tuple[str, Known])
-            for table, (rows,) in (facts | "ResolveIdentities" >> ResolveIdentities(Arrival(1.0))).items():
+            for table, rows in (facts | "ResolveIdentities" >> ResolveIdentities(Arrival(1.0))).items():
                 _ = rows | f"Drop{table.title()}" >> beam.Filter(lambda _: False)
         return time.perf_counter() - started
 

@@ -33,7 +33,8 @@ from transforms.core.facts import AccountKnown, Known, learn, learn_account
 from transforms.core.identity import chains, household, person
 from transforms.core.identity.chains_index import ChainsIndex
 from transforms.core.identity.protocol import CHAINS, Deep, Hop, Member, ProtocolMessage
-from transforms.core.identity.stages import IdentityStage, stages
+from transforms.core.identity.stages import stages
+from transforms.core.keyed_stage import KeyedStage
 
 Fact = tuple[str, Known]
 Call = list[Fact]
@@ -127,7 +128,7 @@ class Job:
                 persons[id] = [_KNOWN.encode(fact)]
         return persons
 
-    def _step(self, stage: IdentityStage, key: str, inbox: Iterable[Any]) -> Any:
+    def _step(self, stage: KeyedStage, key: str, inbox: Iterable[Any]) -> Any:
         encoded = self._states.get((stage.name, key))
         coder = _STATES[stage.name]
         after, outbox = stage.step(key, None if encoded is None else coder.decode(encoded), inbox)

@@ -11,6 +11,8 @@
                      │                                  accounts ◄─ FoldAccounts ◄───── accounts ┘
                      └─ failures of every stage ──────────────────────────────────────────► dead_letters
 
+Where the job has its steps in its own process, ResolveInProcess does what ResolveIdentities and FoldAccounts do.
+
 Lines of files and directories that a warehouse takes in columns are read and sorted block by block: `ReadBlocks` does
 what Parse and Classify do, and a block of events or of identity calls crosses the graph as one element.
 
@@ -46,13 +48,13 @@ from transforms.core.reader import Reader
 from transforms.core.rows import Append
 from transforms.deduplicate import Deduplicate
 from transforms.fold_accounts import FoldAccounts
-from transforms.map_accounts import MapAccounts
+from transforms.map_accounts import MapAccounts, MapAccountsInParcels
 from transforms.paged_step import PAGE_BYTES
-from transforms.parcels import AccountKnownParcel, KnownParcel, Parcel, SendInParcels
 from transforms.parse import Parse, ParseHistory
 from transforms.read_blocks import ReadBlocks
 from transforms.reread import Reread
 from transforms.resolve_identities import ResolveIdentities
+from transforms.resolve_in_process import ACCOUNTS, PERSONS, ResolveInProcess
 from transforms.windows import END_OF_TIME_S, LATENESS_S, AfterHistory, Arrival, Arrive
 
 
@@ -122,16 +124,13 @@ def build(
         logged_calls[history.label] = calls
 
     window = None if kind.bounded else _window(settings)
-    page_bytes = PAGE_BYTES if kind.on_dataflow else None  # other runners take any size
-    facts = _facts(pipeline, logged_calls, settings, window)
-    resolve = ResolveIdentities(window, page_bytes, in_process=settings.in_process)
-    resolved = facts[MapAccounts.PERSONS] | "ResolveIdentities" >> resolve
-    fold = FoldAccounts(window, page_bytes, in_process=settings.in_process)
-    folded = facts[MapAccounts.ACCOUNTS] | "FoldAccounts" >> fold
+    rows = (
+        _in_process(pipeline, logged_calls, settings, window)
+        if settings.in_process
+        else _by_keys(pipeline, logged_calls, settings, window)
+    )
     counts = tuple(
-        rows | f"Write{name.title()}{number or ''}" >> warehouse.upsert(BY_NAME[name], job)
-        for name, collections in (*resolved.items(), *((name, (rows,)) for name, rows in folded.items()))
-        for number, rows in enumerate(collections)
+        upserts | f"Write{name.title()}" >> warehouse.upsert(BY_NAME[name], job) for name, upserts in rows.items()
     )
     writes.append(counts | "Written" >> beam.Flatten() | "Publish" >> warehouse.publish(job))
 
@@ -139,41 +138,46 @@ def build(
         _ = tuple(writes) | "End" >> _EnterEnd(warehouse.finish, job)
 
 
-def _facts(
+def _in_process(
     pipeline: beam.Pipeline, calls: Mapping[str, PCollection], settings: Settings, window: Arrival | None
 ) -> Mapping[str, PCollection]:
-    """The facts of the calls of all sources, which are given by their labels; in parcels where the job has its steps in
-    this process.
+    """The rows of all keyed tables, from the calls of all sources, which are given by their labels and may be none:
+    where the job has its steps in this process."""
+    parcels = tuple(
+        logged | f"MapAccounts{label}" >> MapAccountsInParcels(settings.connections, window, PERSONS, ACCOUNTS)
+        for label, logged in calls.items()
+    )
+    return parcels | "Facts" >> beam.Flatten(pipeline=pipeline) | "ResolveInProcess" >> ResolveInProcess(window)
 
-    A local runner holds what goes into a Flatten in memory, whole. In a local job on files that is therefore not the
-    calls of the history and of the input, but their facts, which are joined before: one of each id and bundle.
-    """
-    if settings.kind is not JobKind.BATCH:
-        flat = tuple(calls.values()) | "IdentityCalls" >> beam.Flatten(pipeline=pipeline)
-        facts = flat | "MapAccounts" >> MapAccounts(settings.connections)
-        return facts | "Parcels" >> _FactsInParcels(window) if settings.in_process else facts
-    mapped = []
-    for label, logged in calls.items():
-        facts = logged | f"MapAccounts{label}" >> MapAccounts(settings.connections, joined=True)
-        if settings.in_process:
-            facts = facts | f"Parcels{label}" >> _FactsInParcels(window)
-        mapped.append(facts)
+
+def _by_keys(
+    pipeline: beam.Pipeline, calls: Mapping[str, PCollection], settings: Settings, window: Arrival | None
+) -> Mapping[str, PCollection]:
+    """The same where the runner brings each key's messages together."""
+    page_bytes = PAGE_BYTES if settings.kind.on_dataflow else None  # other runners take any size
+    facts = (_joined_facts if settings.kind is JobKind.BATCH else _facts)(pipeline, calls, settings)
+    resolved = facts[MapAccounts.PERSONS] | "ResolveIdentities" >> ResolveIdentities(window, page_bytes)
+    return resolved | (facts[MapAccounts.ACCOUNTS] | "FoldAccounts" >> FoldAccounts(window, page_bytes))
+
+
+def _facts(pipeline: beam.Pipeline, calls: Mapping[str, PCollection], settings: Settings) -> Mapping[str, PCollection]:
+    flat = tuple(calls.values()) | "IdentityCalls" >> beam.Flatten(pipeline=pipeline)
+    return flat | "MapAccounts" >> MapAccounts(settings.connections)
+
+
+def _joined_facts(
+    pipeline: beam.Pipeline, calls: Mapping[str, PCollection], settings: Settings
+) -> Mapping[str, PCollection]:
+    """A local runner holds what goes into a Flatten in memory, whole. In a local job on files that is therefore not the
+    calls of the history and of the input, but their facts, which are joined before: one of each id and bundle."""
+    mapped = [
+        logged | f"MapAccounts{label}" >> MapAccounts(settings.connections, joined=True)
+        for label, logged in calls.items()
+    ]
     return {
         name: tuple(facts[name] for facts in mapped) | name.title() >> beam.Flatten(pipeline=pipeline)
         for name in (MapAccounts.PERSONS, MapAccounts.ACCOUNTS)
     }
-
-
-class _FactsInParcels(beam.PTransform):
-    """The outputs of `MapAccounts` → the same in parcels."""
-
-    def __init__(self, window: Arrival | None) -> None:
-        super().__init__()
-        self.window = window
-
-    def expand(self, facts: Mapping[str, PCollection]) -> Mapping[str, PCollection]:
-        types: dict[str, type[Parcel]] = {MapAccounts.PERSONS: KnownParcel, MapAccounts.ACCOUNTS: AccountKnownParcel}
-        return {name: facts[name] | name.title() >> SendInParcels(type, self.window) for name, type in types.items()}
 
 
 def _window(settings: Settings) -> Arrival:

@@ -99,18 +99,6 @@ class _JournalFn(beam.DoFn):
     def start_bundle(self) -> None:
         self.keys = 0
 
-    def advance(self, before: ChainsHead, cells: _Cells, inbox: Iterable[Deep]) -> tuple[ChainsHead, ChainsOutbox]:
-        """Adds to the journal what messages change. The head is not written yet."""
-        held = _INDEX.take(before, cells.read)
-        commit, outbox = chains.advance(held.of_journal, before, inbox)
-        if commit is not None:
-            held.outcomes[commit.head.digest] = commit.added
-            cells.add(commit)
-        _INDEX.give_back(held)
-        now = before if commit is None else commit.head
-        self.observe(ChainsState(now))
-        return now, outbox
-
     def finish_bundle(self) -> None:
         if self.keys:
             metrics.observe(metrics.WINDOW_KEYS, self.keys)
@@ -125,11 +113,8 @@ class _ChainsFn(_JournalFn):
         journal_1: Any = beam.DoFn.StateParam(_JOURNALS[1]),  # noqa: B008
     ) -> Iterator[TaggedOutput]:
         self.keys += 1
-        cells = _Cells(head, (journal_0, journal_1))
-        before = cells.before()
-        now, outbox = self.advance(before, cells, gathered[1])
-        if now != before:
-            cells.write(now)
+        now, outbox = _advanced(_Cells(head, (journal_0, journal_1)), gathered[1])
+        self.observe(now)
         for element in outbox.labels:
             yield TaggedOutput(_LABELS, element)
 
@@ -156,7 +141,8 @@ class _PagedChainsFn(_JournalFn):
         self.keys += 1
         cells = _Cells(head, (journal_0, journal_1))
         before = cells.before()
-        now, outbox = self.advance(before, cells, gathered[1])
+        now, outbox = _added(before, cells, gathered[1])
+        self.observe(ChainsState(now))
         pages = _pages(outbox, self.page_bytes)
         due = outbox.labels
         if pages > 1:
@@ -224,6 +210,30 @@ class _Cells(NamedTuple):
     def write(self, head: ChainsHead) -> None:
         self.head.clear()
         self.head.add(head)
+
+
+def advanced(bag: Callable[[BagStateSpec], Any], inbox: Iterable[Deep]) -> tuple[ChainsState, ChainsOutbox]:
+    """Runs the step on the key's bags. Gives the state after it, without its journals, and the outbox."""
+    return _advanced(_Cells(bag(_HEAD), (bag(_JOURNALS[0]), bag(_JOURNALS[1]))), inbox)
+
+
+def _advanced(cells: _Cells, inbox: Iterable[Deep]) -> tuple[ChainsState, ChainsOutbox]:
+    before = cells.before()
+    now, outbox = _added(before, cells, inbox)
+    if now != before:
+        cells.write(now)
+    return ChainsState(now), outbox
+
+
+def _added(before: ChainsHead, cells: _Cells, inbox: Iterable[Deep]) -> tuple[ChainsHead, ChainsOutbox]:
+    """Adds to the journal what messages change. The head is not written yet."""
+    held = _INDEX.take(before, cells.read)
+    commit, outbox = chains.advance(held.of_journal, before, inbox)
+    if commit is not None:
+        held.outcomes[commit.head.digest] = commit.added
+        cells.add(commit)
+    _INDEX.give_back(held)
+    return before if commit is None else commit.head, outbox
 
 
 _MESSAGE: Final = StructCoder(ProtocolMessage)

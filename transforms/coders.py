@@ -35,12 +35,16 @@ VERSION: Final = 2
 that no job goes on from facts that no call gives any more."""
 
 _HEADER: Final = bytes([VERSION])
-_DECODED: Mapping[type, Any] = {ProtocolMessage: Member | Label | Pointer | Token | Deep}
-"""What a base stands for: its tagged subtypes."""
+_SUBTYPES: Final[Mapping[type, Any]] = {ProtocolMessage: Member | Label | Pointer | Token | Deep}
 
 
 class UnknownVersionError(Exception):
     """Bytes that another version of this program wrote, in an encoding that this one does not know."""
+
+
+def subtypes(struct: type[msgspec.Struct]) -> Any:
+    """What a base stands for, its tagged subtypes; any other type for itself."""
+    return _SUBTYPES.get(struct, struct)
 
 
 def _content(encoded: bytes, struct: type) -> memoryview:
@@ -59,7 +63,7 @@ class StructCoder(Coder, Generic[S]):
 
     def __init__(self, struct: type[S]) -> None:
         self.struct = struct
-        self._decoder = msgspec.msgpack.Decoder(_DECODED.get(struct, struct))
+        self._decoder = msgspec.msgpack.Decoder(subtypes(struct))
         self._encoder = msgspec.msgpack.Encoder()
 
     def encode(self, value: S) -> bytes:
@@ -335,10 +339,10 @@ class OffsetRangeCoder(_ElementCoder):
         return OffsetRange(*msgspec.msgpack.decode(_content(encoded, OffsetRange)))
 
 
-def declare(*structs: type[msgspec.Struct], coder: type[StructCoder[Any]] = StructCoder) -> None:
-    """Has elements of these types encoded by `StructCoder`, or by one made of it."""
+def declare(*structs: type[msgspec.Struct]) -> None:
+    """Has elements of these types encoded by `StructCoder`."""
     for struct in structs:
-        registry.register_coder(struct, coder)
+        registry.register_coder(struct, StructCoder)
 
 
 declare(Known, AccountKnown, ProtocolMessage, PackedEvent, Received)

@@ -13,32 +13,39 @@ from transforms import windows
 from transforms.coders import StructCoder
 from transforms.core import account_rows
 from transforms.core.facts import AccountKnown, learn_account
+from transforms.core.keyed_stage import KeyedStage
 from transforms.keyed_step import JoinFn, KeyedStep
-from transforms.shard_step import ShardStep
 from transforms.windows import Arrival
 
+ACCOUNT: Final = KeyedStage(
+    "Account",
+    account_rows.step,
+    account_rows.AccountState,
+    account_rows.AccountOutbox,
+    size=None,
+    sends={},
+    writes=("accounts",),
+)
 PARTS: Final = 16
 """A company's million calls wait under so many keys, some 60 bytes for each call."""
 
 
 class FoldAccounts(beam.PTransform):
     """`(account_id, AccountKnown)` → an `Upsert` for each account that changes; `window` and `page_bytes` as in
-    `KeyedStep`. With `in_process` what comes are parcels, `(shard, AccountKnownParcel)`."""
+    `KeyedStep`."""
 
-    def __init__(self, window: Arrival | None, page_bytes: int | None = None, *, in_process: bool = False) -> None:
+    def __init__(self, window: Arrival | None, page_bytes: int | None = None) -> None:
         super().__init__()
         self.window = window
         self.page_bytes = page_bytes
-        self.in_process = in_process
 
     def expand(self, accounts: PCollection) -> dict[str, PCollection]:
-        types = account_rows.step, account_rows.AccountState, account_rows.AccountOutbox
-        if self.in_process:
-            return accounts | "Account" >> ShardStep(*types, window=self.window)
         if self.window is not None:
             accounts = accounts | "Parts" >> JoinParts(self.window)
-        return accounts | "Account" >> KeyedStep(
-            *types,
+        return accounts | ACCOUNT.name >> KeyedStep(
+            ACCOUNT.step,
+            ACCOUNT.state,
+            ACCOUNT.outbox,
             window=self.window,
             page_bytes=self.page_bytes,
             gather=JoinFn(AccountKnown, learn_account),

@@ -10,7 +10,7 @@ pages, each by a timer (`transforms.paged_step`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial, reduce
+from functools import reduce
 from typing import Any
 
 import apache_beam as beam
@@ -29,6 +29,10 @@ Observe = Callable[[Any], None]
 Stateful = Callable[[int | None, Clock, Observe], beam.DoFn]
 
 
+def overlook(_: Any) -> None:
+    """Observes nothing."""
+
+
 class KeyedStep(beam.PTransform):
     """`(key, message)` → the fields of `outbox`, each a PCollection of that name.
 
@@ -36,7 +40,7 @@ class KeyedStep(beam.PTransform):
     `JoinFn` joins them before the shuffle as well, and the inbox then is the one joined message; without it the
     inbox is their list. `window` is how long a key's messages are gathered; None is for a bounded job.
     `page_bytes` is how much a step of an unbounded job puts out at once; None is for a runner that takes any size.
-    `size` measures a state, for the distribution `sizes`. `needs_crowd` tells when a step looks into the crowd of its
+    `observe` gets each state as the step leaves it. `needs_crowd` tells when a step looks into the crowd of its
     state, which is kept apart (`transforms.crowd_rooms`). `stateful` makes the DoFn of an unbounded job, from
     `page_bytes`, a clock and what observes a state, for a step that keeps its state in another way.
     """
@@ -50,8 +54,7 @@ class KeyedStep(beam.PTransform):
         window: windows.Arrival | None,
         page_bytes: int | None = None,
         gather: JoinFn | None = None,
-        size: Callable[[Any], int] | None = None,
-        sizes: metrics.Distribution | None = None,
+        observe: Observe = overlook,
         needs_crowd: NeedsCrowd | None = None,
         stateful: Stateful | None = None,
     ) -> None:
@@ -64,7 +67,7 @@ class KeyedStep(beam.PTransform):
         self.gather = gather
         self.needs_crowd = needs_crowd
         self.stateful = stateful
-        self.observe = observing(size, sizes)
+        self.observe = observe
 
     def expand(self, messages: PCollection[tuple[str, Any]]) -> dict[str, PCollection]:
         if self.window is not None:
@@ -92,16 +95,6 @@ class KeyedStep(beam.PTransform):
         message = ProtocolMessage if self.gather is None else self.gather.struct
         paged = PagedStep(self.step, self.state, self.outbox, message, self.page_bytes, window.clock, self.needs_crowd)
         return paged_fn(paged, self.observe)
-
-
-def observing(size: Callable[[Any], int] | None, sizes: metrics.Distribution | None) -> Observe:
-    """What adds the size of a state to a distribution, where it is measured."""
-    return partial(_observe, size, sizes)
-
-
-def _observe(size: Callable[[Any], int] | None, sizes: metrics.Distribution | None, state: Any) -> None:
-    if size is not None and sizes is not None:
-        metrics.observe(sizes, size(state))
 
 
 def advanced(

@@ -94,8 +94,7 @@ def test_the_graph_is_read_as_it_is_drawn() -> None:
         f"ParseHistoryForRules{RULES_VERSION}",
         "MapAccountsFiles",
         f"MapAccountsHistoryForRules{RULES_VERSION}",
-        "ResolveIdentities",
-        "FoldAccounts",
+        "ResolveInProcess",
         "WriteEventsFiles",
         "WriteIdentityCallsFiles",
         "WriteDeadLettersFiles",
@@ -142,9 +141,9 @@ def test_events_wait_for_others_where_nothing_can_be_lost_by_it(
     assert ("Deduplicate" in labels) is is_there
 
 
-def consumed(label: str, arguments: list[str]) -> set[str]:
+def consumed(label: str, arguments: list[str], runner: str | None = None) -> set[str]:
     """The outermost transforms whose outputs the transform with this label takes, by way of Flattens."""
-    everything = transforms(arguments)
+    everything = transforms(arguments, runner)
     producers = {
         output: transform
         for transform in everything
@@ -163,10 +162,12 @@ def consumed(label: str, arguments: list[str]) -> set[str]:
 
 
 def test_facts_flow_from_what_the_log_took() -> None:
-    assert consumed("MapAccounts", ON_BOTH) == {
-        "WriteIdentityCallsFiles",
-        "WriteIdentityCallsPubSub",
-        f"ParseHistoryForRules{RULES_VERSION}",
+    history = f"HistoryForRules{RULES_VERSION}"
+    taken = {"Files": "WriteIdentityCallsFiles", "PubSub": "WriteIdentityCallsPubSub", history: f"Parse{history}"}
+    assert consumed("MapAccounts", ON_BOTH, "FlinkRunner") == {*taken.values()}
+    assert consumed("ResolveInProcess/Gather", ON_BOTH) == {f"MapAccounts{source}" for source in taken}
+    assert {source: consumed(f"MapAccounts{source}", ON_BOTH) for source in taken} == {
+        source: {label} for source, label in taken.items()
     }
 
 
@@ -175,10 +176,9 @@ def test_a_local_job_on_files_keeps_no_calls_but_their_joined_facts() -> None:
     assert consumed("MapAccountsFiles", ON_FILES) == {"WriteIdentityCallsFiles"}
     history = f"HistoryForRules{RULES_VERSION}"
     assert consumed(f"MapAccounts{history}", ON_FILES) == {f"Parse{history}"}
-    for parcels in ("Files", history):
-        assert consumed(f"Parcels{parcels}", ON_FILES) == {f"MapAccounts{parcels}"}
-    for flattened in ("Persons", "Accounts"):
-        assert consumed(flattened, ON_FILES) == {"ParcelsFiles", f"Parcels{history}"}
+    assert consumed("ResolveInProcess/Gather", ON_FILES) == {"MapAccountsFiles", f"MapAccounts{history}"}
+    by_keys = transforms(ON_FILES, "FlinkRunner")
+    assert {each.full_label for each in by_keys} >= {"MapAccountsFiles", f"MapAccounts{history}", "Persons", "Accounts"}
 
 
 def test_the_log_is_read_under_a_label_of_the_rules(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,28 +197,26 @@ def test_on_dataflow_the_last_step_enters_the_end_of_the_job() -> None:
 
 
 @pytest.mark.parametrize(
-    ("runner", "seconds", "keyed"), [("DataflowRunner", 120, (*STEPS, "Parts")), ("PrismRunner", 60, (*STEPS,))]
+    ("runner", "seconds", "keyed"),
+    [("DataflowRunner", 120, (*STEPS, "Parts")), ("FlinkRunner", 60, (*STEPS, "Parts")), ("PrismRunner", 60, ("All",))],
 )
 def test_a_window_is_kept_for_two_of_its_length_at_most(runner: str, seconds: int, keyed: Sequence[str]) -> None:
     kept = [
         gathering.inputs[0].windowing.allowed_lateness
         for gathering in transforms([SUBSCRIPTION, BIGQUERY], runner)
-        if re.fullmatch("(ResolveIdentities|FoldAccounts)/.+/Gather", gathering.full_label)
+        if re.fullmatch("(ResolveIdentities|FoldAccounts|ResolveInProcess)/(.+/)?Gather", gathering.full_label)
     ]
-    assert kept == [Duration(seconds=seconds)] * len(keyed), "each step with a key"
+    assert kept == [Duration(seconds=seconds)] * len(keyed), "each step with a key; all steps together in process"
 
 
-def test_a_stream_on_this_machine_sends_parcels_and_writes_each_stages_rows_by_themselves() -> None:
-    here, elsewhere = transforms([SUBSCRIPTION, DUCKDB]), transforms([SUBSCRIPTION, DUCKDB], "FlinkRunner")
-    gathered = {
-        each.full_label.split("/")[1]: repr(each.outputs[None].element_type)
-        for each in here
-        if each.full_label.startswith("ResolveIdentities/") and each.full_label.endswith("/Gather")
-    }
-    assert {step for step, type in gathered.items() if "Parcel" in type} == {*STEPS} - {"Account", "Chains"}
-    rows = {"WriteContacts", "WriteContacts1", "WriteContacts2"}
-    assert {each.full_label for each in here if each.full_label.startswith("WriteContacts")} >= rows
-    assert not [each for each in elsewhere if "Parcel" in each.full_label or each.full_label == "WriteContacts1"]
+@pytest.mark.parametrize("arguments", [[SUBSCRIPTION, DUCKDB], ON_FILES], ids=["a stream", "files"])
+def test_on_this_machine_facts_go_in_parcels_and_the_steps_run_in_the_process(arguments: list[str]) -> None:
+    here, elsewhere = (
+        {each.full_label: each for each in transforms(arguments, runner)} for runner in (None, "FlinkRunner")
+    )
+    assert "Parcel" in repr(here["ResolveInProcess/Gather"].outputs[None].element_type)
+    assert not [label for label in here if re.match("ResolveIdentities|FoldAccounts", label)]
+    assert not [label for label in elsewhere if "InProcess" in label]
 
 
 def test_what_may_come_late_is_stamped_before_its_facts_are_gathered() -> None:

@@ -15,7 +15,8 @@ from transforms.core import contacts
 from transforms.core.facts import Known
 from transforms.core.identity import crowd
 from transforms.core.identity.protocol import Label, Member, Members, Pointer
-from transforms.core.identity.stages import IdentityStage, stages
+from transforms.core.identity.stages import stages
+from transforms.core.keyed_stage import KeyedStage
 from transforms.keyed_step import KeyedStep
 from transforms.windows import Arrival
 
@@ -28,7 +29,7 @@ IDENTIFIED = Known(seen=((1, "m"), (1, "m")))
 class Key:
     """One key of a stage with its cells, on a runner that takes any size, or pages."""
 
-    def __init__(self, stage: IdentityStage, page_bytes: int | None = None, *, name: str = "u") -> None:
+    def __init__(self, stage: KeyedStage, page_bytes: int | None = None, *, name: str = "u") -> None:
         self.name = name
         step = KeyedStep(
             stage.step,

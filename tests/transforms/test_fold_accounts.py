@@ -18,8 +18,8 @@ from transforms.core.accounts import Way
 from transforms.core.connections import DEFAULT
 from transforms.core.facts import AccountKnown, learn_account
 from transforms.fold_accounts import PARTS, FoldAccounts, JoinParts
-from transforms.map_accounts import MapAccounts
-from transforms.parcels import AccountKnownParcel, SendInParcels
+from transforms.map_accounts import MapAccounts, MapAccountsInParcels
+from transforms.resolve_in_process import ACCOUNTS, PERSONS, ResolveInProcess
 from transforms.windows import Arrival, everything
 
 MESSAGES = [
@@ -38,10 +38,11 @@ def test_rows_whatever_the_order_and_the_repetitions(seed: int, in_process: bool
     Random(seed).shuffle(messages)
     with TestPipeline(runner="FnApiRunner") as pipeline:
         calls = pipeline | beam.Create(messages) | beam.Map(lambda payload: accepted(payload))
-        accounts = (calls | MapAccounts(DEFAULT))[MapAccounts.ACCOUNTS]
         if in_process:
-            accounts = accounts | SendInParcels(AccountKnownParcel, None)
-        rows = (accounts | FoldAccounts(None, in_process=in_process))["accounts"] | "Row" >> beam.Map(
+            upserts = calls | MapAccountsInParcels(DEFAULT, None, PERSONS, ACCOUNTS) | ResolveInProcess(None)
+        else:
+            upserts = (calls | MapAccounts(DEFAULT))[MapAccounts.ACCOUNTS] | FoldAccounts(None)
+        rows = upserts["accounts"] | "Row" >> beam.Map(
             lambda upsert: (
                 upsert.key,
                 upsert.row.name,

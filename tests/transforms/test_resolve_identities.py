@@ -12,9 +12,9 @@ from apache_beam.testing.util import assert_that, equal_to
 from tests.histories import line
 from tests.transforms.core.calls import ALIAS, DELETE, GROUP, IDENTIFY, accepted, call
 from transforms.core.connections import DEFAULT
-from transforms.map_accounts import MapAccounts
-from transforms.parcels import KnownParcel, SendInParcels
+from transforms.map_accounts import MapAccounts, MapAccountsInParcels
 from transforms.resolve_identities import ResolveIdentities
+from transforms.resolve_in_process import ACCOUNTS, PERSONS, ResolveInProcess
 
 MESSAGES = [
     call(1, IDENTIFY, userId="anon1", traits={"a": 1, "email": "ann@acme.com"}),
@@ -35,11 +35,10 @@ def test_rows_whatever_the_order_and_the_repetitions(seed: int, in_process: bool
     Random(seed).shuffle(messages)
     with TestPipeline(runner="FnApiRunner") as pipeline:
         calls = pipeline | beam.Create(messages) | beam.Map(lambda payload: accepted(payload))
-        persons = (calls | MapAccounts(DEFAULT))[MapAccounts.PERSONS]
         if in_process:
-            persons = persons | SendInParcels(KnownParcel, None)
-        resolved = persons | ResolveIdentities(None, in_process=in_process)
-        rows = {table: some | f"All{table}" >> beam.Flatten() for table, some in resolved.items()}
+            rows = calls | MapAccountsInParcels(DEFAULT, None, PERSONS, ACCOUNTS) | ResolveInProcess(None)
+        else:
+            rows = (calls | MapAccounts(DEFAULT))[MapAccounts.PERSONS] | ResolveIdentities(None)
         contacts = rows["contacts"] | "Contact" >> beam.Map(
             lambda upsert: (upsert.key, bytes(upsert.row.traits), upsert.row.account_id, upsert.row.previous_ids)
         )

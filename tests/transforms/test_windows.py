@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from judge import replay
 from tests.histories import CONFIGS, deal, history, line
 from tests.product_rows import connections, facts, plain
-from transforms import paged_step, parcels, windows
+from transforms import paged_step, windows
 from transforms.core.facts import Known
 from transforms.core.rows import Upsert
-from transforms.parcels import KnownParcel, SendInParcels
+from transforms.parcels import ONE_KEY, Packing, Parcel, in_parcels
 from transforms.resolve_identities import ResolveIdentities
+from transforms.resolve_in_process import PERSONS, ResolveInProcess
 
 WINDOW_S = 60.0
 DAY_S = 86_400
@@ -70,10 +71,16 @@ def run(
         if stamped:
             known = known | "Arrive" >> windows.Arrive(clock=clock)
         if in_process:
-            known = known | "Parcels" >> SendInParcels(KnownParcel, ARRIVAL)
-        rows = known | "ResolveIdentities" >> ResolveIdentities(ARRIVAL, page_bytes, in_process=in_process)
+            parcels = known | "Parcels" >> beam.Map(parcel).with_output_types(tuple[str, Parcel])
+            rows = parcels | "Window" >> windows.arrival(ARRIVAL) | "ResolveInProcess" >> ResolveInProcess(ARRIVAL)
+        else:
+            rows = known | "ResolveIdentities" >> ResolveIdentities(ARRIVAL, page_bytes)
         for table, checked in check.items():
-            assert_that(rows[table] | f"All{table}" >> beam.Flatten(), checked, label=f"Check{table}")
+            assert_that(rows[table], checked, label=f"Check{table}")
+
+
+def parcel(fact: Fact) -> tuple[str, Parcel]:
+    return ONE_KEY, next(in_parcels(PERSONS, [fact], Packing(Known)))
 
 
 def standing(upserts: Iterable[Upsert]) -> dict[tuple[str, ...], Any]:
@@ -213,9 +220,8 @@ def test_a_drain_flushes_the_open_window() -> None:
 def test_random_histories_late_and_out_of_order_equal_the_replay(
     seed: int, page_bytes: int | None, in_process: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Some with pages of a few elements, some in parcels of a few messages."""
+    """Some with pages of a few elements, some in parcels."""
     monkeypatch.setattr(paged_step, "FEW", 0)
-    monkeypatch.setattr(parcels, "MOST_MESSAGES", 3)
     rng = Random(seed)
     config = rng.choice(list(CONFIGS.values()))
     messages = history(rng, rng.randint(5, 30))

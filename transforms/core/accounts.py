@@ -27,14 +27,10 @@ class Way(str, enum.Enum):
     EMAIL_DOMAIN = "email_domain"
     FALLBACK_EMAIL_DOMAIN = "fallback:email_domain"
 
-    @property
-    def explicit(self) -> bool:
-        return self is not Way.FALLBACK_EMAIL_DOMAIN
-
-    @property
-    def source(self) -> str:
+    def __init__(self, way: str) -> None:
+        fallback, _, self.source = way.rpartition(":")
         """The column `account_source`."""
-        return self.value.rpartition(":")[2]
+        self.explicit = not fallback
 
 
 class NamedAccount(msgspec.Struct, frozen=True, gc=False):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property, partial, reduce
+from functools import cached_property, partial
 from typing import Final, NamedTuple
 
 import msgspec
@@ -11,8 +11,7 @@ from msgspec.structs import asdict
 
 from schemas.tables import Audience, Contact, Membership, Timestamp
 from transforms.core import promoted, raw_json
-from transforms.core.accounts import Way
-from transforms.core.facts import NOTHING, Known, learn
+from transforms.core.facts import NOTHING, Known, joined
 from transforms.core.promoted import PromotedTraits
 from transforms.core.stamps import Span, Stamp
 
@@ -79,13 +78,9 @@ def _contact(
     accounts: Mapping[str, Sequence[_Standing]],
     identified: Identified,
 ) -> Contact:
-    everything = reduce(learn, informed, Known())
+    everything = joined(informed)
     traits = promoted.newest(everything.traits, forgotten)
-    account_id, main = max(
-        ((account_id, max(ways)) for account_id, ways in accounts.items()),
-        key=lambda item: (item[1].explicit, item[1].last, raw_json.text(item[0])),
-        default=(None, None),
-    )
+    account_id, main = _main_account(accounts)
     return Contact(
         external_id,
         **asdict(PromotedTraits.of_values(traits).person(external_id)),
@@ -120,9 +115,20 @@ def _accounts(members: Iterable[Known], forgotten: Stamp | None) -> dict[str, li
             for way, span in ways.items():
                 remaining = _after(span, forgotten)
                 if remaining:
-                    standing = _Standing(Way(way).explicit, remaining[1], Way(way).source, remaining[0])
+                    standing = _Standing(way.explicit, remaining[1], way.source, remaining[0])
                     accounts.setdefault(account_id, []).append(standing)
     return accounts
+
+
+def _main_account(accounts: Mapping[str, Sequence[_Standing]]) -> tuple[str, _Standing] | tuple[None, None]:
+    """The account named last, by a way that is no fallback if there is one."""
+    best = {account_id: max(ways) for account_id, ways in accounts.items()}
+    if not best:
+        return None, None
+    greatest = max((standing.explicit, standing.last) for standing in best.values())
+    named_last = [id for id, standing in best.items() if (standing.explicit, standing.last) == greatest]
+    account_id = named_last[0] if len(named_last) == 1 else max(named_last, key=raw_json.text)
+    return account_id, best[account_id]
 
 
 def _membership(external_id: str, account_id: str, ways: list[_Standing]) -> Membership:

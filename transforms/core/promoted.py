@@ -222,9 +222,9 @@ _READ_OF_PERSON: Final[Mapping[str, Callable[[Iterable[Raw | bytes]], Any]]] = {
 def newest(values: Mapping[str, Value], after: Stamp | None = None) -> dict[str, Value]:
     """The traits that stand, by name: those set after a stamp and not to null."""
     return {
-        name: (stamp, value)
-        for name, (stamp, value) in sorted(values.items())
-        if value != b"null" and (after is None or stamp > after)
+        name: value
+        for name, value in sorted(values.items())
+        if value[1] != b"null" and (after is None or value[0] > after)
     }
 
 

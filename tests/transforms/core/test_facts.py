@@ -29,8 +29,8 @@ from transforms.core.facts import (
     AccountKnown,
     Known,
     Learned,
-    copied,
     copied_account,
+    joined,
     learn,
     learn_account,
     learned,
@@ -339,7 +339,12 @@ def joins_in_any_order(join: Callable[[K, K], K], copied: Callable[[K], K], noth
 
 @given(KNOWN, KNOWN, KNOWN)
 def test_facts_of_an_id_join_in_any_order_and_any_number_of_times(a: Known, b: Known, c: Known) -> None:
-    joins_in_any_order(learn, copied, Known(), a, b, c)
+    joins_in_any_order(learn, copy.deepcopy, Known(), a, b, c)
+    before = copy.deepcopy([a, b, c])
+    assert joined([a, b, c]) == learn(learn(copy.deepcopy(a), b), c)
+    assert joined([a]) == a
+    assert joined([]) == Known()
+    assert [a, b, c] == before, "none is changed"
 
 
 @given(ACCOUNT_KNOWN, ACCOUNT_KNOWN, ACCOUNT_KNOWN)

@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from transforms.core.facts import NOTHING, Known, copied, learn
+from transforms.core.facts import NOTHING, Known, joined
 from transforms.core.identity import contact
 from transforms.core.identity.protocol import UNSENT, Member, Pointer, ProtocolMessage, Token, Version
 from transforms.core.rows import Upsert
@@ -74,9 +74,7 @@ def step(key: str, state: PersonState | None, inbox: Iterable[Known]) -> tuple[P
     """Joins what came to what was known. Writes its rows, or tells where it lives, and where its edges lead to, as far
     as that has changed. Where older rules made the state, all of that is done again."""
     before = state or PersonState(rules=RULES_VERSION)
-    known = copied(before.known)
-    for more in inbox:
-        learn(known, more)
+    known = joined([*inbox] if state is None else [state.known, *inbox])
     if before.version == UNSENT and not known.named and not known.out:
         return _by_itself(key, before, known)
     by_other_rules = before.rules != RULES_VERSION
@@ -141,12 +139,13 @@ def _tell_edges(
 def _place(key: str, known: Known) -> _Place:
     if known == NOTHING:
         return _Place(key, None, False)
-    facts = msgspec.structs.replace(known, out={}, named=False)
+    facts = msgspec.structs.replace(known, out={}, named=False) if known.out or known.named else known
     return _Place(_earliest(known) if known.out else key, facts, known.named and bool(known.out))
 
 
 def _earliest(known: Known) -> str:
-    return min((stamp, user) for user, stamp in known.out.items())[1]
+    out = known.out
+    return next(iter(out)) if len(out) == 1 else min((stamp, user) for user, stamp in out.items())[1]
 
 
 def _tokens(key: str, known: Known) -> dict[tuple[str, str], bool]:

@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Final, NamedTuple
-
-import msgspec
+from typing import Final
 
 from transforms.core.identity import chains, contact, depth, household, person
 from transforms.core.identity.protocol import HOPS, Hop
+from transforms.core.keyed_stage import KeyedStage
 
 TABLES: Final = ("contacts", "identities", "memberships")
 
 
-class IdentityStage(NamedTuple):
-    """A stage: its step, with the types of its state and outbox, and what measures a state. `sends` has the stages that
-    messages of a field go to; `writes` are the tables that it has rows for, each a field of that name. `needs_crowd`
-    tells when a step looks into the crowd of its state, None where a state has none."""
-
-    name: str
-    step: Callable[..., tuple[Any, Any]]
-    state: type[msgspec.Struct]
-    outbox: type[msgspec.Struct]
-    size: Callable[[Any], int]
-    sends: Mapping[str, tuple[str, ...]]
-    writes: tuple[str, ...] = ()
-    needs_crowd: Callable[[Any, Iterable[object]], bool] | None = None
-
-
-def stages(hops: int = HOPS) -> tuple[IdentityStage, ...]:
+def stages(hops: int = HOPS) -> tuple[KeyedStage, ...]:
     """All stages, each before those that it sends to, where a path is followed for so many hops."""
     households = tuple(f"Household{hop}" for hop in range(1, hops + 1))
     depths = tuple(f"Depth{hop}" for hop in range(1, hops))
     return (
-        IdentityStage(
+        KeyedStage(
             "Person",
             person.step,
             person.PersonState,
@@ -44,21 +27,22 @@ def stages(hops: int = HOPS) -> tuple[IdentityStage, ...]:
             ("contacts", "memberships"),
         ),
         *(
-            IdentityStage(
+            KeyedStage(
                 name,
                 partial(depth.step, Hop(hop, hop == len(depths))),
                 depth.DepthState,
                 depth.DepthOutbox,
                 depth.size,
                 {"tokens": depths[hop : hop + 1], "deep": ("Chains",)},
+                (),
             )
             for hop, name in enumerate(depths, 1)
         ),
-        IdentityStage(
-            "Chains", chains.step, chains.ChainsState, chains.ChainsOutbox, chains.size, {"labels": households}
+        KeyedStage(
+            "Chains", chains.step, chains.ChainsState, chains.ChainsOutbox, chains.size, {"labels": households}, ()
         ),
         *(
-            IdentityStage(
+            KeyedStage(
                 name,
                 partial(household.step, Hop(hop, hop == len(households))),
                 household.HouseholdState,
@@ -70,7 +54,7 @@ def stages(hops: int = HOPS) -> tuple[IdentityStage, ...]:
             )
             for hop, name in enumerate(households, 1)
         ),
-        IdentityStage(
+        KeyedStage(
             "Contact",
             contact.step,
             contact.ContactState,
