@@ -162,7 +162,10 @@ class _WindowedParcelsFn(_ParcelsFn):
 
     def process(self, call: Call, timestamp: Any = beam.DoFn.TimestampParam) -> Iterable[Any]:
         window = timestamp.micros // self.window_micros
-        joined, at = self.by_window.setdefault(window, (_Joined(), timestamp))
+        gathered = self.by_window.get(window)
+        if gathered is None:
+            gathered = self.by_window[window] = _Joined(), timestamp
+        joined, at = gathered
         if not joined.add(self.learned(call)):
             return ()
         del self.by_window[window]

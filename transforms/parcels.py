@@ -25,7 +25,7 @@ memory."""
 ONE_KEY: Final = ""
 """What all parcels are grouped by."""
 
-Message = tuple[str, Any]
+KeyedMessage = tuple[str, Any]
 """A message, with the key that it goes to."""
 
 
@@ -59,9 +59,9 @@ class Gathering:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._gathered: dict[int, list[Message]] = {}
+        self._gathered: dict[int, list[KeyedMessage]] = {}
 
-    def add(self, message: Message) -> int | None:
+    def add(self, message: KeyedMessage) -> int | None:
         """Adds a message; returns its shard where that is full now."""
         shard = shard_of(message[0])
         gathered = self._gathered.get(shard)
@@ -74,12 +74,12 @@ class Gathering:
         """The shards of which messages are there."""
         return list(self._gathered)
 
-    def take(self, shard: int) -> list[Message]:
+    def take(self, shard: int) -> list[KeyedMessage]:
         """The messages of a shard, which are gone then."""
         return self._gathered.pop(shard, [])
 
 
-def in_parcels(stage: str, messages: Iterable[Message], packing: Packing) -> Iterator[Parcel]:
+def in_parcels(stage: str, messages: Iterable[KeyedMessage], packing: Packing) -> Iterator[Parcel]:
     """Messages to a stage, in parcels."""
     gathering = Gathering(MOST_MESSAGES)
     for message in messages:
@@ -102,7 +102,7 @@ class Mailbox:
         """Adds the messages of a parcel."""
         self._packed.setdefault(parcel.shard, []).append(parcel.packed)
 
-    def add(self, message: Message) -> None:
+    def add(self, message: KeyedMessage) -> None:
         """Adds a message."""
         full = self._unpacked.add(message)
         if full is not None:
@@ -118,7 +118,7 @@ class Mailbox:
             yield from inboxes.items()
 
 
-def _sort(messages: list[Message], inboxes: dict[str, list[Any]]) -> None:
+def _sort(messages: list[KeyedMessage], inboxes: dict[str, list[Any]]) -> None:
     for key, message in messages:
         inbox = inboxes.get(key)
         if inbox is None:
