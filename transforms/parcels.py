@@ -15,11 +15,11 @@ import msgspec
 
 from transforms import coders
 
-SHARDS: Final = 16
-"""A step has the messages of a sixteenth of all keys in memory at a time."""
+SHARDS: Final = 64
+"""A step has the messages of one in so many keys in memory at a time."""
 MOST_MESSAGES: Final = 500
 """So many messages go into a parcel."""
-MOST_UNPACKED: Final = 2_000
+MOST_UNPACKED: Final = 500
 """So many messages of a shard wait for a stage as they are; more of them are packed, which takes a sixth of the
 memory."""
 ONE_KEY: Final = ""

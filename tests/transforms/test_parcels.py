@@ -91,4 +91,4 @@ def test_a_mailbox_packs_what_is_many(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_keys_are_in_all_shards() -> None:
-    assert {shard_of(f"user-{number}") for number in range(1000)} == set(range(SHARDS))
+    assert {shard_of(f"user-{number}") for number in range(10_000)} == set(range(SHARDS))
