@@ -24,7 +24,6 @@ from pipeline.warehouses import Contents, open_warehouse
 from schemas.segment import ALIAS, IDENTIFY
 from schemas.tables import Timestamp
 from transforms.core import contacts, times
-from transforms.core.accounts import Way
 from transforms.core.connections import Connections
 from transforms.core.contacts import ContactRows
 from transforms.core.dead_letters import Stage
@@ -224,7 +223,7 @@ def _facts_of(known: Known, everything: Known, rows: ContactRows) -> Iterator[Fa
         yield fact(stamp, f"audience {name}: {membership}", status, "audience", name, membership)
     for account_id, ways in known.accounts.items():
         for way, (first, last) in ways.items():
-            named = f"account {account_id}, by {Way(way).source}{'' if Way(way).explicit else ' as fallback'}"
+            named = f"account {account_id}, by {way.source}{'' if way.explicit else ' as fallback'}"
             if first != last:
                 yield fact(first, f"{named}: first", kind="account", name=account_id)
             is_main = rows.contact is not None and rows.contact.account_id == account_id

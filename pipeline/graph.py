@@ -54,7 +54,7 @@ from transforms.parse import Parse, ParseHistory
 from transforms.read_blocks import ReadBlocks
 from transforms.reread import Reread
 from transforms.resolve_identities import ResolveIdentities
-from transforms.resolve_in_process import ACCOUNTS, PERSONS, ResolveInProcess
+from transforms.resolve_in_process import ResolveInProcess
 from transforms.windows import END_OF_TIME_S, LATENESS_S, AfterHistory, Arrival, Arrive
 
 
@@ -144,7 +144,7 @@ def _in_process(
     """The rows of all keyed tables, from the calls of all sources, which are given by their labels and may be none:
     where the job has its steps in this process."""
     parcels = tuple(
-        logged | f"MapAccounts{label}" >> MapAccountsInParcels(settings.connections, window, PERSONS, ACCOUNTS)
+        logged | f"MapAccounts{label}" >> MapAccountsInParcels(settings.connections, window)
         for label, logged in calls.items()
     )
     return parcels | "Facts" >> beam.Flatten(pipeline=pipeline) | "ResolveInProcess" >> ResolveInProcess(window)

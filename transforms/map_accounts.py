@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from transforms.core.connections import Connections
 from transforms.core.facts import AccountKnown, Known, Learned, learn, learn_account, learned
 from transforms.core.reader import Call
 from transforms.parcels import ONE_KEY, Packing, Parcel, in_parcels
+from transforms.resolve_in_process import ACCOUNTS, PERSONS
 from transforms.windows import in_global_window
 
 _MOST_JOINED: Final = 20_000
@@ -45,20 +47,20 @@ class MapAccounts(beam.PTransform):
 
 
 class MapAccountsInParcels(beam.PTransform):
-    """`Call` → `(ONE_KEY, Parcel)`: the facts of persons go to the stage `persons`, those of accounts to `accounts`.
+    """`Call` → `(ONE_KEY, Parcel)`: the facts that `MapAccounts` gives, each to its stage of `ResolveInProcess`.
 
     Those of one id or account are joined as long as a bundle lasts. The parcels come in the windows in which they are
     gathered; `window` is None in a bounded job, which has one.
     """
 
-    def __init__(self, connections: Connections, window: windows.Arrival | None, persons: str, accounts: str) -> None:
+    def __init__(self, connections: Connections, window: windows.Arrival | None) -> None:
         super().__init__()
         self.window = window
         self.fn: beam.DoFn
         if window is None:
-            self.fn = _ParcelsFn(connections, persons, accounts)
+            self.fn = _ParcelsFn(connections)
         else:
-            self.fn = _WindowedParcelsFn(connections, persons, accounts, Duration.of(window.seconds).micros)
+            self.fn = _WindowedParcelsFn(connections, Duration.of(window.seconds).micros)
 
     def expand(self, calls: PCollection[Call]) -> PCollection[tuple[str, Parcel]]:
         parcels = calls | "Learn" >> beam.ParDo(self.fn).with_output_types(tuple[str, Parcel])
@@ -135,26 +137,24 @@ class _JoinedFactsFn(_LearningFn):
 class _ParcelsFn(_JoinedFactsFn):
     """The same in parcels."""
 
-    def __init__(self, connections: Connections, persons: str, accounts: str) -> None:
-        super().__init__(connections)
-        self.stages = persons, accounts
-
     def setup(self) -> None:
         self.packings = Packing(Known), Packing(AccountKnown)
 
     def elements(self, joined: _Joined, at: Timestamp = MIN_TIMESTAMP) -> Iterator[WindowedValue]:
-        facts = joined.persons.items(), joined.accounts.items()
-        for stage, messages, packing in zip(self.stages, facts, self.packings, strict=True):
-            for parcel in in_parcels(stage, messages, packing):
-                yield in_global_window((ONE_KEY, parcel), at)
+        of_persons, of_accounts = self.packings
+        for parcel in itertools.chain(
+            in_parcels(PERSONS, joined.persons.items(), of_persons),
+            in_parcels(ACCOUNTS, joined.accounts.items(), of_accounts),
+        ):
+            yield in_global_window((ONE_KEY, parcel), at)
 
 
 class _WindowedParcelsFn(_ParcelsFn):
     """The same in an unbounded job: joins the facts of calls that are in one window. Their parcels have the time of the
     first of them, and so are in that window as well."""
 
-    def __init__(self, connections: Connections, persons: str, accounts: str, window_micros: int) -> None:
-        super().__init__(connections, persons, accounts)
+    def __init__(self, connections: Connections, window_micros: int) -> None:
+        super().__init__(connections)
         self.window_micros = window_micros
 
     def start_bundle(self) -> None:

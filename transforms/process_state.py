@@ -18,8 +18,8 @@ from apache_beam.transforms.userstate import BagStateSpec
 
 
 class ProcessState:
-    """The state of one keyed step, for as long as somebody has it. Pickled it is a reference: a runner in the same
-    process makes several copies of a step, and all of them have the one state."""
+    """The states of all steps of a job, for as long as somebody has them. Pickled it is a reference: a runner in the
+    same process makes several copies of what runs the steps, and all of them have the one state."""
 
     _alive: Final[WeakValueDictionary[str, ProcessState]] = WeakValueDictionary()
     _lock: Final = threading.Lock()

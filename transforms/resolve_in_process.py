@@ -11,7 +11,7 @@ The state of an unbounded job stays in the process as well (`transforms.process_
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import apache_beam as beam
@@ -36,8 +36,6 @@ from transforms.resolve_identities import count_limits, observing
 PERSONS: Final = "Person"
 ACCOUNTS: Final = ACCOUNT.name
 """The stages that facts go to."""
-_MESSAGES: Final[Mapping[str, type[msgspec.Struct]]] = {PERSONS: Known, ACCOUNTS: AccountKnown}
-"""What comes to these; the others get what stages send each other."""
 _TABLES: Final = tuple(dict.fromkeys(table for stage in (*stages(), ACCOUNT) for table in stage.writes))
 
 
@@ -63,7 +61,8 @@ class ResolveInProcess(beam.PTransform):
 class _BoundedFn(beam.DoFn):
     def setup(self) -> None:
         self.stages = (*stages(), ACCOUNT)
-        self.packings = {stage.name: Packing(_MESSAGES.get(stage.name, ProtocolMessage)) for stage in self.stages}
+        of_facts = {PERSONS: Packing(Known), ACCOUNTS: Packing(AccountKnown)}
+        self.packings = dict.fromkeys((stage.name for stage in self.stages), Packing(ProtocolMessage)) | of_facts
         self.observe: dict[str, Observe] = {stage.name: observing(stage) for stage in self.stages}
 
     def process(self, gathered: tuple[str, Iterable[Parcel]]) -> Iterator[TaggedOutput]:

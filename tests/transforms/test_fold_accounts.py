@@ -19,7 +19,7 @@ from transforms.core.connections import DEFAULT
 from transforms.core.facts import AccountKnown, learn_account
 from transforms.fold_accounts import PARTS, FoldAccounts, JoinParts
 from transforms.map_accounts import MapAccounts, MapAccountsInParcels
-from transforms.resolve_in_process import ACCOUNTS, PERSONS, ResolveInProcess
+from transforms.resolve_in_process import ResolveInProcess
 from transforms.windows import Arrival, everything
 
 MESSAGES = [
@@ -39,7 +39,7 @@ def test_rows_whatever_the_order_and_the_repetitions(seed: int, in_process: bool
     with TestPipeline(runner="FnApiRunner") as pipeline:
         calls = pipeline | beam.Create(messages) | beam.Map(lambda payload: accepted(payload))
         if in_process:
-            upserts = calls | MapAccountsInParcels(DEFAULT, None, PERSONS, ACCOUNTS) | ResolveInProcess(None)
+            upserts = calls | MapAccountsInParcels(DEFAULT, None) | ResolveInProcess(None)
         else:
             upserts = (calls | MapAccounts(DEFAULT))[MapAccounts.ACCOUNTS] | FoldAccounts(None)
         rows = upserts["accounts"] | "Row" >> beam.Map(

@@ -22,6 +22,7 @@ from transforms.core.facts import AccountKnown, Known, learn, learn_account, lea
 from transforms.core.reader import Call
 from transforms.map_accounts import MapAccounts, MapAccountsInParcels, _JoinedFactsFn, _ParcelsFn
 from transforms.parcels import ONE_KEY, Packing, Parcel
+from transforms.resolve_in_process import ACCOUNTS, PERSONS
 from transforms.windows import Arrival
 
 BY_GROUP = by(AccountMapping("group", fallback="email_domain"))
@@ -97,8 +98,8 @@ def test_joined_facts_come_to_the_same_and_are_fewer(most: int, monkeypatch: pyt
     calls = [accepted(line(message), BY_GROUP) for message in messages]
     apart = [learned(call, BY_GROUP) for call in calls]
     persons, accounts = put_out(_JoinedFactsFn(BY_GROUP), calls)
-    in_parcels = in_stages(put_out(_ParcelsFn(BY_GROUP, "Persons", "Accounts"), calls)[0])
-    assert in_parcels == {"Persons": by_id(persons), "Accounts": by_id(accounts)}
+    in_parcels = in_stages(put_out(_ParcelsFn(BY_GROUP), calls)[0])
+    assert in_parcels == {PERSONS: by_id(persons), ACCOUNTS: by_id(accounts)}
     assert folded(persons, Known, learn) == folded([fact for facts in apart for fact in facts.persons], Known, learn)
     named = [facts.account for facts in apart if facts.account is not None]
     assert folded(accounts, AccountKnown, learn_account) == folded(named, AccountKnown, learn_account)
@@ -119,7 +120,7 @@ def put_out(fn: _JoinedFactsFn, calls: list[Call]) -> tuple[list[Any], list[Any]
 
 def in_stages(parcels: list[tuple[str, Parcel]]) -> dict[str, list[Any]]:
     """The messages of parcels, by the stages that they go to and then by their keys."""
-    packings = {"Persons": Packing(Known), "Accounts": Packing(AccountKnown)}
+    packings = {PERSONS: Packing(Known), ACCOUNTS: Packing(AccountKnown)}
     messages: dict[str, list[Any]] = {stage: [] for stage in packings}
     for key, parcel in parcels:
         assert key == ONE_KEY
@@ -133,7 +134,7 @@ def by_id(messages: list[tuple[str, Any]]) -> list[Any]:
 
 def test_in_an_unbounded_job_facts_are_joined_within_a_window_and_come_in_it() -> None:
     seconds = [1, 2, 59.999999, 60, 61, 119, -1, -60, -61, float(MIN_TIMESTAMP)]
-    fn: Any = MapAccountsInParcels(BY_GROUP, Arrival(60), "Persons", "Accounts").fn
+    fn: Any = MapAccountsInParcels(BY_GROUP, Arrival(60)).fn
     fn.setup()
     fn.start_bundle()
     outputs: list[WindowedValue] = []
@@ -147,7 +148,7 @@ def test_in_an_unbounded_job_facts_are_joined_within_a_window_and_come_in_it() -
     came: dict[int, list[str]] = {}
     for output in outputs:
         window = output.timestamp.micros // 60_000_000
-        came.setdefault(window, []).extend(id for id, _ in in_stages([output.value])["Persons"])
+        came.setdefault(window, []).extend(id for id, _ in in_stages([output.value])[PERSONS])
     assert {window: sorted(ids) for window, ids in came.items()} == {
         window: sorted(ids) for window, ids in expected.items()
     }

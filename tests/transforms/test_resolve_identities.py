@@ -14,7 +14,7 @@ from tests.transforms.core.calls import ALIAS, DELETE, GROUP, IDENTIFY, accepted
 from transforms.core.connections import DEFAULT
 from transforms.map_accounts import MapAccounts, MapAccountsInParcels
 from transforms.resolve_identities import ResolveIdentities
-from transforms.resolve_in_process import ACCOUNTS, PERSONS, ResolveInProcess
+from transforms.resolve_in_process import ResolveInProcess
 
 MESSAGES = [
     call(1, IDENTIFY, userId="anon1", traits={"a": 1, "email": "ann@acme.com"}),
@@ -36,7 +36,7 @@ def test_rows_whatever_the_order_and_the_repetitions(seed: int, in_process: bool
     with TestPipeline(runner="FnApiRunner") as pipeline:
         calls = pipeline | beam.Create(messages) | beam.Map(lambda payload: accepted(payload))
         if in_process:
-            rows = calls | MapAccountsInParcels(DEFAULT, None, PERSONS, ACCOUNTS) | ResolveInProcess(None)
+            rows = calls | MapAccountsInParcels(DEFAULT, None) | ResolveInProcess(None)
         else:
             rows = (calls | MapAccounts(DEFAULT))[MapAccounts.PERSONS] | ResolveIdentities(None)
         contacts = rows["contacts"] | "Contact" >> beam.Map(

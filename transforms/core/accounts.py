@@ -28,9 +28,10 @@ class Way(str, enum.Enum):
     FALLBACK_EMAIL_DOMAIN = "fallback:email_domain"
 
     def __init__(self, way: str) -> None:
-        fallback, _, self.source = way.rpartition(":")
-        """The column `account_source`."""
+        fallback, _, source = way.rpartition(":")
         self.explicit = not fallback
+        self.source = source
+        """The column `account_source`."""
 
 
 class NamedAccount(msgspec.Struct, frozen=True, gc=False):
